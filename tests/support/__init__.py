@@ -1,0 +1,1 @@
+"""What tests share: waiting for conditions, ports, backends that tell what reached them."""

@@ -1,0 +1,114 @@
+"""A real HTTP server that answers with exactly what reached it, and raw requests to look through a proxy with."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+
+class Backend:
+    """Listens on loopback; answers every request with JSON: its name, and the request's method, raw path and headers."""
+
+    def __init__(self, name: str = "backend") -> None:
+        self.name = name
+        self.url = ""
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Backend:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        host, port = self._server.sockets[0].getsockname()[:2]
+        self.url = f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._connections:
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(self._connections)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                first, *lines = head.decode("latin-1").split("\r\n")
+                method, path, _ = first.split(" ")
+                headers = dict(line.split(": ", 1) for line in lines if line)
+                body = await reader.readexactly(int(headers.get("Content-Length", 0)))
+                said = {"name": self.name, "method": method, "path": path, "headers": headers, "length": len(body)}
+                answer = json.dumps(said).encode()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+
+@dataclass(frozen=True)
+class Response:
+    """One answer: its status, headers (lower-case names) and body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """What a :class:`Backend` says of the request, or {} if it was not a Backend that answered."""
+        if self.status != 200 or not self.body.startswith(b'{"name"'):
+            return {}
+        seen: dict[str, Any] = json.loads(self.body)
+        return seen
+
+    @property
+    def by(self) -> str | None:
+        """The name of the Backend that answered, if one did."""
+        return self.seen.get("name")
+
+
+async def get(url: str, path: str | bytes = "/", *, host: str | None = None, method: str = "GET") -> Response:
+    """Send one request on a connection of its own, with the path exactly as given (no client library tidies it up).
+
+    Args:
+        url: ``http://host:port`` of the proxy or backend.
+        path: Goes on the wire as it is; text as UTF-8.
+        host: The Host header; by default the one of ``url``.
+        method: Goes on the wire as it is.
+    """
+    where = urlsplit(url)
+    raw = path if isinstance(path, bytes) else path.encode()
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    try:
+        writer.write(method.encode() + b" " + raw + b" HTTP/1.1\r\nHost: " + (host or where.netloc).encode())
+        writer.write(b"\r\nConnection: close\r\n\r\n")
+        data = await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.close()
+    head, _, body = data.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    if headers.get("transfer-encoding") == "chunked":
+        body = _unchunk(body)
+    return Response(int(first.split(" ")[1]), headers, body)
+
+
+def _unchunk(body: bytes) -> bytes:
+    parts = []
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        length = int(size, 16)
+        parts.append(body[:length])
+        body = body[length + 2 :] if length else b""
+    return b"".join(parts)

@@ -1,0 +1,30 @@
+"""Waiting for a condition with a deadline, instead of sleeping and hoping."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+# A slow machine can ask for more patience: every deadline is multiplied by this.
+PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
+
+
+async def eventually(condition: Callable[[], Any | Awaitable[Any]], *, within: float = 10, what: str = "") -> Any:
+    """Return the first true value of ``condition`` (a function or a coroutine function).
+
+    Raises:
+        AssertionError: If it has not been true within that many seconds.
+    """
+    deadline = time.monotonic() + within * PATIENCE
+    while True:
+        value = condition()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {within} s: {what or inspect.getsource(condition).strip()}"
+        await asyncio.sleep(0.01)

@@ -1,0 +1,295 @@
+"""RoutePublisher: the route table and its lock; batches changes, commits them, waits until they are live.
+
+Does no I/O itself: its store and its probe do. Everything here runs on one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from .errors import InvalidRoute, ProxyError, StoreError
+from .routes import Change, Route, RouteTable, Snapshot
+from .stores import Store
+
+Log = logging.Logger | logging.LoggerAdapter[Any]
+T = TypeVar("T")
+
+
+class Answer(Protocol):
+    """What a probe learned (see traefik/probe.py)."""
+
+    @property
+    def revision(self) -> int | None:
+        """The revision that is live, or None if it is not serving our routes."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether anybody answered at all."""
+
+    @property
+    def told(self) -> str:
+        """The answer in words."""
+
+
+class Probe(Protocol):
+    """Knows which revision is live (see traefik/probe.py for the real one)."""
+
+    async def ask(self) -> Answer:
+        """Ask once; does not raise."""
+
+    async def wait_live(self, revision: int, timeout: float, *, where: str) -> None:
+        """Return when ``revision`` or a later one is live.
+
+        Raises:
+            RouteNotLive: If it is not within ``timeout`` seconds.
+        """
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """One waiting call: what it wants, and where it hears of the outcome."""
+
+    change: Change
+    done: asyncio.Future[bool]
+    changed: bool = False
+
+    def settle(self, error: Exception | None) -> None:
+        """Tell the caller, if it is still there (a cancelled one does not cancel the shared write)."""
+        if self.done.done():
+            return
+        if error is None:
+            self.done.set_result(self.changed)
+        else:
+            self.done.set_exception(error)
+
+
+class RoutePublisher:
+    """Keeps the table in memory, in the store and in Traefik the same.
+
+    One writer at a time takes all changes that wait, commits them as one snapshot, waits until it is live, tells the
+    callers, and takes what has come in meanwhile. When nothing waits, a change goes out at once. The table moves forward
+    only after its store did.
+    """
+
+    def __init__(self, store: Store, probe: Probe, *, live_timeout: float, log: Log) -> None:
+        """Args:
+        store: An opened store; this publisher is its only writer.
+        probe: Asks what is live.
+        live_timeout: Seconds to wait for a written snapshot to be live.
+        log: Where repairs are told.
+        """
+        self._store = store
+        self._probe = probe
+        self._live_timeout = live_timeout
+        self._log = log
+        # Guards the store and the two that follow it: one commit at a time, and the table moves with it.
+        self._lock = asyncio.Lock()
+        self._committed = Snapshot(0, RouteTable())
+        self._revision = 0
+        self._live_revision = -1
+        # Changed only between two awaits, so they need no lock.
+        self._waiting: list[_Request] = []
+        self._writer: asyncio.Task[None] | None = None
+        self._closed = False
+        # What the log has been told of the present trouble, so that it is told once.
+        self._told: str | None = None
+
+    @property
+    def table(self) -> RouteTable:
+        """The routes of the last commit."""
+        return self._committed.table
+
+    @property
+    def revision(self) -> int:
+        """The revision of the last commit."""
+        return self._committed.revision
+
+    async def begin(self, table: RouteTable, *, after_revision: int) -> None:
+        """Commit a first snapshot, so that there is something to be live; does not wait for it.
+
+        Args:
+            table: The routes to begin with.
+            after_revision: The last revision that the store has seen.
+
+        Raises:
+            CommitFailed: If it could not be written.
+        """
+        self._revision = after_revision
+        await self._commit(table)
+
+    async def wait_live(self, timeout: float) -> None:
+        """Wait until the last commit is live.
+
+        Raises:
+            RouteNotLive: If it is not within ``timeout`` seconds.
+        """
+        revision = self.revision
+        if self._live_revision < revision:
+            await self._probe.wait_live(revision, timeout, where=self._store.location)
+            self._live_revision = max(self._live_revision, revision)
+
+    async def add(self, route: Route) -> None:
+        """Have ``route`` in the table, instead of another one with its routespec; return when it is live.
+
+        Raises:
+            InvalidRoute: If its place is routed under another spelling.
+            CommitFailed: If it could not be written; nothing has changed.
+            RouteNotLive: If it is written, and stays so, but is not live in time.
+        """
+        await self._submit(Change(route.routespec, route))
+
+    async def delete(self, routespec: str) -> bool:
+        """Have no route under ``routespec``; return when none is live.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            CommitFailed: If it could not be written; nothing has changed.
+            RouteNotLive: If it is written, and stays so, but Traefik still serves the old table after the time is over.
+        """
+        return await self._submit(Change(routespec, None))
+
+    async def _submit(self, change: Change) -> bool:
+        if self._closed:
+            raise StoreError("The proxy has been stopped; its routes cannot be changed.")
+        request = _Request(change, asyncio.get_running_loop().create_future())
+        self._waiting.append(request)
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_all(), name="traefik_toml_proxy writer")
+        return await request.done
+
+    async def _write_all(self) -> None:
+        """Take and commit batch after batch, until nothing waits."""
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            await self._write(batch)
+        self._writer = None
+
+    async def _write(self, batch: list[_Request]) -> None:
+        """Commit one batch and tell its callers."""
+        with self._settling(batch):
+            before = self.table
+            after, outcomes = before.with_changes([request.change for request in batch])
+            for request, outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, InvalidRoute):
+                    request.settle(outcome)
+                else:
+                    request.changed = outcome
+            try:
+                if after is not before:
+                    await self._commit(after)
+            except StoreError as error:
+                # Only who asked for something that is not so has failed.
+                for request in batch:
+                    if before.get(request.change.routespec) != request.change.route:
+                        request.settle(error)
+            if any(not request.done.done() for request in batch):
+                await self.wait_live(self._live_timeout)
+
+    @contextmanager
+    def _settling(self, batch: list[_Request]) -> Iterator[None]:
+        """Whatever happens to a batch, no caller waits for ever, and the next batch has its turn."""
+        failure: Exception | None = None
+        try:
+            yield
+        except ProxyError as error:
+            failure = error
+        except asyncio.CancelledError:
+            failure = StoreError("The proxy was stopped before the change was live.")
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault of ours: logged whole, and the callers get it
+            failure = error
+            self._log.exception("Writing the routes failed in an unexpected way")
+        finally:
+            for request in batch:
+                request.settle(failure)
+
+    async def _commit(self, table: RouteTable | None = None) -> None:
+        """Commit ``table``, or the one there is once more, under a new revision."""
+        async with self._lock:
+            # A revision is used once, also when its commit fails half-way.
+            self._revision += 1
+            snapshot = Snapshot(self._revision, self.table if table is None else table)
+            await self._store.commit(snapshot)
+            self._committed = snapshot
+
+    @property
+    def busy(self) -> bool:
+        """Whether changes are being written; what is in the store and in Traefik is moving then."""
+        return self._writer is not None or self._lock.locked()
+
+    async def mend_store(self) -> bool:
+        """Put right what somebody else did to the store, if anything; does not raise.
+
+        Returns:
+            Whether it was written again.
+        """
+        damage = await self._look(self._store.damage())
+        if not damage:
+            self._told = None
+            return False
+        if damage != self._told:
+            self._told = damage
+            self._log.warning("%s %s by somebody else: writing it again", self._store.location, damage)
+        return await self._write_again()
+
+    async def _write_again(self) -> bool:
+        try:
+            await self._commit()
+        except StoreError as error:
+            if str(error) != self._told:
+                self._told = str(error)
+                self._log.error("The routes could not be put right, and it is tried again: %s", error)
+            return False
+        return True
+
+    async def watch(self, interval: float) -> None:
+        """Put right, for ever, what others do to the store, and what Traefik has missed of it.
+
+        Args:
+            interval: Seconds between two looks.
+        """
+        missed, patience = 0, 1
+        while True:
+            await asyncio.sleep(interval)
+            if await self.mend_store():
+                continue
+            answer = await self._look(self._probe.ask())
+            if answer is None or not answer.answered:
+                continue  # busy, or Traefik is down, which is for somebody else to put right
+            if answer.revision is not None and answer.revision >= self.revision:
+                missed, patience = 0, 1
+                continue
+            missed += 1
+            if missed > patience:
+                # A lost file event, or a file that Traefik could not read: a new version is a new event.
+                self._log.warning(
+                    "Traefik does not serve revision %d of %s (%s): writing it again",
+                    self.revision,
+                    self._store.location,
+                    answer.told,
+                )
+                missed, patience = 0, min(patience * 2, 60)
+                await self._write_again()
+
+    async def _look(self, looking: Coroutine[Any, Any, T]) -> T | None:
+        """Return what was seen, or None if it was looked at while it was moving."""
+        revision = self._revision
+        seen = await looking
+        return None if self.busy or self._revision != revision else seen
+
+    async def close(self) -> None:
+        """Stop writing; callers that still wait are told. May be called twice."""
+        self._closed = True
+        waiting, self._waiting = self._waiting, []
+        for request in waiting:
+            request.settle(StoreError("The proxy was stopped before the change was written."))
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.wait([self._writer])

@@ -1,0 +1,155 @@
+"""One file that is replaced whole or not at all, and the lock that says whose it is. Does I/O, never on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+import aiofiles
+
+from ..errors import CommitFailed, StoreLocked
+
+_LOCK_NAME = "lock"
+
+
+class Fingerprint(NamedTuple):
+    """What tells one version of a file from another without reading it."""
+
+    device: int
+    inode: int
+    mode: int
+    size: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Fingerprint:
+        """Return the fingerprint that belongs to a stat result."""
+        return cls(status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
+
+
+class AtomicFile:
+    """A file that readers only ever see whole.
+
+    New versions are made in a folder of their own beside the file, ``<name>.tmp/``: it is in the same file system, so that
+    renaming is atomic, and somebody who watches the file's own folder (Traefik's ``directory`` option) hears of a new
+    version once, when it is complete. The name does not end in ``.toml``, nor does any in it, so Traefik loads none of it.
+    """
+
+    def __init__(self, path: Path, mode: int) -> None:
+        """Args:
+        path: The file; an absolute path without symbolic links in it.
+        mode: Its permissions, such as 0o600.
+        """
+        self.path = path
+        self.mode = mode
+        self._folder = path.with_name(path.name + ".tmp")
+        self._lock: int | None = None
+        self._left: Fingerprint | None = None
+
+    def lock(self) -> None:
+        """Make this process the only writer, and remove what an earlier one left half-done. Blocks; for a thread.
+
+        Raises:
+            StoreLocked: If another process is the writer.
+            OSError: If the folder cannot be made or used.
+        """
+        self._make_folder()
+        lock = os.open(self._folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.pread(lock, 200, 0).decode(errors="replace").strip()
+            os.close(lock)
+            if not isinstance(error, BlockingIOError):
+                raise
+            raise StoreLocked(self.path, owner or "it did not say which") from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()}\n".encode(), 0)
+        self._lock = lock
+        for leftover in self._folder.iterdir():
+            if leftover.name != _LOCK_NAME:
+                leftover.unlink()
+
+    def unlock(self) -> None:
+        """Let another process become the writer. May be called twice."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def replace(self, data: bytes) -> None:
+        """Put ``data`` in the place of the file's content.
+
+        Raises:
+            CommitFailed: With the step that failed; the file is as it was.
+        """
+        new = self._folder / f"new-{secrets.token_hex(8)}"
+        step = "open"
+        try:
+            async with aiofiles.open(new, "wb", buffering=0, opener=self._opener) as file:
+                step = "write"
+                view = memoryview(data)
+                while view:
+                    view = view[await file.write(view) :]
+                step = "fsync"
+                await asyncio.to_thread(os.fsync, file.fileno())
+                left = Fingerprint.of(await asyncio.to_thread(os.fstat, file.fileno()))
+            step = "rename"
+            await asyncio.to_thread(os.replace, new, self.path)
+        except BaseException as error:  # a cancelled task leaves nothing behind either
+            await asyncio.shield(asyncio.to_thread(new.unlink, missing_ok=True))
+            if isinstance(error, OSError):
+                raise CommitFailed(self.path, step, error) from error
+            raise
+        self._left = left
+        await asyncio.to_thread(self._sync_folder)
+
+    def _opener(self, path: str, flags: int) -> int:
+        self._make_folder()
+        descriptor = os.open(path, flags | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            os.fchmod(descriptor, self.mode)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _make_folder(self) -> None:
+        """Make the folder for new versions, open to whom the file's own folder is: Traefik looks into it as well."""
+        if not self._folder.is_dir():
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            self._folder.chmod(stat.S_IMODE(self.path.parent.stat().st_mode) & 0o755)
+
+    def _sync_folder(self) -> None:
+        """Make the renaming durable.
+
+        Where that fails the new version is in place all the same, and only a power cut could bring the old one back: no
+        reason to tell the caller that nothing has changed.
+        """
+        with contextlib.suppress(OSError):
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def damage(self) -> str | None:
+        """Say what somebody else did to the last version since it was put there, or None. Blocks; for a thread."""
+        try:
+            now = Fingerprint.of(self.path.lstat())
+        except FileNotFoundError:
+            return "was deleted"
+        except OSError as error:
+            return f"cannot be looked at ({error.strerror})"
+        if now == self._left or self._left is None:
+            return None
+        if now.size == 0:
+            return "was emptied"
+        if now._replace(mode=self._left.mode) == self._left:
+            return f"has other permissions ({stat.filemode(now.mode)})"
+        return "was edited or replaced"

@@ -1,0 +1,97 @@
+"""The store that is one TOML file, watched by Traefik's file provider. Does I/O, never on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ..errors import StoreError
+from ..routes import RouteTable, Snapshot
+from ..traefik.dynamic import DynamicRenderer, read_snapshot
+from .atomic_file import AtomicFile
+
+Log = logging.Logger | logging.LoggerAdapter[Any]
+
+
+class TomlFileStore:
+    """Keeps the routes in one TOML file (see :class:`~traefik_toml_proxy.stores.Store` for the contract)."""
+
+    def __init__(self, path: Path, renderer: DynamicRenderer, *, mode: int, log: Log) -> None:
+        """Args:
+        path: The file; Traefik loads it only if it ends in ``.toml``.
+        renderer: Makes its text.
+        mode: Its permissions.
+        log: Where a file that was set aside is told.
+        """
+        self._path = path
+        self._renderer = renderer
+        self._mode = mode
+        self._log = log
+        self._file: AtomicFile | None = None
+
+    @property
+    def location(self) -> str:
+        """The path of the file."""
+        return str(self._path)
+
+    async def open(self) -> Snapshot:
+        """Lock the file and read what is in it; one that cannot be read is set aside under another name."""
+        return await asyncio.to_thread(self._open)
+
+    def _open(self) -> Snapshot:
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._path = self._path.resolve()
+            self._file = AtomicFile(self._path, self._mode)
+            self._file.lock()
+            return self._read() or Snapshot(0, RouteTable())
+        except OSError as error:
+            raise StoreError(
+                f"Cannot keep the routes in {self._path}: {error}. The Hub must be able to create and read files in "
+                "its folder; c.TraefikTomlProxy.dynamic_config_file and c.TraefikProxy.state_dir say where."
+            ) from error
+
+    def _read(self) -> Snapshot | None:
+        try:
+            return read_snapshot(self._path.read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            aside = self._set_aside()
+            self._log.warning(
+                "%s cannot be used (%s): kept as %s; starting without its routes", self._path, error, aside
+            )
+            return None
+
+    def _set_aside(self) -> Path:
+        """Rename the file so that Traefik does not load it and nobody overwrites it."""
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
+        aside, number = self._path.with_name(f"{self._path.name}.broken-{stamp}"), 1
+        while aside.exists():
+            number += 1
+            aside = self._path.with_name(f"{self._path.name}.broken-{stamp}-{number}")
+        self._path.rename(aside)
+        return aside
+
+    async def commit(self, snapshot: Snapshot) -> None:
+        """Render the snapshot and put it in the place of the file."""
+        data = await asyncio.to_thread(self._renderer.render, snapshot)
+        await self._opened.replace(data)
+
+    async def damage(self) -> str | None:
+        """Say what somebody else did to the file since the last commit, or None."""
+        return await asyncio.to_thread(self._opened.damage)
+
+    async def close(self) -> None:
+        """Unlock the file."""
+        if self._file is not None:
+            await asyncio.to_thread(self._file.unlock)
+
+    @property
+    def _opened(self) -> AtomicFile:
+        if self._file is None:
+            raise StoreError(f"{self._path} is not open")
+        return self._file

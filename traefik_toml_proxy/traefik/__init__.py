@@ -1,0 +1,1 @@
+"""All that knows Traefik; pure, but for process.py and probe.py."""

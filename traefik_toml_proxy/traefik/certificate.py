@@ -1,0 +1,88 @@
+"""Certificates for Traefik: a self-made default one, and a check of the admin's. Does I/O; blocks, for a thread."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from ..errors import ConfigurationError
+from .dynamic import Certificate
+
+_DAYS = 3650
+
+
+def default_certificate(folder: Path) -> Certificate:
+    """Return a self-signed certificate kept in ``folder``; made where there is none that works.
+
+    Nobody is meant to trust it. It is there because Traefik makes an RSA key at every reload when it has no default
+    certificate, also where nothing speaks TLS (pkg/tls/tlsmanager.go:363-378).
+    """
+    certificate = Certificate(str(folder / "default-cert.pem"), str(folder / "default-key.pem"))
+    try:
+        _load(certificate)
+    except (OSError, ssl.SSLError):
+        _make(certificate)
+    return certificate
+
+
+def checked_certificate(cert_file: str, key_file: str) -> Certificate:
+    """Return the admin's certificate for the public entry point, with absolute paths.
+
+    Args:
+        cert_file: ``JupyterHub.ssl_cert``.
+        key_file: ``JupyterHub.ssl_key``; where it is empty, the key is expected beside the certificate in its file.
+
+    Raises:
+        ConfigurationError: If Traefik could not use it; Traefik itself would say little, and serve another one.
+    """
+    certificate = Certificate(str(Path(cert_file).absolute()), str(Path(key_file or cert_file).absolute()))
+    try:
+        _load(certificate)
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise ConfigurationError(
+            f"The certificate in {certificate.cert_file} with the key in {certificate.key_file} cannot be used: {error}. "
+            "c.JupyterHub.ssl_cert and ssl_key must name PEM files that belong together, with a key that is not encrypted."
+        ) from error
+    return certificate
+
+
+def _load(certificate: Certificate) -> None:
+    def no_password() -> str:
+        raise ValueError("the key is encrypted, which Traefik does not support")
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.cert_file, certificate.key_file, password=no_password)
+
+
+def _make(certificate: Certificate) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "traefik_toml_proxy default")])
+    now = datetime.now(timezone.utc)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=_DAYS))
+        .sign(key, hashes.SHA256())
+    )
+    key_text = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    for path, text in (
+        (certificate.key_file, key_text),
+        (certificate.cert_file, made.public_bytes(serialization.Encoding.PEM)),
+    ):
+        Path(path).unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+            file.write(text)

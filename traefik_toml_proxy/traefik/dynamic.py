@@ -1,0 +1,240 @@
+"""A snapshot of the routes <-> the text of Traefik's dynamic configuration. Pure.
+
+Each route has its own fragment of text: a router, a service, and, in a root table of ours that Traefik passes over
+(paerser/file/file.go:66-73), what JupyterHub gave. The fragment of a route that has not changed is kept, not made again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from ..errors import ConfigurationError, InvalidRoute, shown
+from ..routes import Route, RouteTable, Snapshot, parse_routespec
+from .rules import go_string, priority, router_name, rule
+from .toml_text import dumps, loads
+from .tree import deep_merge
+
+# The header on the revision route's answer.
+REVISION_HEADER = "X-Jupyterhub-Routes-Revision"
+
+# The root table that is ours, the form of what is in it, and the name of the revision route's router and middleware.
+_OWN_TABLE = "jupyterhub"
+_FORMAT = 1
+_REVISION_NAME = "jupyterhub-revision"
+
+# Before every route (a path has far fewer segments), so that asking costs the same however many routes there are.
+_REVISION_PRIORITY = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate and its key, as paths that Traefik can open."""
+
+    cert_file: str
+    key_file: str
+
+    def as_tree(self) -> dict[str, Any]:
+        """Return Traefik's form of it."""
+        return {"certFile": self.cert_file, "keyFile": self.key_file}
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicSettings:
+    """What all routes have in common.
+
+    Attributes:
+        entry_point: The name of the public entry point; every router names it, or it would join all of them.
+        revision_path: The secret path that tells which revision is live.
+        writer: Who writes the file, for its first line.
+        default_certificate: Without one, Traefik makes an RSA key at each reload (pkg/tls/tlsmanager.go:363-378).
+        router_tls: Whether each router asks for TLS itself (where the entry point does not).
+        extra: The admin's own dynamic configuration; merged over ours, theirs wins.
+    """
+
+    entry_point: str
+    revision_path: str
+    writer: str
+    default_certificate: Certificate | None = None
+    router_tls: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if _OWN_TABLE in {key.lower() for key in self.extra}:
+            raise ConfigurationError(
+                f"extra_dynamic_config has a root table {_OWN_TABLE!r}, where the routes are kept; name it otherwise."
+            )
+        try:
+            dumps(self.extra)
+        except (ValueError, TypeError) as error:
+            raise ConfigurationError(f"extra_dynamic_config cannot be written as TOML: {error}") from error
+
+
+class _Fragment(NamedTuple):
+    """The text of one route, and what it was made of."""
+
+    route: Route
+    name: str
+    text: bytes
+
+
+class DynamicRenderer:
+    """Renders snapshots one after the other, and keeps the text of the routes that stay the same.
+
+    Not for two threads at once. What is kept belongs to the last table that was rendered.
+    """
+
+    def __init__(self, settings: DynamicSettings) -> None:
+        self.settings = settings
+        self._fragments: dict[str, _Fragment] = {}
+        self._order: list[str] = []
+
+    def render(self, snapshot: Snapshot) -> bytes:
+        """Return the whole dynamic configuration as TOML text, routes in the order of their routespecs."""
+        before, fragments = self._fragments, {}
+        new = []
+        for route in snapshot.table:
+            kept = before.get(route.routespec)
+            if kept is None:
+                new.append(route.routespec)
+            fragments[route.routespec] = kept if kept and kept.route == route else self._fragment(route)
+        # In order but for what is new at the end, which sorts quickly.
+        order = [routespec for routespec in self._order if routespec in fragments] + new
+        order.sort()
+        self._fragments, self._order = fragments, order
+        head = self._head(snapshot.revision).encode()
+        return b"".join([head, *(fragments[routespec].text for routespec in order)])
+
+    def _head(self, revision: int) -> str:
+        writer = ascii(self.settings.writer)[1:-1].replace("{", "(")
+        extra = self.settings.extra
+        if _objects(extra):
+            extra = _without(extra, {fragment.name for fragment in self._fragments.values()})
+        tree = _without_empty_sections(deep_merge(_base_tree(self.settings, revision), extra))
+        return (
+            f"# Written by {writer}.\n"
+            "# Do not edit: the next change of a route overwrites it, and so does the proxy when it sees an edit.\n"
+            "# Put your own settings into c.TraefikProxy.extra_dynamic_config in jupyterhub_config.py.\n\n"
+            + dumps(tree)
+        )
+
+    def _fragment(self, route: Route) -> _Fragment:
+        name = router_name(route)
+        tree = _route_tree(route, name, self.settings)
+        for kind, objects in _objects(self.settings.extra).items():
+            if name in objects:
+                tree["http"][kind] = deep_merge(tree["http"][kind], {name: objects[name]})
+        return _Fragment(route, name, b"\n" + dumps(tree).encode())
+
+
+def _base_tree(settings: DynamicSettings, revision: int) -> dict[str, Any]:
+    router: dict[str, Any] = {
+        "rule": f"Path({go_string(settings.revision_path)})",
+        "entryPoints": [settings.entry_point],
+        "priority": _REVISION_PRIORITY,
+        "middlewares": [_REVISION_NAME],
+        # Always there, and answers 418 (pkg/server/service/internalhandler.go:49).
+        "service": "noop@internal",
+    }
+    if settings.router_tls:
+        router["tls"] = {}
+    tree: dict[str, Any] = {
+        _OWN_TABLE: {"format": _FORMAT, "revision": revision},
+        "http": {
+            "routers": {_REVISION_NAME: router},
+            "middlewares": {_REVISION_NAME: {"headers": {"customResponseHeaders": {REVISION_HEADER: str(revision)}}}},
+        },
+    }
+    if settings.default_certificate:
+        tree["tls"] = {"stores": {"default": {"defaultCertificate": settings.default_certificate.as_tree()}}}
+    return tree
+
+
+def _route_tree(route: Route, name: str, settings: DynamicSettings) -> dict[str, Any]:
+    place = parse_routespec(route.routespec)
+    router: dict[str, Any] = {
+        "rule": rule(place),
+        "entryPoints": [settings.entry_point],
+        "priority": priority(place),
+        "service": name,
+    }
+    if settings.router_tls:
+        router["tls"] = {}
+    server: dict[str, Any] = {"url": route.target}
+    if urlsplit(route.target).path:
+        # Without it Traefik drops the path of the target (pkg/proxy/httputil/proxy.go:96-102).
+        server["preservePath"] = True
+    return {
+        "http": {
+            "routers": {name: router},
+            "services": {name: {"loadBalancer": {"servers": [server]}}},
+        },
+        _OWN_TABLE: {"routes": {name: {"routespec": route.routespec, "target": route.target, "data": route.data_json}}},
+    }
+
+
+def _objects(extra: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the routers and services in the admin's own configuration."""
+    http = extra.get("http", {})
+    return {kind: http[kind] for kind in ("routers", "services") if http.get(kind)}
+
+
+def _without(extra: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    """Return ``extra`` without the routers and services called ``names``: those are merged into a route's fragment."""
+    tree = deep_merge({}, extra)
+    for kind in _objects(extra):
+        tree["http"][kind] = {name: value for name, value in tree["http"][kind].items() if name not in names}
+    return tree
+
+
+def _without_empty_sections(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return ``tree`` without empty tables in its upper two levels, for which Traefik refuses the whole file.
+
+    (``routers cannot be a standalone element``: paerser/parser/nodes_metadata.go:81,137. Deeper ones can mean something:
+    ``tls`` in a router.)
+    """
+    result = {}
+    for key, value in tree.items():
+        kept = {k: v for k, v in value.items() if v != {}} if isinstance(value, dict) else value
+        if kept != {}:
+            result[key] = kept
+    return result
+
+
+def read_snapshot(text: str) -> Snapshot | None:
+    """Read back what :meth:`DynamicRenderer.render` wrote.
+
+    Args:
+        text: The text of the whole file.
+
+    Returns:
+        The snapshot, or None for a file without any configuration in it.
+
+    Raises:
+        ValueError: If it is not TOML, not ours, or holds a route that could not have been written.
+    """
+    tree = loads(text)
+    if not tree:
+        return None
+    own = tree.get(_OWN_TABLE)
+    if not isinstance(own, dict):
+        raise ValueError(f"it has no table [{_OWN_TABLE}], so this package did not write it")
+    if own.get("format") != _FORMAT:
+        raise ValueError(f"the routes in it have format {own.get('format')!r}; this version reads {_FORMAT}")
+    revision, entries = own.get("revision"), own.get("routes", {})
+    if type(revision) is not int or revision < 0 or not isinstance(entries, dict):
+        raise ValueError(f"the table [{_OWN_TABLE}] has been changed")
+    try:
+        return Snapshot(revision, RouteTable(_read_route(entry) for entry in entries.values()))
+    except InvalidRoute as error:
+        raise ValueError(str(error)) from error
+
+
+def _read_route(entry: Any) -> Route:
+    match entry:
+        case {"routespec": str(routespec), "target": str(target), "data": str(data)}:
+            return Route.checked(routespec, target, json.loads(data))
+    raise ValueError(f"a route in it is incomplete: {shown(str(entry))}")

@@ -1,0 +1,100 @@
+"""A route -> the name, rule and priority of its Traefik router. Pure.
+
+Traefik matches a path of which all but the reserved characters are percent-decoded (pkg/muxer/http/mux.go:99-176): a
+reserved character is still as the client sent it. Browsers and JupyterHub send ``@`` and ``%40``, ``'`` and ``%27`` alike,
+and configurable-http-proxy takes them as equal (lib/configproxy.js:451-464), so a rule takes both.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from string import ascii_letters, digits
+
+import escapism
+
+from ..routes import Place, Route, parse_routespec
+
+# What stays percent-encoded in the path that Traefik matches (pkg/muxer/http/mux.go:98-170).
+_RESERVED = frozenset(":/?#[]@!$&'()*+,;=%")
+# Of these, a path can hold the raw form too; the others would end the path, or be no character of their own.
+_RAW_OR_ENCODED = _RESERVED - frozenset("/?#%")
+
+_READABLE_NAME_LENGTH = 40
+
+
+def go_string(text: str) -> str:
+    """Return ``text`` as a Go interpreted string literal (The Go Programming Language Specification, String literals).
+
+    Rules are parsed as Go expressions (pkg/rules/parser.go), so this is the only way text gets into a rule. ``║`` is how
+    Traefik's file decoder joins lists (paerser/file/raw_node.go:95); it is escaped like what cannot be printed.
+    """
+    return '"' + "".join(_go_character(character) for character in text) + '"'
+
+
+def _go_character(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if character.isprintable() and character != "║":
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def router_name(route: Route) -> str:
+    """Return a name for the router (and service) of ``route``: ``user-alice-<hash>``.
+
+    The readable part is for people; the hash of the routespec makes the name differ for any two routespecs, also where
+    case is ignored (pkg/config/kv/kv_node.go:70). Only letters, digits and ``-``: Traefik cuts a name at ``@``
+    (pkg/server/provider/provider.go:18-29).
+    """
+    place = parse_routespec(route.routespec)
+    parts = [
+        escapism.escape(part, safe=ascii_letters + digits, escape_char="-") for part in (place.host, *place.segments)
+    ]
+    readable = "-".join(part for part in parts if part)[:_READABLE_NAME_LENGTH].lower().strip("-") or "root"
+    digest = hashlib.sha256(route.routespec.encode()).digest()[:20]
+    return f"{readable}-{base64.b32encode(digest).decode().lower()}"
+
+
+def rule(place: Place) -> str:
+    """Return the rule that matches exactly the requests at or below ``place``, on whole segments."""
+    path = _path_rule(place.segments)
+    if not place.host:
+        return path
+    return f"Host({go_string(place.host)}) && {path if not place.segments else '(' + path + ')'}"
+
+
+def _path_rule(segments: tuple[str, ...]) -> str:
+    if not segments:
+        return 'PathPrefix("/")'
+    path = "".join("/" + segment for segment in ("".join(map(_as_matched, text)) for text in segments))
+    if not any(_RAW_OR_ENCODED.intersection(text) for text in segments):
+        return f"Path({go_string(path)}) || PathPrefix({go_string(path + '/')})"
+    pattern = "".join("/" + "".join(map(_as_pattern, text)) for text in segments)
+    return f"PathRegexp({go_string('^' + pattern + '(?:/|$)')})"
+
+
+def _as_matched(character: str) -> str:
+    """Return one decoded character as it is in the path that Traefik matches (the encoded form, of two)."""
+    return f"%{ord(character):02X}" if character in _RESERVED else character
+
+
+def _as_pattern(character: str) -> str:
+    if character in _RAW_OR_ENCODED:
+        return f"(?:{re.escape(character)}|{_as_matched(character)})"
+    if character in _RESERVED:
+        return _as_matched(character)
+    # RE2 takes any escaped ASCII punctuation (https://github.com/google/re2/wiki/Syntax); nothing else needs it.
+    return "\\" + character if character in "\\.^|{}" else character
+
+
+def priority(place: Place) -> int:
+    """Return the priority of the router: more segments first, and any host before none.
+
+    Of two routes that match one request, one is the beginning of the other, so the number of segments decides; Traefik's
+    own default, the length of the rule's text (pkg/muxer/http/mux.go:75), would not. A route without a host beside routes
+    with one is the Hub's ``/`` (jupyterhub/app.py:1167-1177).
+    """
+    return 1 + len(place.segments) + (1 if place.host else 0)

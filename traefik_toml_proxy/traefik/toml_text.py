@@ -1,0 +1,131 @@
+"""A tree of settings <-> TOML text that Traefik reads back exactly. Pure.
+
+The ``toml`` package does the layout and the reading. Its own writer of strings is wrong for control characters and for some
+backslashes, and Traefik's file provider takes any ``{{`` in the file as the start of a Go template, wherever it stands
+(pkg/provider/file/file.go:131-147); so strings and keys are written here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import toml
+import toml.encoder
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_PLAIN = re.compile(r"[ !#-\[\]-z|}~]*")  # printable ASCII without " \ {
+_SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "{": "\\u007b"}
+
+
+def toml_string(text: str) -> str:
+    """Return ``text`` as a TOML basic string (TOML 1.0, String), without any ``{``.
+
+    A ``u`` behind a backslash is written as an escape: ``toml.loads`` takes the two for the beginning of one where the
+    string holds another escape before them (toml/decoder.py, _load_unicode_escapes). It also cannot read a string that
+    is ``"`` or three of them; JupyterHub's data is kept as JSON, which is never that.
+
+    Raises:
+        ValueError: If it holds a lone surrogate, which TOML cannot.
+    """
+    if _PLAIN.fullmatch(text):
+        return f'"{text}"'
+    before = ["", *text]
+    return '"' + "".join(map(_toml_character, before, text)) + '"'
+
+
+def _toml_character(before: str, character: str) -> str:
+    short = _SHORT.get(character)
+    if short is not None:
+        return short
+    if before == "\\" and character == "U":
+        return "\\U00000055"  # toml.loads undoes \uXXXX first, and would find a \U then
+    if character.isprintable() and not (before == "\\" and character == "u"):
+        return character
+    code = ord(character)
+    if 0xD800 <= code <= 0xDFFF:
+        raise ValueError(f"TOML cannot hold the lone surrogate U+{code:04X}")
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def toml_key(text: str) -> str:
+    """Return ``text`` as a key: bare where TOML allows it, else quoted.
+
+    Raises:
+        ValueError: If it would need an escape, which ``toml.loads`` does not undo in keys.
+    """
+    if _BARE_KEY.fullmatch(text):
+        return text
+    if not text.isprintable() or not {'"', "\\", "{"}.isdisjoint(text):
+        raise ValueError(
+            f"the key {text!a} cannot be kept: no quotes, backslashes, braces or control characters in keys"
+        )
+    return f'"{text}"'
+
+
+class TreeEncoder(toml.encoder.TomlEncoder):  # type: ignore[type-arg] # generic in the stubs only
+    """The ``toml`` package's encoder with our strings and keys."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dump_funcs[str] = toml_string
+
+    def dump_sections(self, o: Mapping[str, Any], sup: str) -> tuple[str, dict[str, Any]]:
+        """Write the plain values of one table; hand back its sub-tables to be written after it.
+
+        Args:
+            o: The table.
+            sup: Its own dotted name, already as TOML text, or "" for the root.
+        """
+        lines: list[str] = []
+        arrays: list[str] = []
+        tables: dict[str, Any] = {}
+        for name, value in o.items():
+            key = toml_key(str(name))
+            if value is None:
+                continue
+            if isinstance(value, Mapping):
+                tables[key] = value
+            elif isinstance(value, (list, tuple)) and value and all(isinstance(item, Mapping) for item in value):
+                arrays.extend(self._array_item(f"{sup}.{key}" if sup else key, item) for item in value)
+            else:
+                lines.append(f"{key} = {self.dump_value(value)}\n")
+        return "".join(lines + arrays), tables
+
+    def _array_item(self, name: str, item: Mapping[str, Any]) -> str:
+        text, tables = self.dump_sections(item, name)
+        parts = [f"\n[[{name}]]\n{text}"]
+        while tables:
+            key, table = next(iter(tables.items()))
+            del tables[key]
+            inner, deeper = self.dump_sections(table, f"{name}.{key}")
+            if inner or not deeper:
+                parts.append(f"\n[{name}.{key}]\n{inner}")
+            tables = {f"{key}.{sub}": value for sub, value in deeper.items()} | tables
+        return "".join(parts)
+
+
+def dumps(tree: Mapping[str, Any]) -> str:
+    """Return ``tree`` as TOML text.
+
+    Args:
+        tree: Strings, numbers, booleans, dates, lists and tables of them; a value of None is left out.
+
+    Raises:
+        ValueError: If a string or key cannot be written in TOML.
+    """
+    return toml.dumps(tree, encoder=TreeEncoder())
+
+
+def loads(text: str) -> dict[str, Any]:
+    """Return the tree that ``text`` holds.
+
+    Raises:
+        ValueError: If it is not TOML.
+    """
+    try:
+        return toml.loads(text)
+    except (IndexError, TypeError, KeyError, AttributeError) as error:
+        # The package trips over some broken text instead of saying that it is broken.
+        raise ValueError(f"not TOML ({type(error).__name__}: {error})") from error
