@@ -17,7 +17,7 @@ from traitlets import CaselessStrEnum, Dict, Float, Integer, List, Unicode
 from . import __version__
 from .errors import ConfigurationError, ProxyError, RouteNotLive, TraefikStartFailed, shown
 from .publisher import RoutePublisher
-from .routes import Route, RouteTable, Snapshot
+from .routes import RouteTable, Snapshot
 from .stores import Store
 from .stores.atomic_file import AtomicFile
 from .stores.toml_file import TomlFileStore
@@ -207,11 +207,11 @@ class TraefikProxy(Proxy):
             CommitFailed: If it could not be written; nothing has changed.
             RouteNotLive: If it is written, but Traefik does not serve it in time; it stays written.
         """
-        route = Route.checked(self.validate_routespec(routespec), target, data)
+        routespec = self.validate_routespec(routespec)
         publisher = await self._ready()
         if publisher is None:
             raise ProxyError(f"The proxy has not been started; {shown(routespec)} cannot be added.")
-        await publisher.add(route)
+        await publisher.add(routespec, target, data)
 
     async def delete_route(self, routespec: str) -> None:
         """Route nothing for ``routespec`` any more; returns when that is live. Warns if there was no such route.

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -18,6 +17,9 @@ from .stores import Store
 
 Log = logging.Logger | logging.LoggerAdapter[Any]
 T = TypeVar("T")
+
+# A few milliseconds of work.
+_REQUESTS_AT_ONCE = 100
 
 
 class Answer(Protocol):
@@ -54,9 +56,18 @@ class Probe(Protocol):
 class _Request:
     """One waiting call: what it wants, and where it hears of the outcome."""
 
-    change: Change
+    routespec: str
+    make_route: Callable[[], Route] | None
     done: asyncio.Future[bool]
+    change: Change | None = None
     changed: bool = False
+
+    def plan(self) -> None:
+        """Check what is wanted; a route that cannot be served is refused here."""
+        try:
+            self.change = Change(self.routespec, self.make_route and self.make_route())
+        except InvalidRoute as refusal:
+            self.settle(refusal)
 
     def settle(self, error: Exception | None) -> None:
         """Tell the caller, if it is still there (a cancelled one does not cancel the shared write)."""
@@ -66,6 +77,14 @@ class _Request:
             self.done.set_result(self.changed)
         else:
             self.done.set_exception(error)
+
+
+async def _with_pauses(batch: list[_Request]) -> AsyncIterator[_Request]:
+    """Go through a batch, and let others run now and then: the Hub may change thousands of routes at once."""
+    for number, request in enumerate(batch, start=1):
+        yield request
+        if number % _REQUESTS_AT_ONCE == 0:
+            await asyncio.sleep(0)
 
 
 class RoutePublisher:
@@ -133,15 +152,15 @@ class RoutePublisher:
             await self._probe.wait_live(revision, timeout, where=self._store.location)
             self._live_revision = max(self._live_revision, revision)
 
-    async def add(self, route: Route) -> None:
-        """Have ``route`` in the table, instead of another one with its routespec; return when it is live.
+    async def add(self, routespec: str, target: str, data: object) -> None:
+        """Have this route in the table, instead of another one with its routespec; return when it is live.
 
         Raises:
-            InvalidRoute: If its place is routed under another spelling.
+            InvalidRoute: If it cannot be served exactly, or its place is routed under another spelling.
             CommitFailed: If it could not be written; nothing has changed.
             RouteNotLive: If it is written, and stays so, but is not live in time.
         """
-        await self._submit(Change(route.routespec, route))
+        await self._submit(routespec, lambda: Route.checked(routespec, target, data))
 
     async def delete(self, routespec: str) -> bool:
         """Have no route under ``routespec``; return when none is live.
@@ -153,12 +172,12 @@ class RoutePublisher:
             CommitFailed: If it could not be written; nothing has changed.
             RouteNotLive: If it is written, and stays so, but Traefik still serves the old table after the time is over.
         """
-        return await self._submit(Change(routespec, None))
+        return await self._submit(routespec, None)
 
-    async def _submit(self, change: Change) -> bool:
+    async def _submit(self, routespec: str, make_route: Callable[[], Route] | None) -> bool:
         if self._closed:
             raise StoreError("The proxy has been stopped; its routes cannot be changed.")
-        request = _Request(change, asyncio.get_running_loop().create_future())
+        request = _Request(routespec, make_route, asyncio.get_running_loop().create_future())
         self._waiting.append(request)
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_all(), name="traefik_toml_proxy writer")
@@ -168,47 +187,49 @@ class RoutePublisher:
         """Take and commit batch after batch, until nothing waits."""
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            await self._write(batch)
+            failure: Exception | None = StoreError("The proxy was stopped before the change was live.")
+            try:
+                await self._write(batch)
+                failure = None
+            except ProxyError as error:
+                failure = error
+            except Exception as error:  # noqa: BLE001 - a fault of ours: logged whole, and the callers get it
+                failure = error
+                self._log.exception("Writing the routes failed in an unexpected way")
+            finally:
+                # Whatever happens to a batch, no caller waits for ever.
+                for request in batch:
+                    request.settle(failure)
         self._writer = None
 
     async def _write(self, batch: list[_Request]) -> None:
-        """Commit one batch and tell its callers."""
-        with self._settling(batch):
-            before = self.table
-            after, outcomes = before.with_changes([request.change for request in batch])
-            for request, outcome in zip(batch, outcomes, strict=True):
-                if isinstance(outcome, InvalidRoute):
-                    request.settle(outcome)
-                else:
-                    request.changed = outcome
-            try:
-                if after is not before:
-                    await self._commit(after)
-            except StoreError as error:
-                # Only who asked for something that is not so has failed.
-                for request in batch:
-                    if before.get(request.change.routespec) != request.change.route:
-                        request.settle(error)
-            if any(not request.done.done() for request in batch):
-                await self.wait_live(self._live_timeout)
+        """Commit one batch; callers with an outcome of their own are told here, all others by the caller of this.
 
-    @contextmanager
-    def _settling(self, batch: list[_Request]) -> Iterator[None]:
-        """Whatever happens to a batch, no caller waits for ever, and the next batch has its turn."""
-        failure: Exception | None = None
+        Raises:
+            RouteNotLive: If it is written, but not live in time.
+        """
+        async for request in _with_pauses(batch):
+            request.plan()
+        before = self.table
+        planned = [request for request in batch if request.change is not None]
+        after, outcomes = before.with_changes([request.change for request in planned if request.change is not None])
+        for request, outcome in zip(planned, outcomes, strict=True):
+            if isinstance(outcome, InvalidRoute):
+                request.settle(outcome)
+            else:
+                request.changed = outcome
         try:
-            yield
-        except ProxyError as error:
-            failure = error
-        except asyncio.CancelledError:
-            failure = StoreError("The proxy was stopped before the change was live.")
-            raise
-        except Exception as error:  # noqa: BLE001 - a fault of ours: logged whole, and the callers get it
-            failure = error
-            self._log.exception("Writing the routes failed in an unexpected way")
-        finally:
-            for request in batch:
-                request.settle(failure)
+            if after is not before:
+                await self._commit(after)
+        except StoreError as error:
+            # Only who asked for something that is not so has failed.
+            for request in planned:
+                if request.change and before.get(request.routespec) != request.change.route:
+                    request.settle(error)
+        if any(not request.done.done() for request in batch):
+            await self.wait_live(self._live_timeout)
+        async for request in _with_pauses(batch):
+            request.settle(None)
 
     async def _commit(self, table: RouteTable | None = None) -> None:
         """Commit ``table``, or the one there is once more, under a new revision."""

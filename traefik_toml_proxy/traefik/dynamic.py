@@ -100,7 +100,9 @@ class DynamicRenderer:
             kept = before.get(route.routespec)
             if kept is None:
                 new.append(route.routespec)
-            fragments[route.routespec] = kept if kept and kept.route == route else self._fragment(route)
+            # Mostly the very same object: comparing that is much quicker than comparing what is in it.
+            same = kept is not None and (kept.route is route or kept.route == route)
+            fragments[route.routespec] = kept if kept and same else self._fragment(route)
         # In order but for what is new at the end, which sorts quickly.
         order = [routespec for routespec in self._order if routespec in fragments] + new
         order.sort()
