@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import stat
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -377,10 +378,16 @@ class TraefikProxy(Proxy):
         folder = self._path(self.state_dir)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            mode = stat.S_IMODE(folder.stat().st_mode)
         except OSError as error:
             raise ConfigurationError(
                 f"The folder {folder} cannot be made: {error.strerror}. c.TraefikProxy.state_dir says where it is."
             ) from error
+        if mode & 0o022:
+            raise ConfigurationError(
+                f"Others than its owner may write into {folder} (mode {mode:o}), and so could change where users are sent. "
+                "Run `chmod 700` on it, or choose another one with c.TraefikProxy.state_dir."
+            )
         return folder
 
     @property

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from .errors import InvalidRoute, ProxyError, StoreError
 from .routes import Change, Route, RouteTable, Snapshot
 from .stores import Store
 
 Log = logging.Logger | logging.LoggerAdapter[Any]
-T = TypeVar("T")
 
 # A few milliseconds of work.
 _REQUESTS_AT_ONCE = 100
@@ -231,44 +230,37 @@ class RoutePublisher:
         async for request in _with_pauses(batch):
             request.settle(None)
 
-    async def _commit(self, table: RouteTable | None = None) -> None:
-        """Commit ``table``, or the one there is once more, under a new revision."""
+    async def _commit(self, table: RouteTable) -> None:
         async with self._lock:
-            # A revision is used once, also when its commit fails half-way.
-            self._revision += 1
-            snapshot = Snapshot(self._revision, self.table if table is None else table)
-            await self._store.commit(snapshot)
-            self._committed = snapshot
+            await self._commit_locked(table)
 
-    @property
-    def busy(self) -> bool:
-        """Whether changes are being written; what is in the store and in Traefik is moving then."""
-        return self._writer is not None or self._lock.locked()
+    async def _commit_locked(self, table: RouteTable) -> None:
+        # A revision is used once, also when its commit fails half-way.
+        self._revision += 1
+        snapshot = Snapshot(self._revision, table)
+        await self._store.commit(snapshot)
+        self._committed = snapshot
 
-    async def mend_store(self) -> bool:
-        """Put right what somebody else did to the store, if anything; does not raise.
+    async def mend_store(self) -> None:
+        """Put right what somebody else did to the store, if anything. Does not raise; the log is told once."""
+        async with self._lock:
+            damage = await self._store.damage()
+            if damage is None:
+                self._told = None
+                return
+            if self._told is None:
+                self._told = damage
+                self._log.warning("%s %s by somebody else: writing it again", self._store.location, damage)
+            await self._write_again()
 
-        Returns:
-            Whether it was written again.
-        """
-        damage = await self._look(self._store.damage())
-        if not damage:
-            self._told = None
-            return False
-        if damage != self._told:
-            self._told = damage
-            self._log.warning("%s %s by somebody else: writing it again", self._store.location, damage)
-        return await self._write_again()
-
-    async def _write_again(self) -> bool:
+    async def _write_again(self) -> None:
+        """Commit the table there is under a new revision; the lock is held."""
         try:
-            await self._commit()
+            await self._commit_locked(self.table)
         except StoreError as error:
-            if str(error) != self._told:
+            if self._told != str(error):
                 self._told = str(error)
                 self._log.error("The routes could not be put right, and it is tried again: %s", error)
-            return False
-        return True
 
     async def watch(self, interval: float) -> None:
         """Put right, for ever, what others do to the store, and what Traefik has missed of it.
@@ -279,31 +271,42 @@ class RoutePublisher:
         missed, patience = 0, 1
         while True:
             await asyncio.sleep(interval)
-            if await self.mend_store():
-                continue
-            answer = await self._look(self._probe.ask())
-            if answer is None or not answer.answered:
-                continue  # busy, or Traefik is down, which is for somebody else to put right
-            if answer.revision is not None and answer.revision >= self.revision:
-                missed, patience = 0, 1
-                continue
-            missed += 1
-            if missed > patience:
-                # A lost file event, or a file that Traefik could not read: a new version is a new event.
-                self._log.warning(
-                    "Traefik does not serve revision %d of %s (%s): writing it again",
-                    self.revision,
-                    self._store.location,
-                    answer.told,
-                )
-                missed, patience = 0, min(patience * 2, 60)
-                await self._write_again()
+            try:
+                await self.mend_store()
+                missed = await self._count_missed(missed)
+                if missed > patience:
+                    # A lost file event, or a version that Traefik could not read: a new version is a new event.
+                    missed, patience = 0, min(patience * 2, 60)
+                    async with self._lock:
+                        await self._write_again()
+                elif missed == 0:
+                    patience = 1
+            except Exception:  # noqa: BLE001 - a fault of ours: logged whole; the next look may go better
+                self._log.exception("Looking after the routes failed in an unexpected way; it goes on")
 
-    async def _look(self, looking: Coroutine[Any, Any, T]) -> T | None:
-        """Return what was seen, or None if it was looked at while it was moving."""
+    async def _count_missed(self, missed: int) -> int:
+        """Ask once whether the last commit is live.
+
+        Args:
+            missed: How often in a row it was not.
+
+        Returns:
+            The new number; the same, if it is being written just now, or if Traefik is down (for others to put right).
+        """
         revision = self._revision
-        seen = await looking
-        return None if self.busy or self._revision != revision else seen
+        answer = await self._probe.ask()
+        if not answer.answered or self._writer is not None or revision != self._revision:
+            return missed
+        if answer.revision is not None and answer.revision >= revision:
+            return 0
+        if missed == 1:
+            self._log.warning(
+                "Traefik does not serve revision %d of %s (%s): writing it again",
+                revision,
+                self._store.location,
+                answer.told,
+            )
+        return missed + 1
 
     async def close(self) -> None:
         """Stop writing; callers that still wait are told. May be called twice."""

@@ -51,6 +51,7 @@ class AtomicFile:
         self._folder = path.with_name(path.name + ".tmp")
         self._lock: int | None = None
         self._left: Fingerprint | None = None
+        self._step = ""  # of the replacement that is under way, for its error
 
     def lock(self) -> None:
         """Make this process the only writer, and remove what an earlier one left half-done. Blocks; for a thread.
@@ -89,25 +90,33 @@ class AtomicFile:
             CommitFailed: With the step that failed; the file is as it was.
         """
         new = self._folder / f"new-{secrets.token_hex(8)}"
-        step = "open"
+        self._step = "open"
         try:
             async with aiofiles.open(new, "wb", buffering=0, opener=self._opener) as file:
-                step = "write"
+                self._step = "write"
                 view = memoryview(data)
                 while view:
                     view = view[await file.write(view) :]
-                step = "fsync"
-                await asyncio.to_thread(os.fsync, file.fileno())
-                left = Fingerprint.of(await asyncio.to_thread(os.fstat, file.fileno()))
-            step = "rename"
-            await asyncio.to_thread(os.replace, new, self.path)
+                # One visit to a thread for the rest: each costs a good part of what Traefik needs to reload.
+                await asyncio.to_thread(self._put_in_place, new, file.fileno())
         except BaseException as error:  # a cancelled task leaves nothing behind either
-            await asyncio.shield(asyncio.to_thread(new.unlink, missing_ok=True))
-            if isinstance(error, OSError):
-                raise CommitFailed(self.path, step, error) from error
-            raise
+            with contextlib.suppress(OSError):
+                await asyncio.shield(asyncio.to_thread(new.unlink))
+            if not isinstance(error, OSError):
+                raise
+            if self._step:  # after the last step there is nothing that could bring the old version back
+                raise CommitFailed(self.path, self._step, error) from error
+
+    def _put_in_place(self, new: Path, descriptor: int) -> None:
+        self._step = "fsync"
+        os.fsync(descriptor)
+        self._step = "rename"
+        # By its name and not by its descriptor: the two can differ on overlay file systems.
+        left = Fingerprint.of(new.lstat())
+        new.replace(self.path)
         self._left = left
-        await asyncio.to_thread(self._sync_folder)
+        self._step = ""
+        self._sync_folder()
 
     def _opener(self, path: str, flags: int) -> int:
         self._make_folder()

@@ -87,7 +87,7 @@ class FollowedOutput:
             with self.path.open("rb") as file:
                 file.seek(self._position)
                 data = file.read(_ONE_READ)
-        except FileNotFoundError:
+        except OSError:
             return []
         self._position += len(data)
         if self._position > _LARGEST_FILE and len(data) < _ONE_READ:

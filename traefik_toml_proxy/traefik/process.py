@@ -245,7 +245,14 @@ class TraefikProcess:
         identity = _Identity.of(child.pid)
         self._running = _Running(identity or _Identity(child.pid, "", 0), child)
         if identity is not None:
-            _Record(identity, self._command, self._digest).write(self._record_file)
+            try:
+                _Record(identity, self._command, self._digest).write(self._record_file)
+            except OSError as error:
+                self._log.warning(
+                    "%s could not be written (%s): a Hub that starts anew cannot take over this Traefik",
+                    self._record_file,
+                    error.strerror,
+                )
 
     async def while_running(self, waiting: Awaitable[None]) -> None:
         """Await ``waiting``, but not longer than the process lives.
