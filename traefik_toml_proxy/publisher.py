@@ -9,16 +9,17 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from .errors import InvalidRoute, ProxyError, StoreError
 from .routes import Change, Route, RouteTable, Snapshot
 from .stores import Store
 
-Log = logging.Logger | logging.LoggerAdapter[Any]
-
 # A few milliseconds of work.
 _REQUESTS_AT_ONCE = 100
+# How often in a row Traefik may be seen without the last commit, as it may just be loading it, before it is told again.
+_PATIENCE = 2
+_LONGEST_PATIENCE = 60
 
 
 class Answer(Protocol):
@@ -94,7 +95,7 @@ class RoutePublisher:
     only after its store did.
     """
 
-    def __init__(self, store: Store, probe: Probe, *, live_timeout: float, log: Log) -> None:
+    def __init__(self, store: Store, probe: Probe, *, live_timeout: float, log: logging.Logger) -> None:
         """Args:
         store: An opened store; this publisher is its only writer.
         probe: Asks what is live.
@@ -268,38 +269,39 @@ class RoutePublisher:
         Args:
             interval: Seconds between two looks.
         """
-        missed, patience = 0, 1
+        missed, patience = 0, _PATIENCE
         while True:
             await asyncio.sleep(interval)
             try:
                 await self.mend_store()
-                missed = await self._count_missed(missed)
+                missed = await self._count_missed(missed, patience)
                 if missed > patience:
                     # A lost file event, or a version that Traefik could not read: a new version is a new event.
-                    missed, patience = 0, min(patience * 2, 60)
+                    missed, patience = 0, min(patience * 2, _LONGEST_PATIENCE)
                     async with self._lock:
                         await self._write_again()
                 elif missed == 0:
-                    patience = 1
+                    patience = _PATIENCE
             except Exception:  # noqa: BLE001 - a fault of ours: logged whole; the next look may go better
                 self._log.exception("Looking after the routes failed in an unexpected way; it goes on")
 
-    async def _count_missed(self, missed: int) -> int:
+    async def _count_missed(self, missed: int, patience: int) -> int:
         """Ask once whether the last commit is live.
 
         Args:
             missed: How often in a row it was not.
+            patience: How often that is left at that; the log is told when it ends.
 
         Returns:
             The new number; the same, if it is being written just now, or if Traefik is down (for others to put right).
         """
-        revision = self._revision
+        revision = self.revision
         answer = await self._probe.ask()
-        if not answer.answered or self._writer is not None or revision != self._revision:
+        if not answer.answered or self._lock.locked() or revision != self.revision:
             return missed
         if answer.revision is not None and answer.revision >= revision:
             return 0
-        if missed == 1:
+        if missed == patience:
             self._log.warning(
                 "Traefik does not serve revision %d of %s (%s): writing it again",
                 revision,

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, cast
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
@@ -16,9 +17,13 @@ from .errors import InvalidRoute, shown
 # (a non-ASCII name disables the router, `*` matches everything: pkg/muxer/http/matcher.go:71-120).
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_TARGET_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*)")
+# No zone in an IPv6 address: Go reads another spelling of it than Python.
+_TARGET_AUTHORITY = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::[0-9]+)?")
 # RFC 3986 section 3.3 (pchar) and "/"
 _TARGET_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/%-]*")
+
+# Python reads and writes JSON by recursion: what fits at one depth of the stack must fit at any other.
+_DEEPEST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +128,21 @@ def check_target(routespec: str, target: str) -> None:
         raise refuse("has no usable port")
     if "?" in target or "#" in target:
         raise refuse("has a query or a fragment, which no proxy can put before a request's path")
-    host = url.hostname or ""
-    try:
-        known = bool(_TARGET_HOST.fullmatch(host)) if "[" not in url.netloc else bool(ipaddress.IPv6Address(host))
-    except ValueError:
-        known = False
-    if not known:
+    authority = _TARGET_AUTHORITY.fullmatch(url.netloc)
+    if not authority or (authority["ipv6"] and not _is_ipv6(authority["ipv6"])):
         raise refuse("has no host that can be connected to")
     if not _TARGET_PATH.fullmatch(url.path) or _BROKEN_ESCAPE.search(url.path):
         raise refuse("has characters in its path that must be percent-encoded")
     if not {b".", b".."}.isdisjoint(unquote_to_bytes(url.path).split(b"/")):
         raise refuse("has a '.' or '..' segment in its path")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def data_to_json(routespec: str, data: object) -> str:
@@ -144,16 +153,30 @@ def data_to_json(routespec: str, data: object) -> str:
         data: The dict that JupyterHub attaches to a route.
 
     Raises:
-        InvalidRoute: If it is not a dict, or JSON would give back another one (a tuple, a key that is not text, NaN…).
+        InvalidRoute: If it is not a dict, or JSON would give back another one (a tuple, a key that is not text, NaN…), or
+            it is nested so deeply that it could not be read everywhere.
     """
     try:
         text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-        same = json.loads(text) == data and isinstance(data, dict)
+        copy = json.loads(text)
+        same = copy == data and isinstance(data, dict)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRoute(routespec, f"its data is not JSON ({shown(str(error))})") from None
     if not same:
         raise InvalidRoute(routespec, "its data is not a dict that JSON gives back unchanged")
+    if _is_deep(copy):
+        raise InvalidRoute(routespec, f"its data is nested more than {_DEEPEST} levels deep")
     return text
+
+
+def _is_deep(data: dict[str, Any]) -> bool:
+    level: list[Any] = [data]
+    for _ in range(_DEEPEST):
+        inside = chain.from_iterable(item.values() if isinstance(item, dict) else item for item in level)
+        level = [item for item in inside if isinstance(item, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,13 +149,15 @@ class AtomicFile:
 
     def damage(self) -> str | None:
         """Say what somebody else did to the last version since it was put there, or None. Blocks; for a thread."""
+        if self._left is None:
+            return None
         try:
             now = Fingerprint.of(self.path.lstat())
         except FileNotFoundError:
             return "was deleted"
         except OSError as error:
             return f"cannot be looked at ({error.strerror})"
-        if now == self._left or self._left is None:
+        if now == self._left:
             return None
         if now.size == 0:
             return "was emptied"

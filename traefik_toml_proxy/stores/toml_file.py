@@ -6,20 +6,17 @@ import asyncio
 import logging
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from ..errors import StoreError
 from ..routes import RouteTable, Snapshot
 from ..traefik.dynamic import DynamicRenderer, read_snapshot
 from .atomic_file import AtomicFile
 
-Log = logging.Logger | logging.LoggerAdapter[Any]
-
 
 class TomlFileStore:
     """Keeps the routes in one TOML file (see :class:`~traefik_toml_proxy.stores.Store` for the contract)."""
 
-    def __init__(self, path: Path, renderer: DynamicRenderer, *, mode: int, log: Log) -> None:
+    def __init__(self, path: Path, renderer: DynamicRenderer, *, mode: int, log: logging.Logger) -> None:
         """Args:
         path: The file; Traefik loads it only if it ends in ``.toml``.
         renderer: Makes its text.

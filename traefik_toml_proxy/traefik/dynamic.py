@@ -67,10 +67,17 @@ class DynamicSettings:
             raise ConfigurationError(
                 f"extra_dynamic_config has a root table {_OWN_TABLE!r}, where the routes are kept; name it otherwise."
             )
+        # The routes of the next start are read from the same file, so what is not read back would cost them.
         try:
-            dumps(self.extra)
-        except (ValueError, TypeError) as error:
-            raise ConfigurationError(f"extra_dynamic_config cannot be written as TOML: {error}") from error
+            loads(dumps(self.extra))
+        except ValueError as error:
+            raise ConfigurationError(
+                f"extra_dynamic_config cannot be written as TOML and read back: {error}"
+            ) from error
+        http = self.extra.get("http", {})
+        tables = [http, *http.values()] if isinstance(http, Mapping) else [http]
+        if not all(isinstance(table, Mapping) for table in tables):
+            raise ConfigurationError("extra_dynamic_config: 'http', and all in it, must be tables (dicts).")
 
 
 class _Fragment(NamedTuple):
@@ -238,5 +245,8 @@ def read_snapshot(text: str) -> Snapshot | None:
 def _read_route(entry: Any) -> Route:
     match entry:
         case {"routespec": str(routespec), "target": str(target), "data": str(data)}:
-            return Route.checked(routespec, target, json.loads(data))
+            try:
+                return Route.checked(routespec, target, json.loads(data))
+            except RecursionError as error:
+                raise ValueError(f"the data of a route in it is nested too deeply: {shown(data)}") from error
     raise ValueError(f"a route in it is incomplete: {shown(str(entry))}")

@@ -12,9 +12,6 @@ import os
 import re
 from collections import deque
 from pathlib import Path
-from typing import Any
-
-Log = logging.Logger | logging.LoggerAdapter[Any]
 
 # 2026-11-22T22:40:36Z ERR message key=value
 _LINE = re.compile(r"\d{4}-\d\d-\d\dT\S+ (TRC|DBG|INF|WRN|ERR|FTL|PNC) (.*)")
@@ -36,7 +33,7 @@ _ONE_READ = 2**18
 class FollowedOutput:
     """Traefik's standard output and error, line by line into the Hub's log."""
 
-    def __init__(self, path: Path, log: Log) -> None:
+    def __init__(self, path: Path, log: logging.Logger) -> None:
         """Args:
         path: The file; made by :meth:`open_for_child`, readable by this user alone.
         log: Where the lines go, each with its own level.

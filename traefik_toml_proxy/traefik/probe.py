@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass
 
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.httputil import HTTPInputError
+from tornado.iostream import UnsatisfiableReadError
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from ..errors import RouteNotLive, shown
@@ -16,6 +18,7 @@ from .dynamic import REVISION_HEADER
 # Between two questions: as long as a tenth of what has been waited, so that the answer comes at most a tenth too late.
 _SHORTEST_PAUSE = 0.0005
 _LONGEST_PAUSE = 0.1
+_REVISION = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +69,10 @@ class EntryPointProbe:
         )
         try:
             response = await self._client.fetch(request, raise_error=False)
-        except (OSError, HTTPClientError, HTTPInputError) as error:
+        except (OSError, HTTPClientError, HTTPInputError, UnsatisfiableReadError) as error:
             return Answer(None, f"no answer: {error}", answered=False)
         revision = response.headers.get(REVISION_HEADER, "")
-        if revision.isascii() and revision.isdigit():
+        if _REVISION.fullmatch(revision):
             return Answer(int(revision), f"it serves revision {revision}", answered=True)
         server = response.headers.get("Server")
         by = f" by {shown(server)}" if server else ""

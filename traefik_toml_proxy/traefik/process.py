@@ -15,14 +15,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import TraefikStartFailed
 from .output import FollowedOutput
 from .program import Program
 from .static import GRACE_SECONDS
-
-Log = logging.Logger | logging.LoggerAdapter[Any]
 
 # After Traefik's own time for open requests: when it is killed, and how long that may take, in seconds.
 _STOP_SECONDS = GRACE_SECONDS + 1.5
@@ -154,7 +151,7 @@ class TraefikProcess:
         *,
         folder: Path,
         environment: Mapping[str, str],
-        log: Log,
+        log: logging.Logger,
     ) -> None:
         """Args:
         program: What to start.

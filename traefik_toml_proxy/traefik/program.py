@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ async def find_program(command: Sequence[str], environment: Mapping[str, str]) -
         TraefikUnsupported: If it is too old, or no Traefik.
     """
     found = await asyncio.to_thread(_find, command)
-    version = await _ask_version(found, environment)
+    version = await asyncio.to_thread(_ask_version, found, environment)
     if version < OLDEST_VERSION:
         raise TraefikUnsupported(" ".join(found), "Traefik " + ".".join(map(str, version)))
     return Program(found, version)
@@ -75,29 +76,25 @@ def _find(command: Sequence[str]) -> tuple[str, ...]:
     return (str(Path(path).absolute()),)
 
 
-async def _ask_version(command: tuple[str, ...], environment: Mapping[str, str]) -> Version:
+def _ask_version(command: tuple[str, ...], environment: Mapping[str, str]) -> Version:
     shown_command = " ".join(command)
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            "version",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+        process = subprocess.Popen(
+            [*command, "version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             env=dict(environment),
             start_new_session=True,
         )
     except OSError as error:
         raise TraefikUnsupported(shown_command, f"not a program that can be run ({error.strerror})") from error
-    try:
-        output, _ = await asyncio.wait_for(process.communicate(), _VERSION_SECONDS)
-    except asyncio.TimeoutError:
-        raise TraefikUnsupported(shown_command, f"silent: no version within {_VERSION_SECONDS} s") from None
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+    with process:
+        try:
+            output, _ = process.communicate(timeout=_VERSION_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise TraefikUnsupported(shown_command, f"silent: no version within {_VERSION_SECONDS} s") from None
     said = output.decode(errors="replace")
     match = _VERSION.search(said)
     if match is None:

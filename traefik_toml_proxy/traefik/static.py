@@ -141,16 +141,20 @@ def _host_and_port(public_url: str) -> tuple[str, int]:
 
 
 def check_trusted_proxies(addresses: tuple[str, ...]) -> tuple[str, ...]:
-    """Return ``addresses`` if each is an IP address or a network.
+    """Return ``addresses`` as Traefik reads them: each an IP address, or a network with the length of its prefix.
 
     Raises:
         ConfigurationError: Naming the first that is neither; Traefik would not start with it.
     """
+    checked = []
     for address in addresses:
         try:
-            ipaddress.ip_network(address, strict=False)
+            network = ipaddress.ip_network(address, strict=False)
         except ValueError:
+            network = None
+        if network is None or "%" in address:
             raise ConfigurationError(
                 f"trusted_proxies: {shown(address)} is neither an IP address nor a network such as 10.0.0.0/8."
-            ) from None
-    return addresses
+            )
+        checked.append(str(network) if "/" in address else address)
+    return tuple(checked)

@@ -8,31 +8,36 @@ backslashes, and Traefik's file provider takes any ``{{`` in the file as the sta
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import toml
 import toml.encoder
 
+from ..errors import shown
+
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _PLAIN = re.compile(r"[ !#-\[\]-z|}~]*")  # printable ASCII without " \ {
 _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "{": "\\u007b"}
+# toml.loads takes a list apart before it reads the strings in it (toml/decoder.py, load_array).
+_IN_LIST = str.maketrans({",": "\\u002c", "[": "\\u005b", "]": "\\u005d"})
 
 
 def toml_string(text: str) -> str:
     """Return ``text`` as a TOML basic string (TOML 1.0, String), without any ``{``.
 
     A ``u`` behind a backslash is written as an escape: ``toml.loads`` takes the two for the beginning of one where the
-    string holds another escape before them (toml/decoder.py, _load_unicode_escapes). It also cannot read a string that
-    is ``"`` or three of them; JupyterHub's data is kept as JSON, which is never that.
+    string holds another escape before them (toml/decoder.py, _load_unicode_escapes). It also loses quotes at the beginning
+    of a string (load_value), but not between three quotes.
 
     Raises:
         ValueError: If it holds a lone surrogate, which TOML cannot.
     """
     if _PLAIN.fullmatch(text):
         return f'"{text}"'
+    quotes = '"""' if text.startswith('"') else '"'
     before = ["", *text]
-    return '"' + "".join(map(_toml_character, before, text)) + '"'
+    return quotes + "".join(map(_toml_character, before, text)) + quotes
 
 
 def _toml_character(before: str, character: str) -> str:
@@ -53,13 +58,16 @@ def toml_key(text: str) -> str:
     """Return ``text`` as a key: bare where TOML allows it, else quoted.
 
     Raises:
-        ValueError: If it would need an escape, which ``toml.loads`` does not undo in keys.
+        ValueError: If ``toml.loads`` would not read it back: it does not undo escapes in keys, and drops spaces at the ends
+            and around dots.
     """
     if _BARE_KEY.fullmatch(text):
         return text
-    if not text.isprintable() or not {'"', "\\", "{"}.isdisjoint(text):
+    spaces_stay = text and text == ".".join(part.strip() for part in text.split("."))
+    if not spaces_stay or not text.isprintable() or not {'"', "\\", "{"}.isdisjoint(text):
         raise ValueError(
-            f"the key {text!a} cannot be kept: no quotes, backslashes, braces or control characters in keys"
+            f"the key {text!a} cannot be kept: no empty keys, no quotes, backslashes, braces or control characters in "
+            "keys, and no spaces at their ends or around a dot"
         )
     return f'"{text}"'
 
@@ -70,6 +78,24 @@ class TreeEncoder(toml.encoder.TomlEncoder):  # type: ignore[type-arg] # generic
     def __init__(self) -> None:
         super().__init__()
         self.dump_funcs[str] = toml_string
+
+    def dump_value(self, v: Any) -> str:
+        """Write one value that is not a table.
+
+        Raises:
+            ValueError: If TOML has no such value; a list of tables and other things is not one, either.
+        """
+        if isinstance(v, tuple):
+            return self.dump_list(v)
+        if type(v) not in self.dump_funcs:
+            raise ValueError(f"{shown(repr(v))} cannot be kept: it is a {type(v).__name__}")
+        return str(super().dump_value(v))
+
+    def dump_list(self, v: Iterable[Any]) -> str:
+        """Write a list."""
+        texts = ((item, self.dump_value(item)) for item in v)
+        safe = (text.translate(_IN_LIST) if isinstance(item, str) else text for item, text in texts)
+        return f"[{', '.join(safe)}]"
 
     def dump_sections(self, o: Mapping[str, Any], sup: str) -> tuple[str, dict[str, Any]]:
         """Write the plain values of one table; hand back its sub-tables to be written after it.
@@ -126,6 +152,6 @@ def loads(text: str) -> dict[str, Any]:
     """
     try:
         return toml.loads(text)
-    except (IndexError, TypeError, KeyError, AttributeError) as error:
+    except (IndexError, TypeError, KeyError, AttributeError, RecursionError) as error:
         # The package trips over some broken text instead of saying that it is broken.
         raise ValueError(f"not TOML ({type(error).__name__}: {error})") from error
