@@ -1,0 +1,78 @@
+"""A user of the public entry point: one connection that is kept open. I/O: blocks while it asks, a millisecond or so."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import time
+from typing import NamedTuple
+
+from .tables import SERVER_HEADER
+
+
+class Answer(NamedTuple):
+    """What came back: the status, and one header ("" if it was not there)."""
+
+    status: int
+    header: str
+
+
+class Client:
+    """Asks over one keep-alive connection; opens a new one if the proxy closed it meanwhile.
+
+    Args:
+        port: The public entry point's on 127.0.0.1.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def ask(self, path: str, header: str = SERVER_HEADER) -> Answer:
+        """Return the answer to one GET.
+
+        Raises:
+            OSError: If there is no answer, not even over a new connection.
+        """
+        try:
+            return self._ask(path, header)
+        except (http.client.HTTPException, ConnectionError):
+            self._connection.close()
+        try:
+            return self._ask(path, header)
+        except http.client.HTTPException as error:
+            self._connection.close()
+            raise OSError(f"no answer to {path}: {error!r}") from error
+
+    def _ask(self, path: str, header: str) -> Answer:
+        self._connection.request("GET", path)
+        response = self._connection.getresponse()
+        response.read()
+        return Answer(response.status, response.getheader(header) or "")
+
+    def is_at(self, path: str, server: str) -> bool:
+        """Whether the next request for ``path`` reaches that server; "" for none."""
+        return self.ask(path).header == server
+
+    async def wait_until_at(self, path: str, server: str, seconds: float) -> None:
+        """Ask until ``path`` reaches that server.
+
+        Raises:
+            TimeoutError: If it has not after ``seconds``.
+        """
+        deadline = time.monotonic() + seconds
+        last = ""
+        while time.monotonic() < deadline:
+            try:
+                answer = self.ask(path)
+            except OSError as error:
+                last = repr(error)
+            else:
+                if answer.header == server:
+                    return
+                last = repr(answer)
+            await asyncio.sleep(0.001)
+        raise TimeoutError(f"{path} did not reach the server {server!r} in {seconds:.0f} s; the last answer: {last}")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()

@@ -1,0 +1,432 @@
+"""What is compared, each behind the same few methods. I/O: starts the proxies, writes their files.
+
+``ours``, ``chp`` and ``jtp`` are driven as JupyterHub drives them, through ``jupyterhub.proxy.Proxy``; ``floor`` is no proxy
+but the least that any proxy of our kind has to do. One process holds one contender (``worker.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import shutil
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+from .certificate import write_certificate
+from .client import Client
+from .tables import (
+    REVISION_HEADER,
+    REVISION_PATH,
+    Entry,
+    Servers,
+    entry_point_of,
+    existing_entries,
+    floor_dynamic,
+    floor_static,
+    revision_router,
+    with_certificate,
+)
+
+# How many routes are added at once while a table is filled: one iteration of the event loop starts all of them.
+_FILL_AT_ONCE = 2_000
+
+# How long anything that is started or changed may take. The slowest contender needs a minute for ten changes.
+_PATIENCE = 240
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a contender has to know; plain values, so that they can be handed to another process.
+
+    Attributes:
+        folder: An empty folder of its own.
+        public_port: For the public entry point on 127.0.0.1.
+        api_port: For the proxy's API, if it has one.
+        servers: The two servers behind the routes.
+        existing: How many routes the table shall hold before anything is measured.
+        traefik: The Traefik binary, or "" if there is none.
+        chp: The ``configurable-http-proxy`` command, or "".
+        dynamic_file: For ``floor``: a copy of the file that ours wrote for this table, or "".
+    """
+
+    folder: str
+    public_port: int
+    api_port: int
+    servers: Servers
+    existing: int
+    traefik: str
+    chp: str
+    dynamic_file: str = ""
+
+    @property
+    def public_url(self) -> str:
+        """JupyterHub's ``bind_url``."""
+        return f"http://127.0.0.1:{self.public_port}"
+
+    @property
+    def api_url(self) -> str:
+        """Where the API listens."""
+        return f"http://127.0.0.1:{self.api_port}"
+
+
+class Contender(ABC):
+    """Something whose changes of routes are timed.
+
+    Attributes:
+        is_bare: Whether it has no routes of its own, so that there is nothing to ask for but what it asks itself.
+        most_at_once: The most changes that are asked of it at once.
+    """
+
+    is_bare: ClassVar[bool] = False
+    most_at_once: ClassVar[int] = 1_000_000
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def missing(self) -> str:
+        """Return what is not installed, in a few words; "" if nothing is missing."""
+
+    @abstractmethod
+    def version(self) -> str:
+        """Return its version."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Do what is neither part of its start nor of what is measured."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Start the proxy and return when it serves."""
+
+    @abstractmethod
+    async def fill(self) -> None:
+        """Bring the table to its size; need not wait until it is served."""
+
+    @abstractmethod
+    async def add(self, entries: Sequence[Entry]) -> None:
+        """Add routes, all at once."""
+
+    @abstractmethod
+    async def delete(self, routespecs: Sequence[str]) -> None:
+        """Delete routes, all at once."""
+
+    @abstractmethod
+    async def count(self) -> int:
+        """Return how many routes ``get_all_routes`` tells of."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Stop the proxy."""
+
+    def dynamic_text(self) -> str:
+        """Return the text of the dynamic file, if it has one."""
+        return ""
+
+
+class HubContender(Contender):
+    """A ``jupyterhub.proxy.Proxy``, driven as the Hub does."""
+
+    proxy: Any
+
+    @abstractmethod
+    def make_proxy(self, **common: Any) -> Any:
+        """Return the proxy; ``common`` is what every one of them is constructed with."""
+
+    def prepare(self) -> None:
+        """Construct the proxy."""
+        hub = self.settings.servers.hub
+        self.proxy = self.make_proxy(
+            public_url=self.settings.public_url,
+            hub=SimpleNamespace(url=f"{hub}/hub/", host=hub, base_url="/hub/", routespec="/"),
+            app=SimpleNamespace(internal_ssl=False, subdomain_host=""),
+        )
+
+    async def start(self) -> None:
+        """Call the proxy's ``start``."""
+        await asyncio.wait_for(self.proxy.start(), _PATIENCE)
+
+    async def fill(self) -> None:
+        """Add the existing routes through the proxy's own interface, many at once."""
+        entries = list(existing_entries(self.settings.existing, self.settings.servers))
+        for first in range(0, len(entries), _FILL_AT_ONCE):
+            await self.add(entries[first : first + _FILL_AT_ONCE])
+
+    async def add(self, entries: Sequence[Entry]) -> None:
+        """Call ``add_route`` for each, all at once."""
+        calls = [self.proxy.add_route(*entry) for entry in entries]
+        await asyncio.wait_for(asyncio.gather(*calls), _PATIENCE)
+
+    async def delete(self, routespecs: Sequence[str]) -> None:
+        """Call ``delete_route`` for each, all at once."""
+        calls = [self.proxy.delete_route(routespec) for routespec in routespecs]
+        await asyncio.wait_for(asyncio.gather(*calls), _PATIENCE)
+
+    async def count(self) -> int:
+        """Return the length of what ``get_all_routes`` returns."""
+        return len(await asyncio.wait_for(self.proxy.get_all_routes(), _PATIENCE))
+
+    async def stop(self) -> None:
+        """Call the proxy's ``stop``, which may or may not be a coroutine."""
+        stopped = self.proxy.stop()
+        if inspect.isawaitable(stopped):
+            await asyncio.wait_for(stopped, _PATIENCE)
+
+
+class Ours(HubContender):
+    """This package."""
+
+    def missing(self) -> str:
+        """Return why it cannot be imported, or that there is no Traefik."""
+        try:
+            from traefik_toml_proxy import TraefikTomlProxy  # noqa: F401 - only whether it is there
+        except ImportError as error:
+            return str(error)
+        return "" if self.settings.traefik else "no traefik"
+
+    def version(self) -> str:
+        """Return the package's version."""
+        from traefik_toml_proxy import __version__
+
+        return __version__
+
+    def make_proxy(self, **common: Any) -> Any:
+        """Return one as an admin gets it who sets nothing but the folder."""
+        from traefik_toml_proxy import TraefikTomlProxy
+
+        return TraefikTomlProxy(state_dir=str(Path(self.settings.folder) / "state"), **common)
+
+    def dynamic_text(self) -> str:
+        """Return the file that Traefik reads now."""
+        files = [Path(self.proxy.dynamic_config_file), *Path(self.settings.folder).rglob("*.toml")]
+        texts = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
+        return next((text for text in texts if "[http.routers" in text), "")
+
+
+class Chp(HubContender):
+    """JupyterHub's default, configurable-http-proxy, as the Hub starts it."""
+
+    def missing(self) -> str:
+        """Return whether there is no command."""
+        if not shutil.which("node"):
+            return "no node"
+        return "" if self.settings.chp else "no configurable-http-proxy"
+
+    def version(self) -> str:
+        """Ask the command."""
+        return _first_line(self.settings.chp, "--version")
+
+    def make_proxy(self, **common: Any) -> Any:
+        """Return one with ports and files of its own, else as JupyterHub has it."""
+        from jupyterhub.proxy import ConfigurableHTTPProxy
+
+        return ConfigurableHTTPProxy(
+            command=[self.settings.chp],
+            api_url=self.settings.api_url,
+            auth_token=os.urandom(16).hex(),
+            pid_file=str(Path(self.settings.folder) / "chp.pid"),
+            **common,
+        )
+
+    async def stop(self) -> None:
+        """Stop it, and wait for the process, which the class does not."""
+        await super().stop()
+        try:
+            await asyncio.to_thread(self.proxy.proxy_process.wait, 10)
+        except subprocess.TimeoutExpired:
+            self.proxy.proxy_process.kill()
+            await asyncio.to_thread(self.proxy.proxy_process.wait, 10)
+
+
+class Jtp(HubContender):
+    """jupyterhub-traefik-proxy with its file provider, as it comes.
+
+    Its limit is how many changes it works on at once, its own ``concurrency``; asking more of it only makes a queue.
+    """
+
+    most_at_once = 10
+
+    def missing(self) -> str:
+        """Return whether there is no such package or no Traefik."""
+        try:
+            import jupyterhub_traefik_proxy.fileprovider  # noqa: F401 - only whether it is there
+        except ImportError as error:
+            return str(error)
+        return "" if self.settings.traefik else "no traefik"
+
+    def version(self) -> str:
+        """Return the package's version."""
+        return metadata.version("jupyterhub-traefik-proxy")
+
+    def make_proxy(self, **common: Any) -> Any:
+        """Return one with ports and files of its own, and time enough."""
+        from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
+
+        folder = Path(self.settings.folder)
+        return TraefikFileProviderProxy(
+            traefik_api_url=self.settings.api_url,
+            static_config_file=str(folder / "traefik.toml"),
+            dynamic_config_file=str(folder / "rules.toml"),
+            check_route_timeout=_PATIENCE,
+            **common,
+        )
+
+    def prepare(self) -> None:
+        """Put the existing routes into its table before it starts.
+
+        It writes its whole file for each route: filling a table of 10,000 one by one would take hours. The entries are
+        made by the same method that its ``add_route`` calls, and ``start`` writes them all once; only the changes
+        after that are measured, so this spares it nothing that is measured.
+        """
+        super().prepare()
+        table = self.proxy.dynamic_config
+        for entry in existing_entries(self.settings.existing, self.settings.servers):
+            traefik, jupyterhub = self.proxy._dynamic_config_for_route(*entry)  # noqa: SLF001
+            table["http"]["routers"].update(traefik["http"]["routers"])
+            table["http"]["services"].update(traefik["http"]["services"])
+            table["jupyterhub"]["routes"].update(jupyterhub["routes"])
+
+    async def fill(self) -> None:
+        """Nothing: see :meth:`prepare`."""
+
+
+class Floor(Contender):
+    """The least that any proxy which keeps its routes in one Traefik file has to do for a change.
+
+    A file of the same size, ready-made; rename it into place; ask the public entry point, as fast as can be, until it
+    answers with the new revision. No checks, no table, no TOML made, no fsync, no event loop. A change of one route and of
+    two hundred are the same to it: one reload.
+    """
+
+    is_bare = True
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._revision = 0
+        self._traefik: subprocess.Popen[bytes] | None = None
+
+    def missing(self) -> str:
+        """Return whether there is no Traefik."""
+        return "" if self.settings.traefik else "no traefik"
+
+    def version(self) -> str:
+        """Return Traefik's version."""
+        return traefik_version(self.settings.traefik)
+
+    def prepare(self) -> None:
+        """Make the text of the file, from the one that ours wrote if there is one."""
+        folder = Path(self.settings.folder)
+        copied = self.settings.dynamic_file
+        text = (
+            Path(copied).read_text(encoding="utf-8")
+            if copied
+            else floor_dynamic(self.settings.existing, self.settings.servers)
+        )
+        self._entry_point = entry_point_of(text)
+        cert_file, key_file = write_certificate(folder)
+        self._text = with_certificate(text, str(cert_file), str(key_file)).encode()
+        self._file, self._temporary = folder / "dynamic.toml", folder / "dynamic.toml.new"
+        self._static = folder / "static.toml"
+        address = f"127.0.0.1:{self.settings.public_port}"
+        self._static.write_text(floor_static(address, str(self._file), self._entry_point), encoding="utf-8")
+        self._client = Client(self.settings.public_port)
+
+    async def start(self) -> None:
+        """Start Traefik with the whole table."""
+        self._write()
+        command = [self.settings.traefik, "--configFile", str(self._static)]
+        self._traefik = subprocess.Popen(command)  # noqa: ASYNC220 - nothing else runs in this loop
+        self._wait()
+
+    async def fill(self) -> None:
+        """Nothing: the file is whole from the start."""
+
+    async def add(self, entries: Sequence[Entry]) -> None:  # noqa: ARG002 - the file is ready-made
+        """Let Traefik load the file once more."""
+        self._write()
+        self._wait()
+
+    async def delete(self, routespecs: Sequence[str]) -> None:  # noqa: ARG002 - the file is ready-made
+        """Let Traefik load the file once more."""
+        self._write()
+        self._wait()
+
+    def _write(self) -> None:
+        self._revision += 1
+        self._temporary.write_bytes(self._text + revision_router(self._revision, self._entry_point).encode())
+        self._temporary.rename(self._file)
+
+    def _wait(self) -> None:
+        wanted = str(self._revision)
+        begin = time.monotonic()
+        while (elapsed := time.monotonic() - begin) < _PATIENCE:
+            try:
+                if self._client.ask(REVISION_PATH, REVISION_HEADER).header == wanted:
+                    return
+            except OSError:
+                time.sleep(0.005)  # it does not listen yet
+            # Asking takes from the cores that make the reload: without a pause one at 5,000 routes takes a tenth longer.
+            if elapsed > 0.005:
+                time.sleep(min(elapsed / 100, 0.002))
+        raise TimeoutError(f"Traefik did not serve revision {wanted} in {_PATIENCE} s")
+
+    async def count(self) -> int:
+        """Return how many routes the file is for."""
+        return self.settings.existing + 1
+
+    async def stop(self) -> None:
+        """Stop Traefik."""
+        if self._traefik is None:
+            return
+        self._traefik.terminate()
+        try:
+            await asyncio.to_thread(self._traefik.wait, 15)
+        except subprocess.TimeoutExpired:
+            self._traefik.kill()
+            await asyncio.to_thread(self._traefik.wait, 15)
+
+
+CONTENDERS: dict[str, type[Contender]] = {"ours": Ours, "floor": Floor, "chp": Chp, "jtp": Jtp}
+
+
+def traefik_version(command: str) -> str:
+    """Ask Traefik for its version."""
+    return _first_line(command, "version").partition(":")[2].strip()
+
+
+def _first_line(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"unknown: {error}"
+    return (done.stdout or done.stderr).strip().partition("\n")[0].strip()
+
+
+def find_traefik(given: str) -> str:
+    """Return the Traefik binary: the one given, or on PATH, or beside this Python; "" if there is none."""
+    return _find(given, "traefik", [_scripts()])
+
+
+def find_chp(given: str) -> str:
+    """Return configurable-http-proxy: the one given, or on PATH, or what npm put into this folder; "" if none."""
+    return _find(given, "configurable-http-proxy", ["node_modules/.bin"])
+
+
+def _scripts() -> str:
+    import sysconfig
+
+    return sysconfig.get_path("scripts")
+
+
+def _find(given: str, name: str, folders: list[str]) -> str:
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *folders])
+    found = shutil.which(given or name, path=path)
+    return str(Path(found).absolute()) if found else ""

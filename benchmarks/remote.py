@@ -1,0 +1,143 @@
+"""The other end of a worker: starts it, asks it, and sees that nothing is left of it. I/O: processes and their pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .contenders import Settings
+from .processes import Process, descendants, end, is_running
+
+_ROOT = Path(__file__).parent.parent
+
+
+class WorkerFailed(Exception):
+    """A worker could not do what it was asked; its message says what, and where its log is."""
+
+
+def _environment() -> dict[str, str]:
+    # A worker runs in a folder of its own, and still finds this package, and the one beside it.
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path}
+
+
+class Remote:
+    """One worker.
+
+    Args:
+        name: The contender's.
+        settings: Handed to it.
+    """
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name = name
+        self.settings = settings
+        folder = Path(settings.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._log = folder / "worker.log"
+        self._process: asyncio.subprocess.Process | None = None
+        self._proxies: list[Process] = []
+
+    async def start(self) -> None:
+        """Start the process; it does nothing yet."""
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "benchmarks.worker",
+                self.name,
+                json.dumps(asdict(self.settings)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env=_environment(),
+                start_new_session=True,  # Ctrl-C is for us, and we end it in order
+            )
+
+    async def ask(self, do: str, seconds: float = 300, **arguments: Any) -> dict[str, Any]:
+        """Have one command carried out.
+
+        Raises:
+            WorkerFailed: If it fails, or takes too long; the worker has been ended then.
+        """
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            raise WorkerFailed(f"{self.name}: not started")
+        process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
+        try:
+            await process.stdin.drain()
+            line = await asyncio.wait_for(process.stdout.readline(), seconds)
+        except (asyncio.TimeoutError, ConnectionError) as error:
+            await self.close()
+            raise WorkerFailed(f"{self.name}: {do}: no answer in {seconds:.0f} s") from error
+        answer: dict[str, Any] = json.loads(line) if line else {"error": "the worker ended"}
+        if "proxies" in answer:
+            self._proxies += [Process(*each) for each in answer.pop("proxies")]
+        if "error" in answer:
+            tail = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
+            await self.close()
+            raise WorkerFailed(f"{self.name}: {do}: {answer['error']}\n{tail}")
+        return answer
+
+    async def kill(self) -> None:
+        """End the worker as a crash would, and leave its proxy as it is."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    def inherit(self, other: Remote) -> None:
+        """Become responsible for what another worker left running."""
+        self._proxies += other._proxies
+
+    async def close(self) -> None:
+        """Have the contender stopped, and end whatever is still there. More than once does no harm."""
+        process, self._process = self._process, None
+        if process is not None:
+            self._proxies += descendants(process.pid)
+            if process.stdin is not None:
+                process.stdin.close()
+            try:
+                await asyncio.wait_for(process.wait(), 30)
+            except asyncio.TimeoutError:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        for proxy in self._proxies:
+            if is_running(proxy):
+                await asyncio.to_thread(end, proxy)
+        self._proxies = []
+
+
+class Backend:
+    """The two servers behind the routes, for as long as the context lasts."""
+
+    async def __aenter__(self) -> dict[str, str]:
+        """Start them, and return their addresses by name."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "benchmarks.backend",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=_environment(),
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        line = await asyncio.wait_for(self._process.stdout.readline(), 30)
+        addresses: dict[str, str] = json.loads(line)
+        return addresses
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), 5)
+        except asyncio.TimeoutError:
+            self._process.kill()
+            await self._process.wait()

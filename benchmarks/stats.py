@@ -1,0 +1,84 @@
+"""What is measured, and the few numbers that sum up many measurements. Pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import TypedDict
+
+
+class Sample(TypedDict):
+    """One timed change, or one burst of changes made at once.
+
+    Attributes:
+        ms: From the first call until the last one returned.
+        live_ms: Until the public entry point was seen to do all of them; ``ms`` if it did at the very next request.
+        changes: How many routes were changed.
+        missed: For how many of them the very next request on the public entry point still saw the old table.
+        loop_gap_ms: The longest time the event loop was kept from other work; None where that has no meaning.
+        hub_cpu_ms: Processor time of the process that holds the JupyterHub side.
+        proxy_cpu_ms: Processor time of the proxy's processes, in steps of the kernel's clock tick.
+    """
+
+    ms: float
+    live_ms: float
+    changes: int
+    missed: int
+    loop_gap_ms: float | None
+    hub_cpu_ms: float
+    proxy_cpu_ms: float
+
+
+class Summary(TypedDict):
+    """Some samples in a few numbers; times in milliseconds."""
+
+    n: int
+    changes: int
+    median: float
+    p95: float
+    min: float
+    live_median: float
+    missed: int
+    loop_gap_max: float | None
+    hub_cpu_per_change: float
+    proxy_cpu_per_change: float
+    changes_per_second: float
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the smallest value that at least ``percent`` of the values do not exceed (nearest rank).
+
+    Raises:
+        ValueError: If there are no values.
+    """
+    if not values:
+        raise ValueError("no values")
+    rank = math.ceil(percent / 100 * len(values))
+    return sorted(values)[max(rank, 1) - 1]
+
+
+def summarize(samples: Sequence[Sample]) -> Summary | None:
+    """Return the numbers for ``samples``, or None if there are none."""
+    if not samples:
+        return None
+    times = [sample["ms"] for sample in samples]
+    changes = sum(sample["changes"] for sample in samples)
+    return {
+        "n": len(samples),
+        "changes": changes,
+        "median": statistics.median(times),
+        "p95": percentile(times, 95),
+        "min": min(times),
+        "live_median": statistics.median(sample["live_ms"] for sample in samples),
+        "missed": sum(sample["missed"] for sample in samples),
+        "loop_gap_max": longest(sample["loop_gap_ms"] for sample in samples),
+        "hub_cpu_per_change": sum(sample["hub_cpu_ms"] for sample in samples) / changes,
+        "proxy_cpu_per_change": sum(sample["proxy_cpu_ms"] for sample in samples) / changes,
+        "changes_per_second": changes / sum(times) * 1000,
+    }
+
+
+def longest(values: Iterable[float | None]) -> float | None:
+    """Return the largest of the values that are there, or None."""
+    return max((value for value in values if value is not None), default=None)

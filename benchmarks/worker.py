@@ -1,0 +1,250 @@
+"""One contender in a process of its own: ``python -m benchmarks.worker``. I/O: obeys commands from its standard input.
+
+Of its own, because what one contender keeps in memory must not slow down another, and because the processor time, the
+memory and the event loop are then its alone. A command is one line of JSON, and so is its answer; at the end of the input
+the contender is stopped. While it waits for its turn, it does nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import time
+import traceback
+import tracemalloc
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from .client import Client
+from .contenders import CONTENDERS, Contender, Settings
+from .heartbeat import Heartbeat, idle_delay_ms
+from .processes import Process, cpu_seconds, descendants, end, identify, is_running, resident_bytes
+from .stats import Sample
+from .tables import Entry, Servers, last_existing, new_entries
+
+# How long a change may take to be served after the call for it has returned.
+_LATE = 60
+
+
+class Worker:
+    """Carries out the commands for one contender; each method whose name starts with ``do_`` is one.
+
+    Args:
+        contender: What is measured.
+    """
+
+    def __init__(self, contender: Contender) -> None:
+        self.contender = contender
+        self.settings = contender.settings
+        self._client = Client(self.settings.public_port)
+        self._proxies: list[Process] = []
+        self._made = 0
+        me = identify(os.getpid())
+        self._me = [me] if me else []
+
+    async def do_describe(self) -> dict[str, Any]:
+        """Tell what is missing, or the version."""
+        missing = self.contender.missing()
+        version = "" if missing else self.contender.version()
+        return {"missing": missing, "version": version, "most_at_once": self.contender.most_at_once}
+
+    async def do_start(self, fill: bool) -> dict[str, Any]:
+        """Start the contender, and fill its table; ``fill`` is false where the table is there from before."""
+        idle_ms = await idle_delay_ms()
+        self.contender.prepare()
+        gc.collect()
+        start_ms, start_gap_ms = await self._timed(self.contender.start)
+        self._proxies = descendants(os.getpid())
+        before = resident_bytes(self._me)
+        fill_ms, fill_gap_ms = 0.0, 0.0
+        if fill:
+            fill_ms, fill_gap_ms = await self._timed(self.contender.fill)
+            await self._wait_for_table()
+            # Traefik loads the file twice for the first rename after its start; that is nobody's first add to pay for.
+            await self.do_change(1)
+        gc.collect()
+        return {
+            "idle_gap_ms": idle_ms,
+            "start_ms": start_ms,
+            "start_gap_ms": None if self.contender.is_bare else start_gap_ms,
+            "fill_ms": fill_ms,
+            "fill_gap_ms": None if self.contender.is_bare else fill_gap_ms,
+            "fill_rss_bytes": resident_bytes(self._me) - before,
+            "routes": await self.contender.count(),
+            "proxies": self._proxies,
+        }
+
+    async def _timed(self, action: Callable[[], Awaitable[None]]) -> tuple[float, float]:
+        async with Heartbeat() as heartbeat:
+            begin = time.perf_counter()
+            await action()
+            elapsed = time.perf_counter() - begin
+        return elapsed * 1000, heartbeat.worst_ms
+
+    async def _wait_for_table(self) -> None:
+        if not self.contender.is_bare:
+            await self._client.wait_until_at("/", "hub", _LATE)
+            last = last_existing(self.settings.existing)
+            if last is not None:
+                await self._client.wait_until_at(last, "user", _LATE)
+
+    async def do_change(self, size: int) -> dict[str, Any]:
+        """Add ``size`` new routes at once, then delete them at once."""
+        entries = new_entries(self._made, size, self.settings.servers)
+        self._made += size
+        routespecs = [entry.routespec for entry in entries]
+        added = await self._measure(lambda: self.contender.add(entries), entries, "user")
+        deleted = await self._measure(lambda: self.contender.delete(routespecs), entries, "hub")
+        return {"add": added, "delete": deleted}
+
+    async def _measure(self, action: Callable[[], Awaitable[None]], entries: Sequence[Entry], server: str) -> Sample:
+        is_bare = self.contender.is_bare
+        if not is_bare:
+            self._client.ask("/")  # so that the check below need not open a connection
+        hub_cpu, proxy_cpu = time.process_time(), cpu_seconds(self._proxies)
+        late = []
+        async with Heartbeat() as heartbeat:
+            begin = time.perf_counter()
+            await action()
+            elapsed = time.perf_counter() - begin
+            heartbeat.stop()
+            hub_cpu, proxy_cpu = time.process_time() - hub_cpu, cpu_seconds(self._proxies) - proxy_cpu
+            # Now, without giving anything else a chance to run first: is it so?
+            if not is_bare:
+                late = [entry.routespec for entry in entries if not self._client.is_at(entry.routespec, server)]
+        live = elapsed
+        for routespec in late:
+            await self._client.wait_until_at(routespec, server, _LATE)
+            live = time.perf_counter() - begin
+        return {
+            "ms": elapsed * 1000,
+            "live_ms": live * 1000,
+            "changes": len(entries),
+            "missed": len(late),
+            "loop_gap_ms": None if is_bare else heartbeat.worst_ms,
+            "hub_cpu_ms": hub_cpu * 1000,
+            "proxy_cpu_ms": proxy_cpu * 1000,
+        }
+
+    async def do_get_all(self) -> dict[str, Any]:
+        """Ask for all routes once."""
+        async with Heartbeat() as heartbeat:
+            begin = time.perf_counter()
+            routes = await self.contender.count()
+            elapsed = time.perf_counter() - begin
+        return {"ms": elapsed * 1000, "loop_gap_ms": heartbeat.worst_ms, "routes": routes}
+
+    async def do_usage(self) -> dict[str, Any]:
+        """Tell the memory in use."""
+        gc.collect()
+        return {
+            "hub_rss_bytes": resident_bytes(self._me),
+            "proxy_rss_bytes": resident_bytes(self._proxies),
+        }
+
+    async def do_copy(self, to: str) -> dict[str, Any]:
+        """Copy the dynamic file that Traefik reads now."""
+        text = self.contender.dynamic_text()
+        await asyncio.to_thread(Path(to).write_text, text, encoding="utf-8")
+        return {"characters": len(text)}
+
+    async def do_memory(self) -> dict[str, Any]:
+        """Start, fill, and tell how much more Python memory is in use for each route."""
+        self.contender.prepare()
+        await self.contender.start()
+        self._proxies = descendants(os.getpid())
+        warm_up = new_entries(0, 1, self.settings.servers)
+        await self.contender.add(warm_up)  # what the first change imports and makes is no route's
+        await self.contender.count()
+        gc.collect()
+        tracemalloc.start()
+        await self.contender.fill()
+        gc.collect()
+        traced, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        routes = self.settings.existing + 1
+        return {
+            "routes": routes,
+            "bytes_per_route": traced / routes,
+            "peak_bytes_per_route": peak / routes,
+            "proxies": self._proxies,
+        }
+
+    async def do_stop(self) -> dict[str, Any]:
+        """Stop the contender; nothing that it started is left."""
+        started = {*self._proxies, *descendants(os.getpid())}
+        left = []
+        try:
+            async with Heartbeat() as heartbeat:
+                begin = time.perf_counter()
+                await self.contender.stop()
+                elapsed = time.perf_counter() - begin
+        finally:
+            left = [process for process in started if is_running(process)]
+            for process in left:
+                end(process)
+        return {"ms": elapsed * 1000, "loop_gap_ms": heartbeat.worst_ms, "left_running": len(left)}
+
+
+async def _obey(worker: Worker, answers: TextIO) -> None:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    started = False
+    while line := await reader.readline():
+        command: dict[str, Any] = json.loads(line)
+        started = command["do"] != "stop" and (started or command["do"] in ("start", "memory"))
+        work = asyncio.create_task(_answer(worker, **command))
+        hung_up = asyncio.create_task(_until_closed(reader))
+        await asyncio.wait({work, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+        # Whoever asked may be gone before the work is done.
+        for task in (work, hung_up):
+            task.cancel()
+        await asyncio.wait({work, hung_up})
+        if work.cancelled():
+            break
+        with suppress(BrokenPipeError):
+            answers.write(json.dumps(work.result()) + "\n")
+            answers.flush()
+    if started:
+        await worker.do_stop()
+
+
+async def _answer(worker: Worker, do: str, **arguments: Any) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = await getattr(worker, f"do_{do}")(**arguments)
+    except Exception as error:  # noqa: BLE001 - told to who asked, who decides
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {error}"}
+    return answer
+
+
+async def _until_closed(reader: asyncio.StreamReader) -> None:
+    """Return when the input is at its end. There is never a second command before the first is answered."""
+    while not reader.at_eof():
+        await asyncio.sleep(0.5)
+
+
+def _main() -> None:
+    # The proxies write to the standard output that they inherit; the answers need one of their own.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    given = json.loads(sys.argv[2])
+    settings = Settings(**{**given, "servers": Servers(*given["servers"])})
+    os.chdir(settings.folder)
+    if settings.traefik:
+        # All of them start the `traefik` that they find first.
+        first = Path(settings.folder) / "bin"
+        first.mkdir(exist_ok=True)
+        if not (first / "traefik").exists():
+            (first / "traefik").symlink_to(settings.traefik)
+        os.environ["PATH"] = f"{first}{os.pathsep}{os.environ['PATH']}"
+    asyncio.run(_obey(Worker(CONTENDERS[sys.argv[1]](settings)), answers))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,53 @@
+"""benchmarks.stats: many measurements in a few numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.stats import Sample, longest, percentile, summarize
+
+
+def sample(ms: float, changes: int = 1, missed: int = 0, gap: float | None = None) -> Sample:
+    """Return a measurement where only what matters differs."""
+    return {
+        "ms": ms,
+        "live_ms": ms + missed,
+        "changes": changes,
+        "missed": missed,
+        "loop_gap_ms": gap,
+        "hub_cpu_ms": 3.0,
+        "proxy_cpu_ms": 6.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "percent", "expected"),
+    [([7.0], 95, 7.0), ([3.0, 1.0, 2.0], 50, 2.0), ([float(n) for n in range(1, 21)], 95, 19.0), ([1.0, 2.0], 0, 1.0)],
+)
+def test_percentile_is_one_of_the_values(values: list[float], percent: float, expected: float) -> None:
+    assert expected == percentile(values, percent)
+
+
+def test_percentile_of_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no values"):
+        percentile([], 95)
+
+
+def test_no_samples_have_no_summary() -> None:
+    """A contender that could not be measured is left out, not shown as zero."""
+    assert summarize([]) is None
+
+
+def test_a_summary_counts_changes_not_calls() -> None:
+    summary = summarize([sample(10, changes=200, missed=1), sample(30, changes=200), sample(20, changes=200)])
+
+    assert summary is not None
+    assert (summary["n"], summary["changes"], summary["missed"]) == (3, 600, 1)
+    assert (summary["median"], summary["p95"], summary["min"]) == (20, 30, 10)
+    assert summary["changes_per_second"] == 10_000
+    assert (summary["hub_cpu_per_change"], summary["proxy_cpu_per_change"]) == (0.015, 0.03)
+
+
+def test_the_longest_delay_leaves_out_what_has_none() -> None:
+    assert longest([None, 5, 2]) == 5
+    assert longest([None]) is None
