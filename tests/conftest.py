@@ -6,26 +6,81 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
 import time
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from blockbuster import BlockBuster, blockbuster_ctx
+from blockbuster import BlockBusterFunction, BlockingError, blockbuster_ctx
 from support.backend import Backend
 from support.fixtures import BackendMaker, ProxyMaker
 
 from traefik_toml_proxy import TraefikTomlProxy
 
+# What blockbuster leaves alone. Where asyncio or the standard library itself calls them, it is not our doing.
+_ALSO_BLOCKING = (
+    "builtins.open",
+    "io.open",
+    "os.chmod",
+    "os.fsync",
+    "os.ftruncate",
+    "os.lstat",
+    "os.open",
+    "os.pread",
+    "os.pwrite",
+    "os.truncate",
+    "os.waitid",
+    "subprocess.Popen.communicate",
+    "subprocess.Popen.wait",
+    "threading.Event.wait",
+)
+_NOT_OURS = [
+    ("logging/__init__.py", {"emit"}),
+    ("asyncio/base_events.py", {"subprocess_exec"}),
+    ("linecache.py", {"checkcache", "updatecache"}),
+    ("concurrent/futures/thread.py", {"submit"}),
+    ("threading.py", {"start"}),
+]
+
+
+@pytest.fixture(scope="session")
+def blocking_calls() -> Iterator[list[str]]:
+    """Let calls with which this package blocks the event loop fail, and list them: somebody may catch the error."""
+    seen: list[str] = []
+
+    class Recorded(BlockingError):
+        def __init__(self, func: str) -> None:
+            super().__init__(func)
+            seen.append("".join(traceback.format_stack(limit=8)) + str(self))
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        blockbuster_ctx("traefik_toml_proxy") as guard,
+        contextlib.ExitStack() as stack,
+    ):
+        patch.setattr("blockbuster.blockbuster.BlockingError", Recorded)
+        for function in guard.functions.values():
+            for file, functions in _NOT_OURS:
+                function.can_block_in(file, functions)
+        for name in _ALSO_BLOCKING:
+            function = BlockBusterFunction(
+                None, name, scanned_modules="traefik_toml_proxy", can_block_functions=list(_NOT_OURS)
+            )
+            stack.callback(function.activate().deactivate)
+        yield seen
+
 
 @pytest.fixture(autouse=True)
-def nothing_blocks_the_loop() -> Iterator[BlockBuster]:
+def nothing_blocks_the_loop(blocking_calls: list[str]) -> Iterator[None]:
     """Fail a test in which this package blocks the event loop (a file, a wait, a process)."""
-    with blockbuster_ctx("traefik_toml_proxy") as guard:
-        yield guard
+    blocking_calls.clear()
+    yield
+    assert not blocking_calls, f"the event loop was blocked:\n{blocking_calls[0]}"
 
 
 def _children() -> set[int]:
@@ -52,17 +107,43 @@ def nothing_is_left(tmp_path: Path) -> Iterator[None]:
     while (left := _children() - before) and time.monotonic() < deadline:
         time.sleep(0.02)
     names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ") for pid in left}
+    for pid in left:  # or the next test would be blamed
+        os.kill(pid, signal.SIGKILL)
     assert not names, f"left running: {names}"
-    files = [str(file) for file in tmp_path.rglob("*.tmp/*") if file.name != "lock"]
+    files = [file for file in tmp_path.rglob("*") if _is_leftover(file)]
     assert not files, f"left behind: {files}"
+
+
+def _is_leftover(file: Path) -> bool:
+    """Whether it is a new version of a file that was to be renamed and has not been."""
+    return (file.parent.suffix == ".tmp" and file.name != "lock") or ".json." in file.name
 
 
 @pytest_asyncio.fixture(autouse=True)
 async def no_task_is_left() -> AsyncIterator[None]:
-    """Fail a test that leaves a task of ours running."""
+    """Fail a test that leaves a task of ours running, or in which one has failed, whether or not anybody was told."""
+    failed: list[Any] = []
+
+    def note(task: asyncio.Task[Any]) -> None:
+        if _is_ours(task) and not task.cancelled() and task.exception() is not None:
+            failed.append(task)
+
+    def make(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
+        task = asyncio.Task(coro, loop=loop, **kwargs)
+        task.add_done_callback(note)
+        return task
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(make)
+    loop.set_exception_handler(lambda _, context: failed.append(context))
     yield
-    tasks = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("traefik_toml_proxy")]
-    assert not tasks, f"left running: {tasks}"
+    left = [task for task in asyncio.all_tasks() if _is_ours(task)]
+    assert not left, f"left running: {left}"
+    assert not failed, f"failed unheard: {failed}"
+
+
+def _is_ours(task: asyncio.Task[Any]) -> bool:
+    return task.get_name().startswith("traefik_toml_proxy")
 
 
 @pytest.fixture
@@ -86,6 +167,8 @@ async def make_proxy(tmp_path: Path, free_port: int) -> AsyncIterator[ProxyMaker
             "log": logging.getLogger("hub"),
             "traefik_env": {"TTP_TEST": str(os.getpid())},
         }
+        if "TEST_TRAEFIK" in os.environ:  # another Traefik than the one that is installed
+            settings["traefik_command"] = [os.environ["TEST_TRAEFIK"]]
         proxy = TraefikTomlProxy(**(settings | traits))
         made.append(proxy)
         return proxy

@@ -288,7 +288,8 @@ class TraefikProxy(Proxy):
                 "JupyterHub.internal_ssl is not supported by this proxy yet. Set c.JupyterHub.internal_ssl = False, or use "
                 "configurable-http-proxy."
             )
-        static = self._static_settings()
+        # Without symbolic links in its path: Traefik hears only of what is renamed in the folder that it is told.
+        static = self._static_settings(await asyncio.to_thread(self._dynamic_file.resolve))
         environment = child_environment(self.traefik_env)
         program = await find_program(self.traefik_command, environment)
         folder = await asyncio.to_thread(self._make_state_dir)
@@ -299,7 +300,9 @@ class TraefikProxy(Proxy):
         publisher, previous = await self._open_store(certificate)
         static_file = self._path(self.static_config_file) if self.static_config_file else folder / "traefik.toml"
         static_text = self._static_text(static, program)
-        await AtomicFile(static_file, 0o600).replace(static_text)
+        static_writer = AtomicFile(static_file, 0o600)
+        await asyncio.to_thread(static_writer.clean)
+        await static_writer.replace(static_text)
         process = self._process = TraefikProcess(
             program, static_file, static_text, folder=folder, environment=environment, log=self.log
         )
@@ -394,12 +397,12 @@ class TraefikProxy(Proxy):
     def _entry_point(self) -> str:
         return self.traefik_entrypoint or ("https" if self.ssl_cert else "http")
 
-    def _static_settings(self) -> StaticSettings:
+    def _static_settings(self, dynamic_file: Path) -> StaticSettings:
         return StaticSettings(
             address=listen_address(self.public_url),
             entry_point=self._entry_point,
             tls=bool(self.ssl_cert),
-            dynamic_file=str(self._dynamic_file),
+            dynamic_file=str(dynamic_file),
             log_level=self.traefik_log_level,
             trusted_proxies=check_trusted_proxies(tuple(self.trusted_proxies)),
             extra=plain(self.extra_static_config),

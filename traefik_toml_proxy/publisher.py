@@ -117,6 +117,8 @@ class RoutePublisher:
         self._closed = False
         # What the log has been told of the present trouble, so that it is told once.
         self._told: str | None = None
+        # The revision that the watcher counts how often it was not live.
+        self._missed_revision = -1
 
     @property
     def table(self) -> RouteTable:
@@ -294,6 +296,7 @@ class RoutePublisher:
 
         Returns:
             The new number; the same, if it is being written just now, or if Traefik is down (for others to put right).
+            Each revision is counted for itself: where one change follows the other, the last is often just on its way.
         """
         revision = self.revision
         answer = await self._probe.ask()
@@ -301,6 +304,8 @@ class RoutePublisher:
             return missed
         if answer.revision is not None and answer.revision >= revision:
             return 0
+        if self._missed_revision != revision:
+            self._missed_revision, missed = revision, 0
         if missed == patience:
             self._log.warning(
                 "Traefik does not serve revision %d of %s (%s): writing it again",

@@ -18,7 +18,7 @@ from .errors import InvalidRoute, shown
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 # No zone in an IPv6 address: Go reads another spelling of it than Python.
-_TARGET_AUTHORITY = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::[0-9]+)?")
+_TARGET_AUTHORITY = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 # RFC 3986 section 3.3 (pchar) and "/"
 _TARGET_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/%-]*")
 
@@ -115,6 +115,8 @@ def check_target(routespec: str, target: str) -> None:
     try:
         url = urlsplit(target)
         port = url.port
+        if "[" in url.netloc:  # Python 3.10 does not look into the brackets
+            ipaddress.IPv6Address(url.hostname or "")
     except ValueError as error:
         raise refuse(f"is not a URL ({shown(str(error))})") from None
     # urlsplit drops tabs and line ends, so look at the text itself.
@@ -128,21 +130,12 @@ def check_target(routespec: str, target: str) -> None:
         raise refuse("has no usable port")
     if "?" in target or "#" in target:
         raise refuse("has a query or a fragment, which no proxy can put before a request's path")
-    authority = _TARGET_AUTHORITY.fullmatch(url.netloc)
-    if not authority or (authority["ipv6"] and not _is_ipv6(authority["ipv6"])):
+    if not _TARGET_AUTHORITY.fullmatch(url.netloc):
         raise refuse("has no host that can be connected to")
     if not _TARGET_PATH.fullmatch(url.path) or _BROKEN_ESCAPE.search(url.path):
         raise refuse("has characters in its path that must be percent-encoded")
     if not {b".", b".."}.isdisjoint(unquote_to_bytes(url.path).split(b"/")):
         raise refuse("has a '.' or '..' segment in its path")
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        ipaddress.IPv6Address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def data_to_json(routespec: str, data: object) -> str:

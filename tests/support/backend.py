@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -78,7 +80,15 @@ class Response:
         return self.seen.get("name")
 
 
-async def get(url: str, path: str | bytes = "/", *, host: str | None = None, method: str = "GET") -> Response:
+async def get(
+    url: str,
+    path: str | bytes = "/",
+    *,
+    host: str | None = None,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Response:
     """Send one request on a connection of its own, with the path exactly as given (no client library tidies it up).
 
     Args:
@@ -86,22 +96,26 @@ async def get(url: str, path: str | bytes = "/", *, host: str | None = None, met
         path: Goes on the wire as it is; text as UTF-8.
         host: The Host header; by default the one of ``url``.
         method: Goes on the wire as it is.
+        headers: More headers.
+        tls: Speak TLS, whatever ``url`` begins with.
     """
     where = urlsplit(url)
     raw = path if isinstance(path, bytes) else path.encode()
-    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port, ssl=tls)
     try:
-        writer.write(method.encode() + b" " + raw + b" HTTP/1.1\r\nHost: " + (host or where.netloc).encode())
-        writer.write(b"\r\nConnection: close\r\n\r\n")
+        sent = {"Host": host or where.netloc, "Connection": "close"} | dict(headers or {})
+        lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+        # All at once: who refuses the first line may close before the rest of it comes.
+        writer.write(f"{method} ".encode() + raw + f" HTTP/1.1\r\n{lines}\r\n".encode())
         data = await asyncio.wait_for(reader.read(), 10)
     finally:
         writer.close()
     head, _, body = data.partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
-    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-    if headers.get("transfer-encoding") == "chunked":
+    first, *fields = head.decode("latin-1").split("\r\n")
+    received = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
+    if received.get("transfer-encoding") == "chunked":
         body = _unchunk(body)
-    return Response(int(first.split(" ")[1]), headers, body)
+    return Response(int(first.split(" ")[1]), received, body)
 
 
 def _unchunk(body: bytes) -> bytes:

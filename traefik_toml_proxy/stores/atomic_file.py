@@ -73,9 +73,12 @@ class AtomicFile:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()}\n".encode(), 0)
         self._lock = lock
-        for leftover in self._folder.iterdir():
-            if leftover.name != _LOCK_NAME:
-                leftover.unlink()
+        self.clean()
+
+    def clean(self) -> None:
+        """Remove what an earlier writer left half-done; only for who is the only writer. Blocks; for a thread."""
+        for leftover in self._folder.glob("new-*"):
+            leftover.unlink()
 
     def unlock(self) -> None:
         """Let another process become the writer. May be called twice."""
@@ -84,11 +87,21 @@ class AtomicFile:
             self._lock = None
 
     async def replace(self, data: bytes) -> None:
-        """Put ``data`` in the place of the file's content.
+        """Put ``data`` in the place of the file's content. When it is cancelled, what was begun is brought to its end first.
 
         Raises:
             CommitFailed: With the step that failed; the file is as it was.
         """
+        replacing = asyncio.ensure_future(self._replace(data))
+        try:
+            await asyncio.shield(replacing)
+        except asyncio.CancelledError:
+            # A thread cannot be cancelled: it would go on with a file that was closed or removed meanwhile.
+            with contextlib.suppress(CommitFailed):
+                await replacing
+            raise
+
+    async def _replace(self, data: bytes) -> None:
         new = self._folder / f"new-{secrets.token_hex(8)}"
         self._step = "open"
         try:
@@ -99,7 +112,7 @@ class AtomicFile:
                     view = view[await file.write(view) :]
                 # One visit to a thread for the rest: each costs a good part of what Traefik needs to reload.
                 await asyncio.to_thread(self._put_in_place, new, file.fileno())
-        except BaseException as error:  # a cancelled task leaves nothing behind either
+        except BaseException as error:  # whatever it is, nothing is left behind
             with contextlib.suppress(OSError):
                 await asyncio.shield(asyncio.to_thread(new.unlink))
             if not isinstance(error, OSError):

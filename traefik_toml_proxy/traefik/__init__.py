@@ -1,1 +1,1 @@
-"""All that knows Traefik; pure, but for process.py and probe.py."""
+"""All that knows Traefik; each module says on its first line whether it is pure or does I/O."""

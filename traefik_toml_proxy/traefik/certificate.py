@@ -23,12 +23,20 @@ def default_certificate(folder: Path) -> Certificate:
 
     Nobody is meant to trust it. It is there because Traefik makes an RSA key at every reload when it has no default
     certificate, also where nothing speaks TLS (pkg/tls/tlsmanager.go:363-378).
+
+    Raises:
+        ConfigurationError: If it cannot be written.
     """
     certificate = Certificate(str(folder / "default-cert.pem"), str(folder / "default-key.pem"))
     try:
         _load(certificate)
-    except (OSError, ssl.SSLError):
-        _make(certificate)
+    except (OSError, ssl.SSLError, ValueError):
+        try:
+            _make(certificate)
+        except OSError as error:
+            raise ConfigurationError(
+                f"A certificate cannot be kept in {folder}: {error}. c.TraefikProxy.state_dir says where that is."
+            ) from error
     return certificate
 
 

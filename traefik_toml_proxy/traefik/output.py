@@ -7,9 +7,11 @@ a broken standard output).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
+import threading
 from collections import deque
 from pathlib import Path
 
@@ -40,6 +42,8 @@ class FollowedOutput:
         """
         self.path = path
         self._log = log
+        # Two threads may catch up at once, or one while another opens the file for a new child.
+        self._lock = threading.Lock()
         self._position = 0
         self._unfinished = b""
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
@@ -52,14 +56,16 @@ class FollowedOutput:
     def open_for_child(self) -> int:
         """Return a descriptor of the emptied file, to be a new child's output. Blocks; for a thread."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self.path, flags, 0o600)
-        self._position, self._unfinished = 0, b""
-        self._last.clear()
-        return descriptor
+        with self._lock:
+            descriptor = os.open(self.path, flags, 0o600)
+            self._position, self._unfinished = 0, b""
+            self._last.clear()
+            return descriptor
 
     def skip_to_end(self) -> None:
         """Begin with what comes from now on (a Traefik that was running before). Blocks; for a thread."""
-        self._position = self.path.stat().st_size if self.path.exists() else 0
+        with self._lock:
+            self._position = self.path.stat().st_size if self.path.exists() else 0
 
     async def follow(self, interval: float) -> None:
         """Log what comes, for ever, looking every ``interval`` seconds."""
@@ -73,6 +79,17 @@ class FollowedOutput:
             for line in lines:
                 self._tell(line)
 
+    async def finish(self) -> None:
+        """Log all that is there, also a last line without an end, after the child has ended."""
+        await self.catch_up()
+        for line in await asyncio.to_thread(self._take_unfinished):
+            self._tell(line)
+
+    def _take_unfinished(self) -> list[str]:
+        with self._lock:
+            line, self._unfinished = self._unfinished, b""
+        return [_printable(line)] if line.strip() else []
+
     def _tell(self, line: str) -> None:
         self._last.append(line)
         match = _LINE.match(line)
@@ -80,20 +97,25 @@ class FollowedOutput:
         self._log.log(level, "Traefik: %s", message)
 
     def _read_lines(self) -> list[str]:
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self._position)
-                data = file.read(_ONE_READ)
-        except OSError:
-            return []
+        with self._lock, contextlib.suppress(OSError):
+            data = self._read()
+            *lines, self._unfinished = (self._unfinished + data).split(b"\n")
+            self._unfinished = self._unfinished[:_LONGEST_LINE]
+            return [_printable(line) for line in lines if line.strip()]
+        return []
+
+    def _read(self) -> bytes:
+        with self.path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) < self._position:
+                self._position = 0  # somebody has emptied it
+            file.seek(self._position)
+            data = file.read(_ONE_READ)
         self._position += len(data)
         if self._position > _LARGEST_FILE and len(data) < _ONE_READ:
             # Traefik appends, so it goes on at the new end. A line that comes in this very moment may be lost.
             os.truncate(self.path, 0)
             self._position = 0
-        *lines, self._unfinished = (self._unfinished + data).split(b"\n")
-        self._unfinished = self._unfinished[:_LONGEST_LINE]
-        return [_printable(line) for line in lines if line.strip()]
+        return data
 
 
 def _printable(line: bytes) -> str:

@@ -18,6 +18,7 @@ from .dynamic import REVISION_HEADER
 # Between two questions: as long as a tenth of what has been waited, so that the answer comes at most a tenth too late.
 _SHORTEST_PAUSE = 0.0005
 _LONGEST_PAUSE = 0.1
+_SHORTEST_QUESTION = 0.1
 _REVISION = re.compile(r"[0-9]{1,18}")
 
 
@@ -56,6 +57,9 @@ class EntryPointProbe:
 
     async def ask(self) -> Answer:
         """Ask once; never raises for what the network or the other side does."""
+        return await self._ask(self._request_timeout)
+
+    async def _ask(self, seconds: float) -> Answer:
         if self._client is None:
             # Not AsyncHTTPClient: that is shared with the Hub, which limits and configures it for its own needs.
             self._client = SimpleAsyncHTTPClient(force_instance=True)
@@ -64,8 +68,8 @@ class EntryPointProbe:
             validate_cert=False,
             follow_redirects=False,
             decompress_response=False,
-            connect_timeout=self._request_timeout,
-            request_timeout=self._request_timeout,
+            connect_timeout=seconds,
+            request_timeout=seconds,
         )
         try:
             response = await self._client.fetch(request, raise_error=False)
@@ -90,8 +94,9 @@ class EntryPointProbe:
             RouteNotLive: If it does not in time.
         """
         began = time.monotonic()
+        waited = 0.0
         while True:
-            answer = await self.ask()
+            answer = await self._ask(min(self._request_timeout, max(_SHORTEST_QUESTION, timeout - waited)))
             if answer.revision is not None and answer.revision >= revision:
                 return
             waited = time.monotonic() - began

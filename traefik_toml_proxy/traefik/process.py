@@ -70,17 +70,28 @@ class _Record:
         """Return what is written in ``path``, or None if there is nothing one could use."""
         try:
             tree = json.loads(path.read_text())
-            return cls(_Identity(**tree["identity"]), list(tree["command"]), str(tree["static_sha256"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError):
             return None
+        match tree:
+            case {
+                "identity": {"pid": int(pid), "boot": str(boot), "start_ticks": int(start_ticks)},
+                "command": [*command, str(last)],
+                "static_sha256": str(digest),
+            }:
+                return cls(_Identity(pid, boot, start_ticks), [*command, last], digest)
+        return None
 
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""
         new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w") as file:  # noqa: PTH123 - a descriptor, not a path
-            json.dump(asdict(self), file)
-        new.replace(path)
+        try:
+            with open(descriptor, "w") as file:  # noqa: PTH123 - a descriptor, not a path
+                json.dump(asdict(self), file)
+            new.replace(path)
+        except OSError:
+            new.unlink()
+            raise
 
 
 class _Running:
@@ -97,9 +108,16 @@ class _Running:
 
     def alive(self) -> bool:
         """Whether it still runs. Blocks for a moment; for a thread."""
-        if self.child is not None:
-            return self.child.poll() is None
-        return _Identity.of(self.pid) == self.identity
+        if self.child is None:
+            return _Identity.of(self.pid) == self.identity
+        try:
+            return self.child.returncode is None and self._waited_for() is None
+        except ChildProcessError:  # somebody else has waited for it
+            return False
+
+    def _waited_for(self) -> object:
+        """Look whether our child has ended, and leave it its number."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to its process group, if it still runs. Blocks for a moment; for a thread."""
@@ -114,20 +132,24 @@ class _Running:
         except OSError:  # a Linux older than 5.3, or it has ended already
             while await asyncio.to_thread(self.alive):
                 await asyncio.sleep(0.2)
-            return
-        loop = asyncio.get_running_loop()
-        ended = loop.create_future()
-        loop.add_reader(descriptor, lambda: None if ended.done() else ended.set_result(None))
-        try:
-            if await asyncio.to_thread(self.alive):  # the number was its own when the descriptor was made
-                await ended
-        finally:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
+        else:
+            loop = asyncio.get_running_loop()
+            ended = loop.create_future()
+            loop.add_reader(descriptor, lambda: None if ended.done() else ended.set_result(None))
+            try:
+                if await asyncio.to_thread(self.alive):  # the number was its own when the descriptor was made
+                    await ended
+            finally:
+                loop.remove_reader(descriptor)
+                os.close(descriptor)
         await asyncio.to_thread(self._reap)
 
     def _reap(self) -> None:
         if self.child is not None:
+            # A script around Traefik can end before it. The number is not used again until it is waited for.
+            with contextlib.suppress(ChildProcessError, ProcessLookupError, PermissionError):
+                if self.child.returncode is None and self._waited_for():
+                    os.killpg(self.pid, signal.SIGKILL)
             self.child.wait()
         else:
             with contextlib.suppress(ChildProcessError):  # ours only where the Hub is the machine's first process
@@ -263,8 +285,9 @@ class TraefikProcess:
         ended = asyncio.ensure_future(running.wait())
         try:
             await asyncio.wait([waiter, ended], return_when=asyncio.FIRST_COMPLETED)
+            await self._output.catch_up()  # what it said explains, whatever comes now
             if not waiter.done():
-                await self._output.catch_up()
+                await self._output.finish()
                 raise TraefikStartFailed(self._reason(running), self._output.last_lines)
             await waiter
         finally:
@@ -310,14 +333,17 @@ class TraefikProcess:
             await running.wait()
             if time.monotonic() - running.since > _GOOD_LIFE:
                 pause = 0.0
-            await self._output.catch_up()
+            await self._output.finish()
             when = f"in {pause:g} s" if pause else "at once"
             self._log.error(
                 "Traefik (process %d) has ended (%s); starting it again %s", running.pid, running.how_it_ended(), when
             )
             await asyncio.sleep(pause)
             pause = min(max(_FIRST_PAUSE, 2 * pause), _LONGEST_PAUSE)
-            await before_restart()
+            try:
+                await before_restart()
+            except Exception:  # noqa: BLE001 - a fault of ours: logged whole; a Traefik is better than none
+                self._log.exception("Preparing the start of Traefik failed in an unexpected way; it is started")
             while True:
                 try:
                     await self.start()
@@ -335,7 +361,7 @@ class TraefikProcess:
             await asyncio.wait(self._tasks)
             self._tasks = []
         await self._end()
-        await self._output.catch_up()
+        await self._output.finish()
 
     async def _end(self) -> None:
         """End the process: politely, then not."""

@@ -1,0 +1,165 @@
+"""It mends itself: what somebody else does to the file, with a real Traefik that sees it as well."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.backend import get
+from support.fixtures import BackendMaker, ProxyMaker
+from support.waiting import eventually
+
+from traefik_toml_proxy import TraefikTomlProxy
+from traefik_toml_proxy import proxy as module
+from traefik_toml_proxy.traefik.dynamic import read_snapshot
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def write_garbage(path: Path) -> None:
+    path.write_bytes(b"this is = not TOML =")
+
+
+def replace_by_other_routes(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_text("[http.routers.x]\nrule = 'PathPrefix(`/`)'\nservice = 'noop@internal'\n")
+    other.rename(path)
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    path.rmdir()
+
+
+def open_to_all(path: Path) -> None:
+    path.chmod(0o666)
+
+
+def remove_temporary_folder(path: Path) -> None:
+    shutil.rmtree(path.with_name(path.name + ".tmp"))
+    path.unlink()
+
+
+HARM = [
+    delete,
+    truncate,
+    write_garbage,
+    replace_by_other_routes,
+    replace_by_folder,
+    open_to_all,
+    remove_temporary_folder,
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The file with the routes."""
+    return tmp_path / "state" / "dynamic.toml"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watcher that looks more often."""
+    monkeypatch.setattr(module, "_WATCH_INTERVAL", 0.1)
+
+
+def is_as_left(path: Path) -> bool:
+    """Whether the file holds the route of these tests, for its owner alone."""
+    try:
+        snapshot = read_snapshot(path.read_text())
+    except (OSError, ValueError):
+        return False
+    routes = [route.routespec for route in snapshot.table] if snapshot else []
+    return routes == ["/user/ada/"] and path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("harm", HARM)
+@pytest.mark.usefixtures("quick")
+async def test_it_is_put_right_and_told_once(
+    make_proxy: ProxyMaker,
+    make_backend: BackendMaker,
+    path: Path,
+    harm: Callable[[Path], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Without a call from the Hub the file is as it was, users reach their servers, and the log has one line of it."""
+    proxy, ada = make_proxy(), await make_backend("ada")
+    await proxy.start()
+    await proxy.add_route("/user/ada/", ada.url, {})
+    caplog.clear()
+    harm(path)
+    await eventually(lambda: "writing it again" in caplog.text)
+    await eventually(lambda: is_as_left(path))
+
+    async def is_served() -> bool:
+        return (await get(proxy.public_url, "/user/ada/")).by == "ada"
+
+    await eventually(is_served)
+    ours = [record for record in caplog.records if not record.getMessage().startswith("Traefik: ")]
+    assert [record.levelno for record in ours] == [logging.WARNING]
+    assert str(path) in ours[0].getMessage()
+
+
+async def test_it_takes_a_few_seconds_at_most(proxy: TraefikTomlProxy, make_backend: BackendMaker, path: Path) -> None:
+    """A file that was emptied in place takes away all routes; they are back soon, with nobody's help."""
+    ada = await make_backend("ada")
+    await proxy.add_route("/user/ada/", ada.url, {})
+    truncate(path)
+
+    async def is_gone() -> bool:
+        return (await get(proxy.public_url, "/user/ada/")).status == 404
+
+    async def is_served() -> bool:
+        return (await get(proxy.public_url, "/user/ada/")).by == "ada"
+
+    await eventually(is_gone, within=1)
+    await eventually(is_served, within=3)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_change_during_the_damage_is_served(
+    make_proxy: ProxyMaker, make_backend: BackendMaker, path: Path
+) -> None:
+    """An add that comes before the file is put right puts it right."""
+    proxy, ada, bob = make_proxy(), await make_backend("ada"), await make_backend("bob")
+    await proxy.start()
+    await proxy.add_route("/user/ada/", ada.url, {})
+    path.unlink()
+    await proxy.add_route("/user/bob/", bob.url, {})
+
+    assert (await get(proxy.public_url, "/user/ada/")).by == "ada"
+    assert (await get(proxy.public_url, "/user/bob/")).by == "bob"
+
+
+@pytest.mark.usefixtures("quick")
+async def test_nothing_is_written_while_all_is_well(
+    proxy: TraefikTomlProxy, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A healthy proxy leaves its file alone."""
+    before = path.stat()
+    looks = 0
+    assert proxy._probe is not None
+    real = proxy._probe.ask
+
+    async def ask() -> object:
+        nonlocal looks
+        looks += 1
+        return await real()
+
+    proxy._probe.ask = ask  # type: ignore[assignment,method-assign] # counts only
+    caplog.clear()
+    await eventually(lambda: looks >= 3)
+
+    assert path.stat() == before
+    assert not caplog.records

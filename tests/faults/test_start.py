@@ -1,0 +1,236 @@
+"""start(): returns once live, within bounded time; when it fails, it has ended its own child and says why."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.backend import get
+from support.fixtures import BackendMaker, ProxyMaker
+from support.processes import alive, command_line, environment, listening
+from support.programs import FOREVER, any_script, script
+from support.waiting import PATIENCE
+
+from traefik_toml_proxy import TraefikTomlProxy
+from traefik_toml_proxy.errors import (
+    ConfigurationError,
+    ProxyError,
+    StoreError,
+    TraefikNotFound,
+    TraefikStartFailed,
+    TraefikUnsupported,
+)
+from traefik_toml_proxy.traefik import program
+
+
+def pid_of(proxy: TraefikTomlProxy) -> int:
+    """Return the number of the running Traefik."""
+    assert proxy._process is not None
+    pid = proxy._process.pid
+    assert pid is not None
+    return pid
+
+
+async def fails(proxy: TraefikTomlProxy, kind: type[ProxyError], *parts: str) -> None:
+    """Start a proxy; it fails within bounded time, with an error of that kind that names each of the parts."""
+    began = time.monotonic()
+    with pytest.raises(kind) as caught:
+        await proxy.start()
+
+    assert time.monotonic() - began < 10 * PATIENCE
+    for part in parts:
+        assert part in str(caught.value)
+    assert (proxy._process, proxy._publisher, proxy._store) == (None, None, None)
+
+
+class TestSuccess:
+    """What is so once it has returned."""
+
+    async def test_the_very_next_request_is_answered(self, proxy: TraefikTomlProxy) -> None:
+        """There is nothing to wait for any more; no routes yet, so 404."""
+        assert (await get(proxy.public_url, "/")).status == 404
+
+    async def test_it_listens_where_it_was_asked_to_and_nowhere_else(
+        self, proxy: TraefikTomlProxy, free_port: int
+    ) -> None:
+        """No API, no dashboard, no metrics, no other address."""
+        assert listening(pid_of(proxy)) == {f"127.0.0.1:{free_port}"}
+
+    async def test_its_process_group_is_its_own(self, proxy: TraefikTomlProxy) -> None:
+        """A Ctrl-C at the Hub's terminal reaches the Hub alone, which ends Traefik in good order."""
+        pid = pid_of(proxy)
+
+        assert os.getpgid(pid) == pid != os.getpgid(0)
+
+    async def test_the_hub_s_secrets_and_proxies_stay_with_the_hub(
+        self, make_proxy: ProxyMaker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Neither its environment nor its command line has any of them."""
+        secrets = ("JUPYTERHUB_CRYPT_KEY", "CONFIGPROXY_AUTH_TOKEN", "HTTP_PROXY", "https_proxy", "NO_PROXY", "X_TOKEN")
+        for name in secrets:
+            monkeypatch.setenv(name, "http://hush.invalid")
+        proxy = make_proxy()
+        await proxy.start()
+        given = environment(pid_of(proxy))
+
+        assert given.keys().isdisjoint(secrets)
+        assert "hush" not in "".join([*given.values(), *command_line(pid_of(proxy))])
+
+    async def test_the_secret_path_is_in_no_command_line(self, proxy: TraefikTomlProxy) -> None:
+        """Everybody on the machine can read that."""
+        secret = proxy._revision_path.split("/")[1]
+
+        assert secret not in "".join([*command_line(pid_of(proxy)), *environment(pid_of(proxy)).values()])
+
+    async def test_what_it_keeps_is_for_the_hub_s_user_alone(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
+        """Every file 0600 and every folder 0700, also under umask 0."""
+        before = os.umask(0)
+        proxy = make_proxy()
+        await proxy.start()
+        await proxy.add_route("/user/ada/", "http://127.0.0.1:1", {})
+        os.umask(before)
+        state = tmp_path / "state"
+        modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (state, *state.rglob("*"))}
+
+        assert {path.name for path in modes if path.is_file()} >= {"dynamic.toml", "traefik.toml", "traefik.log"}
+        assert modes == {path: 0o700 if path.is_dir() else 0o600 for path in modes}
+
+    async def test_it_may_be_started_again_after_stop(
+        self, proxy: TraefikTomlProxy, make_backend: BackendMaker
+    ) -> None:
+        """With an empty table: ports are used again, so only what the Hub says anew is served."""
+        ada = await make_backend("ada")
+        await proxy.add_route("/user/ada/", ada.url, {})
+        await proxy.stop()
+        await proxy.start()
+
+        assert await proxy.get_all_routes() == {}
+        assert (await get(proxy.public_url, "/user/ada/")).status == 404
+
+
+class TestFailure:
+    """What it says when it fails; that no process is left is seen to by conftest.py."""
+
+    async def test_a_port_that_is_taken_is_named_with_the_trait(
+        self, make_proxy: ProxyMaker, make_backend: BackendMaker
+    ) -> None:
+        """The admin learns which port it is and how to choose another."""
+        other = await make_backend("other")
+        proxy = make_proxy(public_url=other.url)
+        await fails(proxy, TraefikStartFailed, other.url.rpartition(":")[2], "c.JupyterHub.bind_url", "address already")
+
+    async def test_a_port_where_somebody_listens_without_answering(self, make_proxy: ProxyMaker) -> None:
+        """The port is taken by one that never accepts a connection."""
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(1)
+            port = listener.getsockname()[1]
+            await fails(make_proxy(public_url=f"http://127.0.0.1:{port}"), TraefikStartFailed, str(port), "bind_url")
+
+    @pytest.mark.parametrize(
+        ("extra", "words"),
+        [
+            ({"entryPoints": {"http": {"bogus": 1}}}, ["field not found", "bogus"]),
+            ({"entryPoints": {"http": {"address": "nonsense"}}}, ["nonsense"]),
+            ({"providers": {"bogus": {}}}, ["field not found", "bogus"]),
+        ],
+        ids=["unknown key", "bad address", "unknown provider"],
+    )
+    async def test_settings_that_traefik_refuses_are_told_in_its_own_words(
+        self, make_proxy: ProxyMaker, extra: dict[str, Any], words: list[str]
+    ) -> None:
+        """extra_static_config is the admin's: what Traefik says of it is what helps."""
+        await fails(make_proxy(extra_static_config=extra, start_timeout=5), TraefikStartFailed, *words)
+
+    async def test_a_setting_that_is_no_toml_is_told(self, make_proxy: ProxyMaker) -> None:
+        """The trait is named."""
+        proxy = make_proxy(extra_static_config={"log": {"level": object()}})
+        await fails(proxy, ConfigurationError, "extra_static_config")
+
+    async def test_a_program_that_does_not_exist(self, make_proxy: ProxyMaker) -> None:
+        """The name and the trait are told."""
+        proxy = make_proxy(traefik_command=["/no/such/traefik"])
+        await fails(proxy, TraefikNotFound, "/no/such/traefik", "c.TraefikProxy.traefik_command")
+
+    async def test_a_program_that_is_not_traefik(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
+        """What it said is told."""
+        command = any_script(tmp_path / "other", "echo 'nginx version: nginx/1.27'")
+        await fails(make_proxy(traefik_command=[str(command)]), TraefikUnsupported, "nginx/1.27", str(command))
+
+    async def test_a_traefik_that_is_too_old(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
+        """Both versions are told, and what to do."""
+        command = script(tmp_path / "traefik", "exit 1", version="3.5.3")
+        proxy = make_proxy(traefik_command=[str(command)])
+        await fails(proxy, TraefikUnsupported, "Traefik 3.5.3", "3.6 or newer", "pip install --upgrade")
+
+    async def test_a_program_that_does_not_tell_its_version(
+        self, make_proxy: ProxyMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is given up after a while, and ended."""
+        monkeypatch.setattr(program, "_VERSION_SECONDS", 0.3)
+        command = any_script(tmp_path / "traefik", FOREVER)
+        await fails(make_proxy(traefik_command=[str(command)]), TraefikUnsupported, "silent")
+
+    async def test_a_program_that_does_not_serve(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
+        """It is given start_timeout seconds, and then ended, with its last lines in the error."""
+        command = script(tmp_path / "traefik", f"echo I am thinking; {FOREVER}")
+        proxy = make_proxy(traefik_command=[str(command)], start_timeout=1)
+        await fails(proxy, TraefikStartFailed, "I am thinking", proxy.public_url, "no answer")
+
+    async def test_a_program_that_ends_at_once(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
+        """start_timeout is not waited for."""
+        command = script(tmp_path / "traefik", "echo out of luck; exit 7")
+        await fails(make_proxy(traefik_command=[str(command)]), TraefikStartFailed, "out of luck", "exit status 7")
+
+    async def test_a_traefik_url_that_is_another_server_s(
+        self, make_proxy: ProxyMaker, make_backend: BackendMaker
+    ) -> None:
+        """The error says who answered what, and which trait to look at."""
+        other = await make_backend("other")
+        proxy = make_proxy(traefik_url=other.url, start_timeout=1)
+        await fails(proxy, TraefikStartFailed, other.url, "it answered 200", "traefik_url")
+
+    async def test_a_state_folder_that_is_a_file(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
+        """The trait is named."""
+        (tmp_path / "state").touch()
+        await fails(make_proxy(), ConfigurationError, str(tmp_path / "state"), "c.TraefikProxy.state_dir")
+
+    async def test_a_state_folder_that_others_may_write(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
+        """Whoever may write there decides where users are sent."""
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state").chmod(0o777)
+        await fails(make_proxy(), ConfigurationError, "chmod 700", "c.TraefikProxy.state_dir")
+
+    async def test_a_file_of_routes_that_is_a_folder(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
+        """It is told, and left alone."""
+        (tmp_path / "state" / "dynamic.toml").mkdir(parents=True)
+        (tmp_path / "state").chmod(0o700)
+        await fails(make_proxy(), StoreError, "Is a directory", "dynamic_config_file")
+
+    async def test_it_may_be_tried_again(self, make_proxy: ProxyMaker) -> None:
+        """A start that failed has let go of everything, so that the next one works."""
+        proxy = make_proxy(extra_static_config={"log": {"bogus": 1}})
+        await fails(proxy, TraefikStartFailed, "bogus")
+        proxy.extra_static_config = {}
+        await proxy.start()
+
+        assert alive(pid_of(proxy))
+
+    async def test_a_cancelled_start_ends_its_child(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
+        """The Hub was interrupted while Traefik was starting."""
+        command = script(tmp_path / "traefik", f"touch running; {FOREVER}")
+        proxy = make_proxy(traefik_command=[str(command)])
+        starting = asyncio.create_task(proxy.start())
+        while not (tmp_path / "state" / "running").exists():
+            await asyncio.sleep(0.01)
+        starting.cancel()
+        await asyncio.wait([starting], timeout=10 * PATIENCE)
+
+        assert starting.cancelled()
+        assert proxy._process is None

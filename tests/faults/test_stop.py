@@ -1,0 +1,186 @@
+"""stop() never raises, ends Traefik within a few seconds, and leaves no process behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import pytest_asyncio
+from support.fixtures import ProxyMaker
+from support.processes import alive
+from support.programs import FOREVER, script
+from support.waiting import PATIENCE, eventually
+
+from traefik_toml_proxy import TraefikTomlProxy
+from traefik_toml_proxy.errors import StoreError
+from traefik_toml_proxy.stores.toml_file import TomlFileStore
+from traefik_toml_proxy.traefik import process as module
+from traefik_toml_proxy.traefik.process import TraefikProcess
+from traefik_toml_proxy.traefik.program import Program, child_environment
+
+
+def pid_of(proxy: TraefikTomlProxy) -> int:
+    """Return the number of the running Traefik."""
+    assert proxy._process is not None
+    pid = proxy._process.pid
+    assert pid is not None
+    return pid
+
+
+@pytest_asyncio.fixture
+async def endless() -> AsyncIterator[str]:
+    """The URL of a server that begins to answer and never ends: a download, or after an upgrade a websocket."""
+    talks: set[asyncio.Task[None]] = set()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        talks.add(task)
+        head = await reader.readuntil(b"\r\n\r\n")
+        upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        download = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nbegin"
+        writer.write(upgrade if b"upgrade: websocket" in head.lower() else download)
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+    for task in talks:
+        task.cancel()
+    await asyncio.gather(*talks, return_exceptions=True)
+
+
+async def test_a_healthy_one_ends_at_once(proxy: TraefikTomlProxy) -> None:
+    """With nothing open there is nothing to wait for."""
+    pid = pid_of(proxy)
+    began = time.monotonic()
+    await proxy.stop()
+
+    assert time.monotonic() - began < 2 * PATIENCE
+    assert not alive(pid)
+
+
+async def test_its_files_stay(proxy: TraefikTomlProxy, tmp_path: Path) -> None:
+    """The next start reads them."""
+    await proxy.stop()
+
+    assert {"dynamic.toml", "traefik.toml", "traefik.log"} <= {file.name for file in (tmp_path / "state").iterdir()}
+
+
+async def test_it_may_be_called_twice_and_without_a_start(make_proxy: ProxyMaker) -> None:
+    """The Hub does so when its start has failed."""
+    proxy = make_proxy()
+    await proxy.stop()
+    await proxy.start()
+    await proxy.stop()
+    await proxy.stop()
+
+
+async def test_two_calls_at_once(proxy: TraefikTomlProxy) -> None:
+    """Both return when it is over."""
+    pid = pid_of(proxy)
+    await asyncio.gather(proxy.stop(), proxy.stop())
+
+    assert not alive(pid)
+
+
+@pytest.mark.parametrize(
+    "upgrade", [b"", b"Upgrade: websocket\r\nConnection: Upgrade\r\n"], ids=["download", "websocket"]
+)
+async def test_what_is_open_does_not_hold_it_up(proxy: TraefikTomlProxy, endless: str, upgrade: bytes) -> None:
+    """Open requests have two seconds to finish, not for ever."""
+    await proxy.add_route("/", endless, {})
+    port = int(proxy.public_url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    pid = pid_of(proxy)
+    began = time.monotonic()
+    await proxy.stop()
+    writer.close()
+
+    assert 1 < time.monotonic() - began < 4 * PATIENCE
+    assert not alive(pid)
+
+
+async def test_one_that_does_not_listen_is_killed(proxy: TraefikTomlProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Traefik that hangs is given a short time."""
+    monkeypatch.setattr(module, "_STOP_SECONDS", 0.2)
+    pid = pid_of(proxy)
+    os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    await proxy.stop()
+
+    assert time.monotonic() - began < 3 * PATIENCE
+    assert not alive(pid)
+
+
+async def test_the_time_it_has_is_a_few_seconds(proxy: TraefikTomlProxy, tmp_path: Path) -> None:
+    """One that ignores SIGTERM is ended within a few seconds, with the times as they are."""
+    command = script(tmp_path / "traefik", f"trap '' TERM; touch ready; {FOREVER}")
+    process = TraefikProcess(
+        Program((str(command),), (3, 7, 0)),
+        tmp_path / "traefik.toml",
+        b"",
+        folder=tmp_path,
+        environment=child_environment({"TTP_TEST": str(os.getpid())}),
+        log=proxy.log,
+    )
+    await process.start()
+    await eventually((tmp_path / "ready").exists)
+    pid = process.pid
+    began = time.monotonic()
+    await process.stop()
+
+    assert time.monotonic() - began < 5 * PATIENCE
+    assert not alive(pid)
+
+
+async def test_callers_that_wait_are_told(proxy: TraefikTomlProxy, tmp_path: Path) -> None:
+    """An add that waits for a Traefik that hangs ends with an error, and stop() does not wait for it."""
+    os.kill(pid_of(proxy), signal.SIGSTOP)
+    adds = [asyncio.create_task(proxy.add_route(f"/user/{number}/", "http://127.0.0.1:1", {})) for number in range(3)]
+    file = tmp_path / "state" / "dynamic.toml"
+    await eventually(lambda: b"/user/0/" in file.read_bytes())
+    os.kill(pid_of(proxy), signal.SIGKILL)
+    await proxy.stop()
+    told = await asyncio.wait_for(asyncio.gather(*adds, return_exceptions=True), 5 * PATIENCE)
+
+    assert {type(outcome) for outcome in told} <= {StoreError, type(None)}
+
+
+@pytest.mark.parametrize("what", [(TraefikProcess, "_end"), (TomlFileStore, "close")])
+async def test_a_fault_of_ours_is_logged_and_the_rest_goes_on(
+    make_proxy: ProxyMaker, caplog: pytest.LogCaptureFixture, what: tuple[type, str]
+) -> None:
+    """stop() never raises: the Hub would not end."""
+    proxy = make_proxy()
+    await proxy.start()
+    with mock.patch.object(*what, side_effect=RuntimeError("a fault of ours")):
+        process, store = proxy._process, proxy._store
+        await proxy.stop()
+    assert process is not None
+    assert store is not None
+    await process.stop()
+    await store.close()
+
+    assert [record.exc_info is not None for record in caplog.records if "failed" in record.message] == [True]
+
+
+async def test_changes_after_it_are_refused_and_deletes_are_not(proxy: TraefikTomlProxy) -> None:
+    """A late delete must not keep the Hub from stopping a user's server."""
+    await proxy.stop()
+    with pytest.raises(Exception, match="has not been started"):
+        await proxy.add_route("/user/ada/", "http://127.0.0.1:1", {})
+    await proxy.delete_route("/user/ada/")
+
+    assert await proxy.get_all_routes() == {}

@@ -1,0 +1,145 @@
+"""Traefik is killed: it is started again at once, with all routes."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from support.backend import get
+from support.fixtures import BackendMaker
+from support.processes import alive
+from support.waiting import PATIENCE, eventually
+
+from traefik_toml_proxy import TraefikTomlProxy
+from traefik_toml_proxy.traefik.dynamic import read_snapshot
+
+
+def pid_of(proxy: TraefikTomlProxy) -> int:
+    """Return the number of the running Traefik."""
+    assert proxy._process is not None
+    pid = proxy._process.pid
+    assert pid is not None
+    return pid
+
+
+def signal_traefik(proxy: TraefikTomlProxy, number: signal.Signals) -> int:
+    """Send it a signal; return its number."""
+    pid = pid_of(proxy)
+    os.kill(pid, number)
+    return pid
+
+
+def has_another(proxy: TraefikTomlProxy, pid: int) -> bool:
+    """Whether another Traefik than that one runs."""
+    return pid_of(proxy) != pid
+
+
+async def served(proxy: TraefikTomlProxy, path: str) -> str | None:
+    """Return who answers, or None while nobody does."""
+    try:
+        return (await get(proxy.public_url, path)).by
+    except (OSError, IndexError):  # refused, or hung up without an answer
+        return None
+
+
+async def test_it_is_back_at_once_with_all_routes(
+    proxy: TraefikTomlProxy, make_backend: BackendMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Well below two seconds after a SIGKILL, users reach their servers; the log says what happened."""
+    ada = await make_backend("ada")
+    await asyncio.gather(*(proxy.add_route(f"/user/{number}/", ada.url, {}) for number in range(200)))
+    pid = signal_traefik(proxy, signal.SIGKILL)
+    began = time.monotonic()
+    await eventually(lambda: served(proxy, "/user/199/"))
+
+    assert time.monotonic() - began < 2 * PATIENCE
+    assert pid_of(proxy) != pid
+    assert [await served(proxy, f"/user/{number}/") for number in (0, 100, 199)] == ["ada"] * 3
+    assert f"Traefik (process {pid}) has ended (killed by SIGKILL); starting it again at once" in caplog.text
+
+
+async def test_routes_can_be_changed_afterwards(proxy: TraefikTomlProxy, make_backend: BackendMaker) -> None:
+    """The new one is as good as the old one: an add during its start waits for it."""
+    ada = await make_backend("ada")
+    signal_traefik(proxy, signal.SIGKILL)
+    await proxy.add_route("/user/ada/", ada.url, {})
+
+    assert await served(proxy, "/user/ada/") == "ada"
+
+
+async def test_adds_that_wait_are_live_when_they_return(
+    proxy: TraefikTomlProxy, make_backend: BackendMaker, tmp_path: Path
+) -> None:
+    """Traefik hangs, then dies, while fifty adds wait: each is live in the new one, and none fails."""
+    ada = await make_backend("ada")
+    pid = signal_traefik(proxy, signal.SIGSTOP)
+    adds = [asyncio.create_task(proxy.add_route(f"/user/{number}/", ada.url, {})) for number in range(50)]
+    file = tmp_path / "state" / "dynamic.toml"
+    await eventually(lambda: b"/user/0/" in file.read_bytes())
+    os.kill(pid, signal.SIGKILL)
+    await asyncio.wait_for(asyncio.gather(*adds), 10 * PATIENCE)
+
+    assert [await served(proxy, f"/user/{number}/") for number in range(50)] == ["ada"] * 50
+
+
+@pytest.mark.parametrize("waiting", [False, True], ids=["idle", "while an add waits"])
+async def test_its_file_is_there_before_it_starts(
+    proxy: TraefikTomlProxy, make_backend: BackendMaker, tmp_path: Path, waiting: bool
+) -> None:
+    """Traefik that starts without its file never looks for it again: killed while it is gone, the file comes first."""
+    ada = await make_backend("ada")
+    await proxy.add_route("/user/ada/", ada.url, {})
+    pid = signal_traefik(proxy, signal.SIGSTOP)
+    adds = [asyncio.create_task(proxy.add_route("/user/bob/", ada.url, {}))] * waiting
+    file = tmp_path / "state" / "dynamic.toml"
+    await eventually(lambda: file.read_bytes().count(b"routespec") == 1 + waiting)
+    file.unlink()
+    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: served(proxy, "/user/ada/"), within=3)
+    await asyncio.gather(*adds)
+    await proxy.add_route("/user/cleo/", ada.url, {})
+
+    assert await served(proxy, "/user/cleo/") == "ada"
+
+
+async def test_it_may_die_again_and_again(
+    proxy: TraefikTomlProxy, make_backend: BackendMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each time all routes come back, after pauses that grow."""
+    ada = await make_backend("ada")
+    await proxy.add_route("/user/ada/", ada.url, {})
+    for _ in range(3):
+        pid = signal_traefik(proxy, signal.SIGKILL)
+        await eventually(functools.partial(has_another, proxy, pid))
+        await eventually(lambda: served(proxy, "/user/ada/"))
+
+    ends = [record.getMessage() for record in caplog.records if "has ended" in record.getMessage()]
+    assert [end.rpartition(" again ")[2] for end in ends] == ["at once", "in 0.5 s", "in 1 s"]
+
+
+async def test_stopping_during_its_absence_leaves_nothing(proxy: TraefikTomlProxy) -> None:
+    """stop() right after a death, while a new one is being started."""
+    pid = signal_traefik(proxy, signal.SIGKILL)
+    await eventually(lambda: not alive(pid))
+    await asyncio.wait_for(proxy.stop(), 10 * PATIENCE)
+
+
+async def test_the_table_is_not_changed_by_a_death(
+    proxy: TraefikTomlProxy, make_backend: BackendMaker, tmp_path: Path
+) -> None:
+    """What the Hub asked for is what it has, in memory and in the file."""
+    ada = await make_backend("ada")
+    await proxy.add_route("/user/ada/", ada.url, {"user": "ada"})
+    before = await proxy.get_all_routes()
+    pid = signal_traefik(proxy, signal.SIGKILL)
+    await eventually(lambda: pid_of(proxy) != pid)
+    snapshot = read_snapshot((tmp_path / "state" / "dynamic.toml").read_text())
+
+    assert await proxy.get_all_routes() == before
+    assert snapshot is not None
+    assert {route.routespec: route.as_dict() for route in snapshot.table} == before

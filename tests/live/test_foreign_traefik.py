@@ -1,0 +1,251 @@
+"""With ``should_start = False`` the proxy only writes its file; somebody else runs the Traefik that watches it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+import pytest
+from support.backend import get
+from support.fixtures import BackendMaker, ProxyMaker
+from support.traefik import ForeignTraefik, free_port
+from support.waiting import eventually
+
+from traefik_toml_proxy import TraefikTomlProxy
+from traefik_toml_proxy.errors import ConfigurationError, RouteNotLive, StoreLocked
+
+# Another admin's file in the same folder: a route of theirs, on the same entry point.
+_THEIRS = """
+[http.routers.theirs]
+rule = "PathPrefix(`/theirs`)"
+entryPoints = ["web"]
+service = "theirs"
+[[http.services.theirs.loadBalancer.servers]]
+url = "{url}"
+"""
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Path:
+    """The folder that the foreign Traefik watches, or has its file in."""
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    return folder
+
+
+def _external(make_proxy: ProxyMaker, traefik: ForeignTraefik, file: Path) -> TraefikTomlProxy:
+    return make_proxy(
+        should_start=False, dynamic_config_file=str(file), traefik_url=traefik.url, traefik_entrypoint="web"
+    )
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+async def test_routes_are_live_in_a_traefik_that_watches_the_file(
+    tmp_path: Path, watched: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
+) -> None:
+    """Adding, changing and deleting is live at traefik_url when the call returns, as with a Traefik of our own."""
+    file = watched / "routes.toml"
+    traefik = ForeignTraefik(tmp_path, provider={"filename": str(file)})
+    proxy = _external(make_proxy, traefik, file)
+    one, two = await make_backend("one"), await make_backend("two")
+    # Traefik watches a file only if it is there when it starts; the Hub's first question makes it.
+    assert await proxy.get_all_routes() == {}
+
+    async with traefik:
+        await proxy.add_route("/user/a/", one.url, {"user": "a"})
+        assert (await get(traefik.url, "/user/a/x")).by == "one"
+        await proxy.add_route("/user/a/", two.url, {"user": "a"})
+        assert (await get(traefik.url, "/user/a/x")).by == "two"
+        await proxy.delete_route("/user/a/")
+        assert (await get(traefik.url, "/user/a/x")).status == 404
+        assert traefik.complaints == []
+
+
+async def test_routes_are_live_in_a_traefik_that_watches_the_folder(
+    tmp_path: Path, watched: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
+) -> None:
+    """The file may lie, and appear, among those of other people, whose routes keep working."""
+    theirs, ours = await make_backend("theirs"), await make_backend("ours")
+    (watched / "theirs.toml").write_text(_THEIRS.format(url=theirs.url))
+    async with ForeignTraefik(tmp_path, provider={"directory": str(watched)}) as traefik:
+        proxy = _external(make_proxy, traefik, watched / "routes.toml")
+
+        served = []
+        for number in range(5):
+            await proxy.add_route(f"/user/{number}/", ours.url, {})
+            served += [(await get(traefik.url, path)).by for path in (f"/user/{number}/", "/theirs/x")]
+
+        assert served == ["ours", "theirs"] * 5
+        assert traefik.complaints == []
+
+
+async def test_in_a_watched_folder_one_change_is_one_reload(
+    tmp_path: Path, watched: Path, make_proxy: ProxyMaker
+) -> None:
+    """Making a new version beside the file wakes nobody; only its coming into place does."""
+    async with ForeignTraefik(tmp_path, provider={"directory": str(watched)}) as traefik:
+        proxy = _external(make_proxy, traefik, watched / "routes.toml")
+        await proxy.add_route("/user/first/", "http://127.0.0.1:1", {})
+        # Traefik works off its events in order: whatever the very first version has brought about has been seen.
+        before = traefik.files_read
+
+        for number in range(10):
+            await proxy.add_route(f"/user/{number}/", "http://127.0.0.1:1", {})
+
+        assert traefik.files_read == before + 10
+
+
+async def test_before_any_route_there_are_none_and_nothing_is_waited_for(watched: Path, make_proxy: ProxyMaker) -> None:
+    """The Hub asks for all routes before it does anything else, maybe before Traefik runs; the file is made then."""
+    proxy = make_proxy(should_start=False, dynamic_config_file=str(watched / "routes.toml"))
+    began = time.monotonic()
+
+    assert await proxy.get_all_routes() == {}
+    assert await proxy.get_route("/user/a/") is None
+
+    assert time.monotonic() - began < 1
+    assert (watched / "routes.toml").stat().st_mode & 0o777 == 0o600
+    assert _names(watched) == ["routes.toml", "routes.toml.tmp"]
+
+
+async def test_nobody_at_the_entry_point_is_told_in_time(watched: Path, make_proxy: ProxyMaker) -> None:
+    """The error names the file, the address, what came back, and what to look at; the route stays written."""
+    file, url = watched / "routes.toml", f"http://127.0.0.1:{free_port()}"
+    proxy = make_proxy(
+        should_start=False,
+        dynamic_config_file=str(file),
+        traefik_url=url,
+        check_route_timeout=1,
+        public_url="http://:1",
+    )
+    began = time.monotonic()
+
+    with pytest.raises(RouteNotLive) as failure:
+        await proxy.add_route("/user/a/", "http://127.0.0.1:1", {})
+
+    assert 1 <= time.monotonic() - began < 3
+    said = str(failure.value)
+    assert [
+        text for text in (str(file), url, "no answer", "traefik_entrypoint", "Traefik's log") if text not in said
+    ] == []
+    assert list(await proxy.get_all_routes()) == ["/user/a/"]
+
+
+async def test_a_traefik_that_knows_another_entry_point_is_told_in_time(
+    tmp_path: Path, watched: Path, make_proxy: ProxyMaker
+) -> None:
+    """Where traefik_entrypoint is not what Traefik calls it, the answer that is not ours is in the error."""
+    async with ForeignTraefik(tmp_path, provider={"directory": str(watched)}, entry_point="public") as traefik:
+        proxy = make_proxy(
+            should_start=False,
+            dynamic_config_file=str(watched / "routes.toml"),
+            traefik_url=traefik.url,
+            check_route_timeout=1,
+        )
+
+        with pytest.raises(RouteNotLive, match="it answered 404, without our revision"):
+            await proxy.add_route("/user/a/", "http://127.0.0.1:1", {})
+
+
+async def test_a_delete_that_is_not_live_in_time_only_warns(
+    watched: Path, make_proxy: ProxyMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The Hub would not stop the user's server if it raised; the route is gone from the file."""
+    proxy = make_proxy(
+        should_start=False,
+        dynamic_config_file=str(watched / "routes.toml"),
+        traefik_url=f"http://127.0.0.1:{free_port()}",
+        check_route_timeout=1,
+    )
+    with pytest.raises(RouteNotLive):
+        await proxy.add_route("/user/a/", "http://127.0.0.1:1", {})
+    caplog.clear()
+
+    await proxy.delete_route("/user/a/")
+
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [warning[:30] for warning in warnings] == ["Deleting '/user/a/': Revision "]
+    assert await proxy.get_all_routes() == {}
+
+
+async def test_routes_that_were_written_in_time_are_served_by_a_traefik_that_comes_late(
+    tmp_path: Path, watched: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
+) -> None:
+    """Traefik and the Hub may be started in any order."""
+    file = watched / "routes.toml"
+    traefik = ForeignTraefik(tmp_path, provider={"filename": str(file)})
+    proxy = _external(make_proxy, traefik, file)
+    backend = await make_backend("a")
+    adding = asyncio.create_task(proxy.add_route("/user/a/", backend.url, {}))
+    await eventually(file.exists)
+
+    async with traefik:
+        await adding
+        assert (await get(traefik.url, "/user/a/")).by == "a"
+
+
+async def test_routes_outlive_the_hub(
+    tmp_path: Path, watched: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
+) -> None:
+    """While the Hub is away Traefik goes on serving; the next Hub finds the routes, and a change of one is live again."""
+    file = watched / "routes.toml"
+    backend, other = await make_backend("a"), await make_backend("other")
+    async with ForeignTraefik(tmp_path, provider={"directory": str(watched)}) as traefik:
+        hub = _external(make_proxy, traefik, file)
+        await hub.add_route("/user/a/", backend.url, {"user": "a", "server_name": ""})
+        routes = await hub.get_all_routes()
+        answers = []
+
+        async def users_go_on() -> None:
+            while True:
+                answers.append((await get(traefik.url, "/user/a/")).by)
+
+        users = asyncio.create_task(users_go_on())
+        await hub.stop()
+        seen = len(answers)
+        await eventually(lambda: len(answers) > seen + 5)
+        next_hub = _external(make_proxy, traefik, file)
+        assert await next_hub.get_all_routes() == routes
+        seen = len(answers)
+        await eventually(lambda: len(answers) > seen + 5)
+        users.cancel()
+
+        assert set(answers) == {"a"}
+        await next_hub.add_route("/user/a/", other.url, {"user": "a", "server_name": ""})
+        assert (await get(traefik.url, "/user/a/")).by == "other"
+
+
+async def test_two_hubs_do_not_write_one_file(watched: Path, make_proxy: ProxyMaker) -> None:
+    """The second is told who writes it, and the first goes on."""
+    settings = {"should_start": False, "dynamic_config_file": str(watched / "routes.toml")}
+    first, second = make_proxy(**settings), make_proxy(**settings)
+    await first.get_all_routes()
+
+    with pytest.raises(StoreLocked, match=r"routes\.toml is already written by another process"):
+        await second.get_all_routes()
+
+    assert await first.get_all_routes() == {}
+
+
+async def test_a_file_that_traefik_would_not_load_is_refused(watched: Path, make_proxy: ProxyMaker) -> None:
+    """The name must end in .toml; the error says so instead of waiting for a Traefik that never looks at it."""
+    proxy = make_proxy(should_start=False, dynamic_config_file=str(watched / "routes.conf"))
+
+    with pytest.raises(ConfigurationError, match=r"must end in \.toml"):
+        await proxy.get_all_routes()
+
+    assert _names(watched) == []
+
+
+async def test_the_group_may_be_let_in(watched: Path, make_proxy: ProxyMaker) -> None:
+    """dynamic_config_file_mode is the file's mode in every version, for a Traefik that runs as somebody else."""
+    file = watched / "routes.toml"
+    proxy = make_proxy(should_start=False, dynamic_config_file=str(file), dynamic_config_file_mode=0o640)
+
+    await proxy.get_all_routes()
+    assert file.stat().st_mode & 0o777 == 0o640

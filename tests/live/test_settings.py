@@ -1,0 +1,149 @@
+"""What an admin sets reaches Traefik: trusted proxies, its own configuration merged over ours, its environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.backend import get
+from support.fixtures import BackendMaker, ProxyMaker
+
+from traefik_toml_proxy.errors import ConfigurationError, TraefikStartFailed
+
+_FROM_A_PROXY = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7", "X-Forwarded-Host": "hub.example.org"}
+
+
+@pytest.mark.parametrize("trusted", [["127.0.0.1"], ["10.1.2.3", "127.0.0.0/8"]])
+async def test_forwarded_headers_are_believed_from_trusted_proxies(
+    make_proxy: ProxyMaker, make_backend: BackendMaker, trusted: list[str]
+) -> None:
+    """Where TLS ends in front of Traefik, JupyterHub learns from X-Forwarded-Proto that its users speak https."""
+    proxy = make_proxy(trusted_proxies=trusted)
+    await proxy.start()
+    await proxy.add_route("/", (await make_backend("hub")).url, {})
+
+    headers = (await get(proxy.public_url, "/", headers=_FROM_A_PROXY)).seen["headers"]
+
+    assert headers["X-Forwarded-Proto"] == "https"
+    assert headers["X-Forwarded-For"] == "192.0.2.7, 127.0.0.1"
+    assert headers["X-Forwarded-Host"] == "hub.example.org"
+
+
+@pytest.mark.parametrize("trusted", [[], ["192.0.2.7", "2001:db8::/32"]])
+async def test_forwarded_headers_of_anybody_else_are_replaced(
+    make_proxy: ProxyMaker, make_backend: BackendMaker, trusted: list[str]
+) -> None:
+    """A client cannot pretend to be another one, or to have come by https."""
+    proxy = make_proxy(trusted_proxies=trusted)
+    await proxy.start()
+    await proxy.add_route("/", (await make_backend("hub")).url, {})
+
+    headers = (await get(proxy.public_url, "/", headers=_FROM_A_PROXY)).seen["headers"]
+
+    assert headers["X-Forwarded-Proto"] == "http"
+    assert headers["X-Forwarded-For"] == "127.0.0.1"
+    assert headers["X-Forwarded-Host"] == proxy.public_url.removeprefix("http://")
+
+
+@pytest.mark.parametrize("wrong", ["localhost", "10.0.0.1/33", "10.0.0.0-10.0.0.9", "", "*", '"]\n[api]'])
+async def test_what_is_no_address_is_not_trusted(make_proxy: ProxyMaker, wrong: str) -> None:
+    """Traefik would not start; the error names the value before anything is started."""
+    proxy = make_proxy(trusted_proxies=["10.0.0.1", wrong])
+
+    with pytest.raises(
+        ConfigurationError, match=r"trusted_proxies: .* is neither an IP address nor a network"
+    ) as failure:
+        await proxy.start()
+
+    assert ascii(wrong) in str(failure.value)
+
+
+async def test_the_admin_s_configuration_is_added_to_ours(make_proxy: ProxyMaker, make_backend: BackendMaker) -> None:
+    """A middleware of the admin's at the entry point acts on every route, and a router of theirs works beside ours."""
+    static = {"entryPoints": {"http": {"http": {"middlewares": ["mine@file"]}}}}
+    dynamic = {
+        "http": {
+            "middlewares": {"mine": {"headers": {"customResponseHeaders": {"X-Mine": "{{ braces }} and `quotes`"}}}},
+            "routers": {"mine": {"rule": "Path(`/mine`)", "entryPoints": ["http"], "service": "noop@internal"}},
+        }
+    }
+    proxy = make_proxy(extra_static_config=static, extra_dynamic_config=dynamic)
+    await proxy.start()
+    await proxy.add_route("/", (await make_backend("hub")).url, {})
+
+    hub, mine = await get(proxy.public_url, "/x"), await get(proxy.public_url, "/mine")
+
+    assert (hub.by, hub.headers["x-mine"]) == ("hub", "{{ braces }} and `quotes`")
+    assert (mine.status, mine.headers["x-mine"]) == (418, "{{ braces }} and `quotes`")
+
+
+async def test_the_admin_s_static_configuration_wins(make_proxy: ProxyMaker, make_backend: BackendMaker) -> None:
+    """What the proxy sets for exact paths can be taken back, and the rest of the same table stays."""
+    proxy = make_proxy(extra_static_config={"entryPoints": {"http": {"http": {"sanitizePath": True}}}})
+    await proxy.start()
+    await proxy.add_route("/", (await make_backend("hub")).url, {})
+
+    assert (await get(proxy.public_url, "/a//b?c;d")).seen["path"] == "/a/b?c%3Bd"
+
+
+async def test_an_object_of_ours_may_be_added_to(make_proxy: ProxyMaker) -> None:
+    """A table that both have is merged, to any depth: ours keeps what the admin does not mention."""
+    more = {"headers": {"customResponseHeaders": {"X-More": "1"}}}
+    proxy = make_proxy(extra_dynamic_config={"http": {"middlewares": {"jupyterhub-revision": more}}})
+    await proxy.start()
+
+    answer = await get(proxy.public_url, proxy._revision_path)
+
+    assert answer.headers["x-more"] == "1"
+    assert answer.headers["x-jupyterhub-routes-revision"].isdigit()
+
+
+async def test_a_setting_that_traefik_does_not_know_is_told(make_proxy: ProxyMaker) -> None:
+    """The start fails with Traefik's own words, and nothing is left running."""
+    proxy = make_proxy(extra_static_config={"providers": {"file": {"nosuchoption": True}}})
+
+    with pytest.raises(TraefikStartFailed, match="nosuchoption"):
+        await proxy.start()
+
+
+@pytest.mark.parametrize(
+    ("trait", "value"),
+    [
+        ("extra_dynamic_config", {"jupyterhub": {"routes": {}}}),
+        ("extra_dynamic_config", {"http": {"routers": {'"]\n[api]': {"rule": "x"}}}}),
+        ("extra_dynamic_config", {"http": {"routers": {"a": {"rule": "\ud800"}}}}),
+        ("extra_static_config", {"log": {"level": "\ud800"}}),
+        ("extra_static_config", {'a"]\n[api': {}}),
+    ],
+)
+async def test_what_cannot_be_written_is_refused(make_proxy: ProxyMaker, trait: str, value: dict[str, Any]) -> None:
+    """The error names the trait, before anything is started."""
+    proxy = make_proxy(**{trait: value})
+
+    with pytest.raises(ConfigurationError, match=trait):
+        await proxy.start()
+
+
+def _environment_of(pid: int | None) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(line.split("=", 1) for line in lines if line)
+
+
+async def test_traefik_gets_the_environment_that_is_meant_for_it(
+    make_proxy: ProxyMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """traefik_env, and nothing secret of the Hub's own; no proxy variables, which would divert users' requests."""
+    monkeypatch.setenv("CONFIGPROXY_AUTH_TOKEN", "secret of the Hub")
+    monkeypatch.setenv("JUPYTERHUB_CRYPT_KEY", "secret of the Hub")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("TRAEFIK_LOG_LEVEL", "DEBUG")
+    proxy = make_proxy(traefik_env={"GODEBUG": "x509ignoreCN=1", "DNS_TOKEN": "for Traefik"})
+    await proxy.start()
+
+    assert proxy._process is not None
+    environment = _environment_of(proxy._process.pid)
+
+    assert environment["DNS_TOKEN"] == "for Traefik"
+    assert environment["GODEBUG"] == "x509ignoreCN=1"
+    assert {"CONFIGPROXY_AUTH_TOKEN", "JUPYTERHUB_CRYPT_KEY", "HTTP_PROXY", "TRAEFIK_LOG_LEVEL"}.isdisjoint(environment)

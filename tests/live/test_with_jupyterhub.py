@@ -1,0 +1,207 @@
+"""A real JupyterHub, with its own mock users and servers, in this process: what it expects of its proxy happens."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import pytest_asyncio
+from support.backend import Response, get
+from support.fixtures import BackendMaker
+from support.traefik import free_port
+from support.waiting import eventually
+from traitlets.config import Config
+
+from traefik_toml_proxy import TraefikTomlProxy
+
+pytestmark = pytest.mark.timeout(60)
+
+# Names that JupyterHub's own tests use, and a few more that are hard on a proxy.
+USER_NAMES = ["zoe", "50fia", "秀樹", "~TestJH", "has@", "it's", "two words", 'a") || PathPrefix("/', "{{.}}", "a%40b"]
+
+HubMaker = Callable[..., Awaitable[Any]]
+
+
+@pytest_asyncio.fixture
+async def make_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HubMaker]:
+    """Start Hubs at ``/@/space%20word/`` with our proxy and no time of their own for check_routes."""
+    mocking = pytest.importorskip(
+        "jupyterhub.tests.mocking", reason="what JupyterHub's own tests need is not installed"
+    )
+    monkeypatch.chdir(tmp_path)
+    hubs = []
+
+    async def make(**traits: Any) -> Any:
+        config = Config()
+        config.JupyterHub.proxy_class = TraefikTomlProxy
+        config.TraefikProxy.state_dir = str(tmp_path / "state")
+        config.TraefikProxy.traefik_env = {"TTP_TEST": str(os.getpid())}
+        for name in {"TEST_TRAEFIK"} & set(os.environ):
+            config.TraefikProxy.traefik_command = [os.environ[name]]
+        config.JupyterHub.last_activity_interval = 3600
+        config.JupyterHub.bind_url = f"http://127.0.0.1:{free_port()}/@/space%20word/"
+        config.Authenticator.username_regex = ""
+        config.JupyterHub.merge(traits)
+        hub = mocking.MockHub.instance(config=config)
+        hubs.append(hub)
+        await hub.initialize([])
+        await hub.start()
+        return hub
+
+    yield make
+    for hub in hubs:
+        hub.log.handlers = []
+        mocking.MockHub.clear_instance()
+        await hub.stop()
+
+
+async def _ask(hub: Any, path: str, *, method: str = "GET", **headers: str) -> Response:
+    """Ask as a browser does: through the public entry point."""
+    return await get(hub.proxy.public_url, hub.base_url + path, method=method, headers=headers)
+
+
+async def _api(hub: Any, path: str, *, method: str = "GET") -> int:
+    """Call the Hub's API as its administrator, through the public entry point; returns the status."""
+    from jupyterhub.tests.utils import auth_header
+
+    headers = auth_header(hub.db, "admin") | {"Content-Length": "0"}
+    return (await _ask(hub, f"hub/api/{path}", method=method, **headers)).status
+
+
+def _add_user(hub: Any, name: str) -> Any:
+    from jupyterhub.tests.utils import add_user
+
+    return add_user(hub.db, hub, name=name)
+
+
+async def _start_server(hub: Any, name: str) -> Any:
+    """Have the Hub start a user's server; returns the user."""
+    user = _add_user(hub, name)
+    assert await _api(hub, f"users/{quote(name, safe='')}/server", method="POST") in {201, 202}
+    await eventually(lambda: user.spawner.ready, within=20)
+    return user
+
+
+class MockServer:
+    """What a Hub knows of a running server, for users whose servers are backends of the test."""
+
+    def __init__(self, hub: Any, name: str, url: str) -> None:
+        from jupyterhub import orm
+        from jupyterhub.objects import Server
+
+        self.user = _add_user(hub, name)
+        self.spawner = self.user.spawner
+        port = int(url.rpartition(":")[2])
+        self.spawner.orm_spawner.server = orm.Server(
+            proto="http", ip="127.0.0.1", port=port, base_url=self.user.base_url
+        )
+        hub.db.commit()
+        self.spawner.server = Server(orm_server=self.spawner.orm_spawner.server)
+
+
+async def test_a_user_s_server_is_reached_when_it_is_ready_and_not_when_it_has_stopped(make_hub: HubMaker) -> None:
+    """Start and stop by the Hub's API, for a user name full of traps, below a base_url with traps of its own."""
+    hub = await make_hub()
+    name = "it's {{a}}@`\"\\"
+
+    assert (await _ask(hub, "hub/login")).status == 200
+    user = await _start_server(hub, name)
+    arguments = await _ask(hub, f"user/{quote(name, safe='@~')}/args")
+    assert isinstance(json.loads(arguments.body), list)
+    assert list(await hub.proxy.get_all_routes()) == [hub.hub.routespec, user.proxy_spec]
+
+    assert await _api(hub, f"users/{quote(name, safe='')}/server", method="DELETE") in {202, 204}
+    await eventually(lambda: not user.spawner.active, within=20)
+    assert list(await hub.proxy.get_all_routes()) == [hub.hub.routespec]
+
+
+async def test_check_routes_brings_back_what_is_missing_and_removes_what_is_stale(
+    make_hub: HubMaker, make_backend: BackendMaker
+) -> None:
+    """A route that was deleted, one with a wrong target, and one of nobody: afterwards all is as the Hub knows it."""
+    hub = await make_hub()
+    proxy = hub.proxy
+    backends = {name: await make_backend(name) for name in USER_NAMES}
+    servers = {name: MockServer(hub, name, backend.url) for name, backend in backends.items()}
+    await proxy.check_routes(hub.users, hub._service_map)
+    before = await proxy.get_all_routes()
+
+    for server in list(servers.values())[::2]:
+        await proxy.delete_user(server.user)
+    for server in list(servers.values())[1::2]:
+        await proxy.add_route(
+            server.user.proxy_spec, "http://127.0.0.1:1", {"user": server.user.name, "server_name": ""}
+        )
+    await proxy.add_route(hub.base_url + "user/stale/", "http://127.0.0.1:1", {"user": "stale", "server_name": ""})
+    assert before != await proxy.get_all_routes()
+    await proxy.check_routes(hub.users, hub._service_map)
+
+    assert before == await proxy.get_all_routes()
+    served = {name: (await _ask(hub, f"user/{quote(name, safe='')}/lab")).by for name in USER_NAMES}
+    assert served == {name: name for name in USER_NAMES}
+
+
+async def test_check_routes_writes_nothing_where_all_is_well(
+    make_hub: HubMaker, make_backend: BackendMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What comes back from the proxy equals what the Hub has asked for, so its regular check changes nothing for ever."""
+    hub = await make_hub()
+    hub.proxy.extra_routes = {hub.base_url + "docs/": "http://127.0.0.1:1/site/"}
+    for name in USER_NAMES:
+        MockServer(hub, name, (await make_backend(name)).url)
+    await hub.proxy.check_routes(hub.users, hub._service_map)
+    before = (Path(hub.proxy.state_dir) / "dynamic.toml").stat()
+    caplog.clear()
+
+    for _ in range(3):
+        await hub.proxy.check_routes(hub.users, hub._service_map)
+
+    assert before == (Path(hub.proxy.state_dir) / "dynamic.toml").stat()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_extra_routes_are_added_and_stale_ones_removed(make_hub: HubMaker, make_backend: BackendMaker) -> None:
+    """c.Proxy.extra_routes: below the Hub's address and beside it, with the path of the target put before."""
+    hub = await make_hub()
+    site = await make_backend("site")
+    routespecs = ["/has%20space/foo/", "/missing-trailing/slash", "/has/@/", "/has/" + quote("üñîçø∂é")]
+    hub.proxy.extra_routes = dict.fromkeys(routespecs, site.url + "/test")
+    await hub.proxy.check_routes(hub.users, hub._service_map)
+    routes = await hub.proxy.get_all_routes()
+
+    assert {routespec.rstrip("/") + "/": (site.url + "/test", {"extra": True}) for routespec in routespecs} == {
+        routespec: (route["target"], route["data"]) for routespec, route in routes.items() if "extra" in route["data"]
+    }
+    arrived = [(await get(hub.proxy.public_url, routespec)).seen["path"] for routespec in routespecs]
+    assert ["/test" + routespec for routespec in routespecs] == arrived
+
+    hub.proxy.extra_routes = {}
+    await hub.proxy.check_routes(hub.users, hub._service_map)
+    assert list(await hub.proxy.get_all_routes()) == [hub.hub.routespec]
+
+
+async def test_a_service_with_a_raw_name_is_reached(make_hub: HubMaker, make_backend: BackendMaker) -> None:
+    """JupyterHub hands over the name of a service as it is; one check later it is served, and stays."""
+    services = {"plain": await make_backend("plain"), 'it\'s "my" `service` {{1}}': await make_backend("odd")}
+    hub = await make_hub(services=[{"name": name, "url": backend.url} for name, backend in services.items()])
+
+    await hub.proxy.check_routes(hub.users, hub._service_map)
+
+    served = {name: (await _ask(hub, f"services/{quote(name)}/x")).by for name in services}
+    assert served == {name: backend.name for name, backend in services.items()}
+
+
+async def test_the_hub_tells_its_routes_by_its_api(make_hub: HubMaker, make_backend: BackendMaker) -> None:
+    """GET /hub/api/proxy turns what the proxy returns into JSON, and POST checks the routes."""
+    hub = await make_hub()
+    server = MockServer(hub, "zoe", (await make_backend("zoe")).url)
+
+    assert await _api(hub, "proxy", method="POST") == 200
+    assert await _api(hub, "proxy") == 200
+    assert server.user.proxy_spec in await hub.proxy.get_all_routes()

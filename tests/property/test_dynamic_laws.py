@@ -1,0 +1,115 @@
+"""Laws of traefik/dynamic.py: what is rendered is read back, and depends on the table alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.strategies import SETTINGS, dynamic_settings, read_toml, routes, tables
+
+from traefik_toml_proxy.routes import Change, Route, RouteTable, Snapshot
+from traefik_toml_proxy.traefik.dynamic import DynamicRenderer, DynamicSettings, read_snapshot
+from traefik_toml_proxy.traefik.toml_text import loads
+
+revisions = st.integers(0, 10**15)
+
+
+def given_routes(table: RouteTable) -> dict[str, dict[str, Any]]:
+    """Return what JupyterHub gave, by routespec."""
+    return {route.routespec: route.as_dict() for route in table}
+
+
+@given(settings=dynamic_settings, routes=tables(), revision=revisions)
+@SETTINGS
+def test_a_snapshot_is_read_back_exactly(settings: DynamicSettings, routes: list[Route], revision: int) -> None:
+    """Promise 6, exact memory: routespec, target and data come back byte for byte."""
+    rendered = DynamicRenderer(settings).render(Snapshot(revision, RouteTable(routes)))
+
+    snapshot = read_snapshot(rendered.decode())
+
+    assert snapshot is not None
+    assert revision == snapshot.revision
+    assert {route.routespec: route for route in routes} == {route.routespec: route for route in snapshot.table}
+
+
+@given(settings=dynamic_settings, routes=tables(), revision=revisions)
+@SETTINGS
+def test_all_readers_see_the_same_file(settings: DynamicSettings, routes: list[Route], revision: int) -> None:
+    """The reader of this package and that of the standard library agree on every key and value of the file."""
+    text = DynamicRenderer(settings).render(Snapshot(revision, RouteTable(routes))).decode()
+
+    assert read_toml(text) == loads(text)
+
+
+@given(settings=dynamic_settings, routes=tables(), revision=revisions)
+@SETTINGS
+def test_no_route_starts_a_template_or_a_list(settings: DynamicSettings, routes: list[Route], revision: int) -> None:
+    """Traefik sees neither ``{{``, nor the character with which it joins lists in a rule (paerser/file/raw_node.go:95)."""
+    text = DynamicRenderer(settings).render(Snapshot(revision, RouteTable(routes))).decode()
+
+    assert "{" not in text
+    assert not [router for router in read_toml(text)["http"]["routers"].values() if "║" in router["rule"]]
+
+
+@given(settings=dynamic_settings, routes=tables(), revision=revisions)
+@SETTINGS
+def test_each_route_has_its_own_router_and_service(
+    settings: DynamicSettings, routes: list[Route], revision: int
+) -> None:
+    """Promise 4, one route cannot touch another: beside the revision router there is one router for each route."""
+    http = read_toml(DynamicRenderer(settings).render(Snapshot(revision, RouteTable(routes))).decode())["http"]
+    services = http.get("services", {})
+    urls = {name: service["loadBalancer"]["servers"][0]["url"] for name, service in services.items()}
+
+    del http["routers"]["jupyterhub-revision"]
+    assert sorted(route.target for route in routes) == sorted(urls[r["service"]] for r in http["routers"].values())
+    assert {(settings.entry_point,)} >= {tuple(router["entryPoints"]) for router in http["routers"].values()}
+    assert http["routers"].keys() == services.keys()
+
+
+@given(settings=dynamic_settings, data=st.data(), known=st.lists(routes, min_size=1, max_size=5))
+@SETTINGS
+def test_rendering_again_is_rendering_afresh(
+    settings: DynamicSettings, data: st.DataObject, known: list[Route]
+) -> None:
+    """What a renderer keeps of earlier tables cannot be seen: its bytes are those of a new renderer."""
+    other_targets = [Route(route.routespec, "http://other:1", "{}", route.place) for route in known]
+    changes = st.one_of(
+        st.sampled_from([*known, *other_targets]).map(lambda route: Change(route.routespec, route)),
+        st.sampled_from(known).map(lambda route: Change(route.routespec, None)),
+    )
+    renderer, table = DynamicRenderer(settings), RouteTable()
+    for revision, batch in enumerate(data.draw(st.lists(st.lists(changes, max_size=3), min_size=1, max_size=5))):
+        table, _ = table.with_changes(batch)
+        snapshot = Snapshot(revision, table)
+        assert DynamicRenderer(settings).render(snapshot) == renderer.render(snapshot)
+
+
+@given(settings=dynamic_settings, routes=tables(), data=st.data())
+@SETTINGS
+def test_the_order_of_adding_does_not_matter(
+    settings: DynamicSettings, routes: list[Route], data: st.DataObject
+) -> None:
+    """Two tables with the same routes are the same text."""
+    shuffled = data.draw(st.permutations(routes))
+
+    expected = DynamicRenderer(settings).render(Snapshot(1, RouteTable(routes)))
+    assert expected == DynamicRenderer(settings).render(Snapshot(1, RouteTable(shuffled)))
+
+
+@given(settings=dynamic_settings, routes=tables(max_size=2), data=st.data())
+@SETTINGS
+def test_a_damaged_file_is_read_or_a_value_error(
+    settings: DynamicSettings, routes: list[Route], data: st.DataObject
+) -> None:
+    """Promise 8, it mends itself: whatever has happened to the file, reading it raises nothing but ValueError."""
+    text = DynamicRenderer(settings).render(Snapshot(1, RouteTable(routes))).decode()
+    start, end = sorted(data.draw(st.tuples(st.integers(0, len(text)), st.integers(0, len(text)))))
+    damaged = text[:start] + data.draw(st.text(max_size=5)) + text[end:]
+
+    try:
+        snapshot = read_snapshot(damaged)
+    except ValueError:
+        return
+    assert snapshot is None or snapshot.revision >= 0

@@ -1,0 +1,192 @@
+"""Laws of routes.py: everything is taken exactly or refused with a reason, and a table is a dict with one rule more."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from support.strategies import (
+    SETTINGS,
+    hosts,
+    json_dicts,
+    objects,
+    place_of,
+    routes,
+    routespecs,
+    segments,
+    spellings,
+    targets,
+    texts,
+)
+
+from traefik_toml_proxy.errors import InvalidRoute
+from traefik_toml_proxy.routes import Change, Route, RouteTable, check_target, data_to_json, parse_routespec
+
+any_text = st.one_of(texts, st.text(st.characters(), max_size=6))
+
+
+def refusal_of(check: Callable[[], object]) -> InvalidRoute | None:
+    """Return how ``check`` refuses, or None if it does not; any other error is a fault."""
+    try:
+        check()
+    except InvalidRoute as refusal:
+        return refusal
+    return None
+
+
+@given(routespec=st.one_of(any_text, any_text.map("/{}/".format), any_text.map("/user/{}/".format)))
+@SETTINGS
+def test_a_routespec_is_taken_or_refused(routespec: str) -> None:
+    """Promise 4: any text is served correctly or refused with a ValueError that names it; no other error comes out."""
+    refusal = refusal_of(lambda: parse_routespec(routespec))
+
+    assert refusal is None or (refusal.routespec == routespec and str(refusal).isprintable())
+
+
+@given(routespec=routespecs())
+@SETTINGS
+def test_the_canonical_spelling_names_the_same_place(routespec: str) -> None:
+    """The canonical spelling of a place is a routespec, and its own canonical spelling."""
+    place = parse_routespec(routespec)
+
+    assert place == parse_routespec(place.canonical)
+
+
+@given(host=hosts, segments=st.lists(segments, max_size=3), data=st.data())
+@SETTINGS
+def test_a_name_is_its_own_segment_however_it_is_spelled(host: str, segments: list[str], data: st.DataObject) -> None:
+    """A routespec is [host]/path/ with user names percent-encoded and service names raw (jupyterhub/user.py:684)."""
+    spelled = [data.draw(spellings(segment)) for segment in segments]
+    routespec = host + "/" + "".join(text + "/" for text in spelled)
+
+    place = parse_routespec(routespec)
+
+    assert (host.lower(), tuple(segments)) == (place.host, place.segments)
+
+
+@given(host=hosts, segments=st.lists(segments, max_size=3), other=st.lists(segments, max_size=3), data=st.data())
+@SETTINGS
+def test_a_place_has_one_canonical_spelling(
+    host: str, segments: list[str], other: list[str], data: st.DataObject
+) -> None:
+    """Two routespecs are the same place if and only if their canonical spellings are equal."""
+    one = host + "/" + "".join(data.draw(spellings(segment)) + "/" for segment in segments)
+    two = host.swapcase() + "/" + "".join(data.draw(spellings(segment)) + "/" for segment in other)
+
+    assert (segments == other) == (place_of(one) == place_of(two))
+
+
+@given(target=st.one_of(any_text, any_text.map("http://{}".format), any_text.map("http://h:1/{}".format)))
+@SETTINGS
+def test_a_target_is_taken_or_refused(target: str) -> None:
+    """Promise 4 for targets: what is taken is ASCII without a character that ends a URL, what is not is named."""
+    refusal = refusal_of(lambda: check_target("/x/", target))
+
+    assert refusal is None or (refusal.routespec == "/x/" and str(refusal).isprintable())
+    assert refusal or (target.isascii() and {*'"\\{}<>^`| ?#'}.isdisjoint(target))
+
+
+@given(target=targets)
+@SETTINGS
+def test_every_usual_target_is_taken(target: str) -> None:
+    """``http[s]://host[:port][/path]`` is a target, with a host name, an IPv4 or an IPv6 address."""
+    check_target("/x/", target)
+
+
+@given(data=objects)
+@SETTINGS
+def test_data_is_taken_or_refused(data: object) -> None:
+    """Promise 6: what is taken comes back equal, and of the same types; all else is refused with a ValueError."""
+    try:
+        route = Route.checked("/x/", "http://h:1", data)
+    except InvalidRoute:
+        return
+    assert repr(data) == repr(route.data)
+
+
+@given(data=json_dicts)
+@SETTINGS
+def test_each_reader_gets_a_dict_of_its_own(data: dict[str, Any]) -> None:
+    """Promise 6: every dict that is JSON is taken and comes back equal, and nobody who changes one changes another."""
+    before = copy.deepcopy(data)
+    route = Route.checked("/x/", "http://h:1", data)
+
+    assert data == route.data
+    route.data["changed"] = True
+    data["changed"] = True
+    assert before == route.as_dict()["data"]
+
+
+@given(data=json_dicts, depth=st.sampled_from([100, 101, 400, 990, 1000, 10_000]))
+@SETTINGS
+def test_what_cannot_be_read_everywhere_is_refused(data: dict[str, Any], depth: int) -> None:
+    """Promise 4: no depth of data ends in another error, now or when somebody asks for all routes."""
+    nested: dict[str, Any] = data
+    for _ in range(depth):
+        nested = {"in": nested}
+    with pytest.raises(InvalidRoute, match="its data is"):
+        data_to_json("/x/", nested)
+
+
+@given(data=st.data(), known=st.lists(routes, min_size=1, max_size=5))
+@SETTINGS
+def test_a_table_is_a_dict_in_which_a_place_has_one_routespec(data: st.DataObject, known: list[Route]) -> None:
+    """A batch of changes does what the same changes do to a dict, one after the other, but for two spellings of a place."""
+    others = [Route.checked(route.routespec, "http://other:1", {}) for route in known]
+    spelled = [Route.checked(route.place, "http://spelled:1", {}) for route in known]
+    changes = st.one_of(
+        st.sampled_from([*known, *others, *spelled]).map(lambda route: Change(route.routespec, route)),
+        st.sampled_from([*known, *spelled]).map(lambda route: Change(route.routespec, None)),
+    )
+    table, model = RouteTable(), dict[str, Route]()
+    for batch in data.draw(st.lists(st.lists(changes, max_size=4), min_size=1, max_size=4)):
+        table.with_changes(data.draw(st.lists(changes, max_size=2)))  # a commit that fails: nobody sees that table
+        before, unchanged = table, dict(model)
+        table, outcomes = table.with_changes(batch)
+
+        assert [_change(model, change) for change in batch] == [_told(outcome) for outcome in outcomes]
+        assert model == {route.routespec: route for route in table}
+        assert len(model) == len(table)
+        assert unchanged == {route.routespec: route for route in before}
+        assert (model == unchanged) == (table is before)
+
+
+def _change(model: dict[str, Route], change: Change) -> bool | str:
+    """Do to a dict what a change asks for; say whether it changed anything, or which routespec was refused."""
+    before = model.get(change.routespec)
+    if change.route is None:
+        return model.pop(change.routespec, None) is not None
+    places = {route.place: route.routespec for route in model.values()}
+    if places.get(change.route.place, change.routespec) != change.routespec:
+        return change.routespec
+    model[change.routespec] = change.route
+    return before != change.route
+
+
+def _told(outcome: bool | InvalidRoute) -> bool | str:
+    return outcome.routespec if isinstance(outcome, InvalidRoute) else outcome
+
+
+@given(routespec=routespecs(), target=targets, data=json_dicts)
+@SETTINGS
+def test_a_route_is_what_was_given(routespec: str, target: str, data: dict[str, Any]) -> None:
+    """Promise 6: get_all_routes gives back byte for byte what add_route was given."""
+    route = Route.checked(routespec, target, data)
+
+    assert {"routespec": routespec, "target": target, "data": data} == route.as_dict()
+
+
+@given(one=routes, two=routes)
+@SETTINGS
+def test_two_routes_share_a_table_unless_they_share_a_place(one: Route, two: Route) -> None:
+    """A place has one routespec: two spellings of it would fight over each request."""
+    assume(one.routespec != two.routespec)
+    same = place_of(one.routespec) == place_of(two.routespec)
+
+    _, outcomes = RouteTable([one]).with_changes([Change(two.routespec, two)])
+
+    assert same == isinstance(outcomes[0], InvalidRoute)

@@ -1,0 +1,84 @@
+"""A real configurable-http-proxy, the reference for routing, on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+from types import TracebackType
+from urllib.parse import quote
+
+from .backend import get
+from .waiting import eventually
+
+# The command, or None where it is not installed.
+CHP_COMMAND = os.environ.get("CHP_COMMAND") or shutil.which("configurable-http-proxy")
+
+_TOKEN = "token-for-a-test"
+
+
+def _free_ports(number: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(number)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+class Chp:
+    """A running configurable-http-proxy; routes are added as JupyterHub adds them (jupyterhub/proxy.py:925-1010)."""
+
+    def __init__(self, *, host_routing: bool = False) -> None:
+        public, api = _free_ports(2)
+        self.url = f"http://127.0.0.1:{public}"
+        self._api_port = api
+        self._arguments = ["--ip=127.0.0.1", f"--port={public}", "--api-ip=127.0.0.1", f"--api-port={api}"]
+        self._arguments += ["--log-level=error", *(["--host-routing"] if host_routing else [])]
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Chp:
+        assert CHP_COMMAND is not None
+        self._process = await asyncio.create_subprocess_exec(
+            CHP_COMMAND,
+            *self._arguments,
+            env={"PATH": os.environ.get("PATH", ""), "CONFIGPROXY_AUTH_TOKEN": _TOKEN},
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        await eventually(self._serves, within=20)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process is not None
+        self._process.kill()
+        await self._process.wait()
+
+    async def _serves(self) -> bool:
+        try:
+            await get(self.url)
+        except OSError:
+            return False
+        return True
+
+    async def add_route(self, routespec: str, target: str) -> None:
+        """Add a route, with the routespec's raw characters escaped as JupyterHub's HTTP client escapes them."""
+        path = "/" + quote(routespec.strip("/"), safe="@/~%:!$&'()*+,;=")
+        body = json.dumps({"target": target, "jupyterhub": True}).encode()
+        head = (
+            f"POST /api/routes{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: token {_TOKEN}\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._api_port)
+        try:
+            writer.write(head.encode() + body)
+            answer = await asyncio.wait_for(reader.read(), 10)
+        finally:
+            writer.close()
+        assert answer.startswith(b"HTTP/1.1 201"), answer

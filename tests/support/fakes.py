@@ -1,0 +1,131 @@
+"""A store and a probe that do on demand what the real ones do only by bad luck. They keep the same contracts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from traefik_toml_proxy.errors import CommitFailed, RouteNotLive, StoreError, StoreLocked
+from traefik_toml_proxy.routes import RouteTable, Snapshot
+
+
+class MemoryPlace:
+    """What is kept, whoever keeps it: for a MemoryStore what the disk is for a file.
+
+    Attributes:
+        snapshot: The last one that was committed.
+        owner: The store that has the place now.
+        damage: What somebody else has done to it, in words.
+        failures: Raised by the next commits, one each.
+    """
+
+    def __init__(self) -> None:
+        self.snapshot: Snapshot | None = None
+        self.owner: MemoryStore | None = None
+        self.damage: str | None = None
+        self.failures: deque[Exception] = deque()
+
+
+class MemoryStore:
+    """A store in memory. Its commits can be held and made to fail.
+
+    Attributes:
+        commits: All snapshots that were committed, in order.
+        begun: How many commits have begun.
+        gate: A commit goes on only while this is set.
+        location: Where it is kept, for messages.
+    """
+
+    def __init__(self, place: MemoryPlace | None = None) -> None:
+        self.place = place or MemoryPlace()
+        self.commits: list[Snapshot] = []
+        self.begun = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.location = "/memory/dynamic.toml"
+
+    async def open(self) -> Snapshot:
+        """Take the place, if nobody else has it."""
+        if self.place.owner is not None:
+            raise StoreLocked(Path(self.location), f"process {os.getpid()}")
+        self.place.owner = self
+        return self.place.snapshot or Snapshot(0, RouteTable())
+
+    async def commit(self, snapshot: Snapshot) -> None:
+        """Keep the snapshot, once the gate is open."""
+        if self.place.owner is not self:
+            raise StoreError(f"{self.location} is not open")
+        self.begun += 1
+        await self.gate.wait()
+        if self.place.failures:
+            raise self.place.failures.popleft()
+        self.place.snapshot = snapshot
+        self.place.damage = None
+        self.commits.append(snapshot)
+
+    async def damage(self) -> str | None:
+        """Say what a test has put into ``place.damage`` since the last commit."""
+        return self.place.damage if self.commits else None
+
+    async def close(self) -> None:
+        """Let go of the place."""
+        if self.place.owner is self:
+            self.place.owner = None
+
+    def break_next(self, error: OSError) -> None:
+        """Let the next commit fail, as a full disk would."""
+        self.place.failures.append(CommitFailed(Path(self.location), "write", error))
+
+
+@dataclass(frozen=True)
+class FakeAnswer:
+    """What a FakeTraefik says."""
+
+    revision: int | None
+    told: str
+    answered: bool
+
+
+class FakeTraefik:
+    """A probe, and the Traefik that it asks, in one: serves what a store has committed.
+
+    Attributes:
+        up: Whether it answers at all.
+        listens: Whether it hears of new commits; if not, it goes on serving the last one that it heard of.
+        asked: How often it has been asked.
+    """
+
+    def __init__(self, place: MemoryPlace) -> None:
+        self._place = place
+        self._serving: int | None = None
+        self.up = True
+        self.listens = True
+        self.asked = 0
+        self.url = "http://fake:1"
+
+    async def ask(self) -> FakeAnswer:
+        """Say what it serves now."""
+        self.asked += 1
+        if not self.up:
+            return FakeAnswer(None, "no answer: refused", answered=False)
+        if self.listens and self._place.snapshot is not None:
+            self._serving = self._place.snapshot.revision
+        if self._serving is None:
+            return FakeAnswer(None, "it answered 404, without our revision", answered=True)
+        return FakeAnswer(self._serving, f"it serves revision {self._serving}", answered=True)
+
+    async def wait_live(self, revision: int, timeout: float, *, where: str) -> None:
+        """Ask until it serves ``revision`` or a later one."""
+        began = time.monotonic()
+        while True:
+            answer = await self.ask()
+            if answer.revision is not None and answer.revision >= revision:
+                return
+            waited = time.monotonic() - began
+            if waited >= timeout:
+                raise RouteNotLive(revision, self.url, where, waited, answer.told)
+            await asyncio.sleep(0.001)

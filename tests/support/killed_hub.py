@@ -1,0 +1,59 @@
+"""A Hub in a process of its own, to be killed: starts a proxy, adds routes, says so on standard output, and stays."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from traefik_toml_proxy import TraefikTomlProxy
+
+TESTS = Path(__file__).parents[1]
+
+
+class Hub:
+    """The process, seen from the test that starts it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, said: Mapping[str, Any]) -> None:
+        self._process = process
+        self.pid = process.pid
+        self.traefik_pid: int = said["traefik"]
+
+    @classmethod
+    async def started(cls, traits: Mapping[str, Any], routes: Mapping[str, str]) -> Hub:
+        """Start it, and wait until its routes are live.
+
+        Args:
+            traits: Of its proxy; JSON.
+            routes: routespec -> target.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "support.killed_hub", json.dumps([dict(traits), dict(routes)])),
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": f"{TESTS}:{os.environ.get('PYTHONPATH', '')}"},
+        )
+        assert process.stdout is not None
+        return cls(process, json.loads(await asyncio.wait_for(process.stdout.readline(), 60)))
+
+    async def kill(self) -> None:
+        """End it with SIGKILL."""
+        self._process.kill()
+        await self._process.wait()
+
+
+async def _main(traits: dict[str, Any], routes: dict[str, str]) -> None:
+    proxy = TraefikTomlProxy(**traits, log=logging.getLogger("hub"))
+    await proxy.start()
+    await asyncio.gather(*(proxy.add_route(routespec, target, {}) for routespec, target in routes.items()))
+    assert proxy._process is not None
+    print(json.dumps({"traefik": proxy._process.pid}), flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(*json.loads(sys.argv[1])))

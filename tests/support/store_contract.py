@@ -1,0 +1,174 @@
+"""What every store must do, as one function for each promise of :class:`traefik_toml_proxy.stores.Store`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import pytest
+
+from traefik_toml_proxy.errors import CommitFailed, StoreLocked
+from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
+from traefik_toml_proxy.stores import Store
+
+
+class Shelf(Protocol):
+    """One place where stores keep their snapshot, and what can happen to it."""
+
+    def store(self) -> Store:
+        """Return another store for this place; not opened."""
+
+    def full_disk(self) -> AbstractContextManager[object]:
+        """Let commits fail meanwhile."""
+
+    def harm(self) -> None:
+        """Do what somebody else should not do to what is kept."""
+
+
+def table_of(*names: str) -> RouteTable:
+    """Return a table with a route ``/user/<name>/`` for each name."""
+    return RouteTable(route_of(name) for name in names)
+
+
+def route_of(name: str, port: int = 8001) -> Route:
+    """Return the route ``/user/<name>/``."""
+    return Route.checked(f"/user/{name}/", f"http://127.0.0.1:{port}", {"user": name})
+
+
+def routes_of(snapshot: Snapshot) -> set[Route]:
+    """Return the routes in a snapshot, to be compared."""
+    return set(snapshot.table)
+
+
+async def a_new_place_is_empty(shelf: Shelf) -> None:
+    """What nobody has used holds an empty snapshot with revision 0."""
+    store = shelf.store()
+    snapshot = await store.open()
+    await store.close()
+
+    assert (snapshot.revision, routes_of(snapshot)) == (0, set())
+
+
+async def a_commit_is_there_for_the_next_owner(shelf: Shelf) -> None:
+    """Revision and routes come back as they were committed, to whoever opens the place next."""
+    first, second = shelf.store(), shelf.store()
+    await first.open()
+    await first.commit(Snapshot(7, table_of("ada", "bob")))
+    await first.close()
+    snapshot = await second.open()
+    await second.close()
+
+    assert (snapshot.revision, routes_of(snapshot)) == (7, set(table_of("ada", "bob")))
+
+
+async def the_last_commit_counts(shelf: Shelf) -> None:
+    """A commit replaces the whole of what was kept before."""
+    first, second = shelf.store(), shelf.store()
+    await first.open()
+    await first.commit(Snapshot(1, table_of("ada", "bob")))
+    await first.commit(Snapshot(2, table_of("cleo")))
+    await first.close()
+    snapshot = await second.open()
+    await second.close()
+
+    assert (snapshot.revision, routes_of(snapshot)) == (2, set(table_of("cleo")))
+
+
+async def a_place_has_one_owner(shelf: Shelf) -> None:
+    """A second store is refused, and told who has the place."""
+    first, second = shelf.store(), shelf.store()
+    await first.open()
+    with pytest.raises(StoreLocked, match=f"process {os.getpid()}"):
+        await second.open()
+    await second.close()
+    await first.commit(Snapshot(1, table_of("ada")))
+    await first.close()
+
+
+async def closing_lets_go(shelf: Shelf) -> None:
+    """After close, which may be called twice, the place is free for another."""
+    first, second = shelf.store(), shelf.store()
+    await first.open()
+    await first.close()
+    await first.close()
+    await second.open()
+    await second.close()
+
+
+async def closing_what_was_never_opened_is_allowed(shelf: Shelf) -> None:
+    """A store that was not opened can be closed."""
+    await shelf.store().close()
+
+
+async def a_failed_commit_leaves_the_last_one(shelf: Shelf) -> None:
+    """What a commit could not write is not there, what was there before is, and the next commit works."""
+    first, second = shelf.store(), shelf.store()
+    await first.open()
+    await first.commit(Snapshot(1, table_of("ada")))
+    with shelf.full_disk(), pytest.raises(CommitFailed, match="The routes are as before"):
+        await first.commit(Snapshot(2, table_of("bob")))
+    assert await first.damage() is None
+    await first.close()
+    snapshot = await second.open()
+    assert (snapshot.revision, routes_of(snapshot)) == (1, set(table_of("ada")))
+    await second.commit(Snapshot(3, table_of("cleo")))
+    await second.close()
+
+
+async def a_cancelled_commit_is_whole_or_not_there(shelf: Shelf) -> None:
+    """A commit whose caller is cancelled leaves the old snapshot or the new one, and the next commit works."""
+    first, second = shelf.store(), shelf.store()
+    await first.open()
+    await first.commit(Snapshot(1, table_of("ada")))
+    commit = asyncio.ensure_future(first.commit(Snapshot(2, table_of("bob"))))
+    await asyncio.sleep(0)
+    commit.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await commit
+    await first.close()
+    snapshot = await second.open()
+    assert (snapshot.revision, routes_of(snapshot)) in [(1, set(table_of("ada"))), (2, set(table_of("bob")))]
+    await second.commit(Snapshot(3, table_of("cleo")))
+    await second.close()
+
+
+async def what_is_as_it_was_left_is_not_damaged(shelf: Shelf) -> None:
+    """Neither before the first commit nor after one is there any damage to tell of."""
+    store = shelf.store()
+    await store.open()
+    assert await store.damage() is None
+    await store.commit(Snapshot(1, table_of("ada")))
+    assert await store.damage() is None
+    await store.close()
+
+
+async def damage_is_told_until_it_is_put_right(shelf: Shelf) -> None:
+    """What somebody else did is told as often as it is asked for, until the next commit."""
+    store = shelf.store()
+    await store.open()
+    await store.commit(Snapshot(1, table_of("ada")))
+    shelf.harm()
+    first, second = await store.damage(), await store.damage()
+    assert first
+    assert first == second
+    await store.commit(Snapshot(2, table_of("ada")))
+    assert await store.damage() is None
+    await store.close()
+
+
+CONTRACT: list[Callable[[Shelf], Awaitable[None]]] = [
+    a_new_place_is_empty,
+    a_commit_is_there_for_the_next_owner,
+    the_last_commit_counts,
+    a_place_has_one_owner,
+    closing_lets_go,
+    closing_what_was_never_opened_is_allowed,
+    a_failed_commit_leaves_the_last_one,
+    a_cancelled_commit_is_whole_or_not_there,
+    what_is_as_it_was_left_is_not_damaged,
+    damage_is_told_until_it_is_put_right,
+]

@@ -1,0 +1,16 @@
+"""TOML stores for tests, without a proxy around them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from traefik_toml_proxy.stores.toml_file import TomlFileStore
+from traefik_toml_proxy.traefik.dynamic import DynamicRenderer, DynamicSettings
+
+SETTINGS = DynamicSettings(entry_point="http", revision_path="/secret/revision", writer="a test")
+
+
+def toml_store(path: Path, mode: int = 0o600) -> TomlFileStore:
+    """Return a store for that file; not opened."""
+    return TomlFileStore(path, DynamicRenderer(SETTINGS), mode=mode, log=logging.getLogger("hub"))

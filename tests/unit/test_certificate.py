@@ -1,0 +1,175 @@
+"""Certificates for Traefik: the one that is made where there is none, and the check of the admin's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import ssl
+import stat
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from traefik_toml_proxy.errors import ConfigurationError
+from traefik_toml_proxy.traefik.certificate import checked_certificate, default_certificate
+
+
+def loads(cert_file: str, key_file: str) -> bool:
+    """Whether the two can be used together."""
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file)
+    return True
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def encrypt(key_file: Path) -> None:
+    """Protect a key with a password."""
+    key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    key_file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+
+
+class TestDefault:
+    """The one that is there so that Traefik does not make a key at each reload."""
+
+    def test_it_is_made_where_there_is_none(self, tmp_path: Path) -> None:
+        """Certificate and key belong together."""
+        made = default_certificate(tmp_path)
+
+        assert loads(made.cert_file, made.key_file)
+
+    def test_it_is_small_and_lasts(self, tmp_path: Path) -> None:
+        """An elliptic curve is quick; the admin need not think of it for years, nor set the clock first."""
+        made = x509.load_pem_x509_certificate(Path(default_certificate(tmp_path).cert_file).read_bytes())
+        now = datetime.now(timezone.utc).replace(tzinfo=None)
+
+        assert isinstance(made.public_key(), ec.EllipticCurvePublicKey)
+        assert made.not_valid_before_utc.replace(tzinfo=None) < now - timedelta(hours=12)
+        assert made.not_valid_after_utc.replace(tzinfo=None) > now + timedelta(days=3000)
+
+    def test_it_is_kept(self, tmp_path: Path) -> None:
+        """The next start uses the same: a browser that has accepted it goes on."""
+        default_certificate(tmp_path)
+        before = contents(tmp_path)
+        default_certificate(tmp_path)
+
+        assert contents(tmp_path) == before
+
+    def test_it_is_for_this_user_alone(self, tmp_path: Path) -> None:
+        """Key and certificate are 0600, under any umask."""
+        before = os.umask(0)
+        made = default_certificate(tmp_path)
+        os.umask(before)
+
+        assert [stat.S_IMODE(Path(path).stat().st_mode) for path in (made.key_file, made.cert_file)] == [0o600, 0o600]
+
+    @pytest.mark.parametrize(
+        "harm",
+        [
+            lambda folder: (folder / "default-cert.pem").unlink(),
+            lambda folder: (folder / "default-key.pem").unlink(),
+            lambda folder: (folder / "default-cert.pem").write_bytes(b""),
+            lambda folder: (folder / "default-key.pem").write_bytes(b"garbage"),
+            lambda folder: encrypt(folder / "default-key.pem"),
+        ],
+        ids=["no certificate", "no key", "empty certificate", "garbage key", "encrypted key"],
+    )
+    def test_one_that_does_not_work_is_made_anew(self, tmp_path: Path, harm: Callable[[Path], object]) -> None:
+        """It is nobody's but ours, so nothing is lost."""
+        default_certificate(tmp_path)
+        harm(tmp_path)
+        made = default_certificate(tmp_path)
+
+        assert loads(made.cert_file, made.key_file)
+
+    def test_a_pair_of_which_one_is_older_is_made_anew(self, tmp_path: Path) -> None:
+        """A Hub that was killed between key and certificate leaves two that do not belong together."""
+        (tmp_path / "other").mkdir()
+        default_certificate(tmp_path)
+        other = default_certificate(tmp_path / "other")
+        shutil.copy(other.key_file, tmp_path / "default-key.pem")
+        made = default_certificate(tmp_path)
+
+        assert loads(made.cert_file, made.key_file)
+
+    def test_a_link_in_its_place_is_not_followed(self, tmp_path: Path) -> None:
+        """The key never ends up where somebody has pointed."""
+        precious = tmp_path / "precious"
+        precious.write_text("precious")
+        (tmp_path / "default-key.pem").symlink_to(precious)
+        default_certificate(tmp_path)
+
+        assert precious.read_text() == "precious"
+        assert not (tmp_path / "default-key.pem").is_symlink()
+
+    def test_a_folder_that_cannot_be_written_is_told(self, tmp_path: Path) -> None:
+        """The error is one of ours, and names the file and the trait."""
+        (tmp_path / "default-key.pem").mkdir()
+        with pytest.raises(ConfigurationError, match=r"default-key\.pem.*state_dir"):
+            default_certificate(tmp_path)
+
+
+class TestAdmins:
+    """JupyterHub.ssl_cert and ssl_key."""
+
+    def test_a_pair_that_works_is_named_by_absolute_paths(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Traefik runs in another folder than the Hub."""
+        default_certificate(tmp_path)
+        monkeypatch.chdir(tmp_path)
+        checked = checked_certificate("default-cert.pem", "default-key.pem")
+
+        assert checked.cert_file == str(tmp_path / "default-cert.pem")
+        assert checked.key_file == str(tmp_path / "default-key.pem")
+
+    def test_both_may_be_in_one_file(self, tmp_path: Path) -> None:
+        """Without ssl_key, the key is looked for beside the certificate."""
+        made = default_certificate(tmp_path)
+        both = tmp_path / "both.pem"
+        both.write_bytes(Path(made.cert_file).read_bytes() + Path(made.key_file).read_bytes())
+        checked = checked_certificate(str(both), "")
+
+        assert (checked.cert_file, checked.key_file) == (str(both), str(both))
+
+    @pytest.mark.parametrize(
+        ("harm", "told"),
+        [
+            (lambda folder: (folder / "default-cert.pem").unlink(), "No such file"),
+            (lambda folder: (folder / "default-key.pem").unlink(), "No such file"),
+            (lambda folder: (folder / "default-cert.pem").write_bytes(b"garbage"), "cannot be used"),
+            (lambda folder: encrypt(folder / "default-key.pem"), "the key is encrypted"),
+        ],
+        ids=["no certificate", "no key", "garbage", "encrypted"],
+    )
+    def test_one_that_cannot_work_is_an_error_of_start(
+        self, tmp_path: Path, harm: Callable[[Path], object], told: str
+    ) -> None:
+        """Both files and both traits are named; Traefik itself would serve another certificate."""
+        default_certificate(tmp_path)
+        harm(tmp_path)
+        with pytest.raises(ConfigurationError, match=told) as caught:
+            checked_certificate(str(tmp_path / "default-cert.pem"), str(tmp_path / "default-key.pem"))
+
+        for part in ("default-cert.pem", "default-key.pem", "c.JupyterHub.ssl_cert", "ssl_key"):
+            assert part in str(caught.value)
+
+    def test_two_that_do_not_belong_together_are_an_error(self, tmp_path: Path) -> None:
+        """A certificate with another one's key."""
+        (tmp_path / "other").mkdir()
+        made = default_certificate(tmp_path)
+        other = default_certificate(tmp_path / "other")
+        with pytest.raises(ConfigurationError, match="cannot be used"):
+            checked_certificate(made.cert_file, other.key_file)

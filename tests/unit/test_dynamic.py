@@ -1,0 +1,270 @@
+"""traefik_toml_proxy.traefik.dynamic: a snapshot as the text of Traefik's dynamic configuration, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.strategies import read_toml
+
+from traefik_toml_proxy.errors import ConfigurationError
+from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
+from traefik_toml_proxy.traefik.dynamic import Certificate, DynamicRenderer, DynamicSettings, read_snapshot
+from traefik_toml_proxy.traefik.rules import router_name
+
+ALICE = Route.checked("/user/alice/", "http://127.0.0.1:8001", {"user": "alice"})
+BOB = Route.checked("/user/bob/", "http://127.0.0.1:8002/base", {"user": "bob"})
+ALICE_NAME = router_name(ALICE)
+
+
+def settings(**changes: Any) -> DynamicSettings:
+    """Return settings where only what matters differs."""
+    return DynamicSettings(**{"entry_point": "http", "revision_path": "/secret/revision", "writer": "a test"} | changes)
+
+
+def rendered(*routes: Route, revision: int = 7, **changes: Any) -> str:
+    """Return the text of a snapshot."""
+    return DynamicRenderer(settings(**changes)).render(Snapshot(revision, RouteTable(routes))).decode()
+
+
+def test_the_whole_file_for_one_route() -> None:
+    """One router that tells the revision; for each route a router, a service, and what JupyterHub gave."""
+    expected = f"""\
+# Written by a test.
+# Do not edit: the next change of a route overwrites it, and so does the proxy when it sees an edit.
+# Put your own settings into c.TraefikProxy.extra_dynamic_config in jupyterhub_config.py.
+
+[jupyterhub]
+format = 1
+revision = 7
+
+[http.routers.jupyterhub-revision]
+rule = "Path(\\"/secret/revision\\")"
+entryPoints = ["http"]
+priority = 1000000
+middlewares = ["jupyterhub-revision"]
+service = "noop@internal"
+
+[http.middlewares.jupyterhub-revision.headers.customResponseHeaders]
+X-Jupyterhub-Routes-Revision = "7"
+
+[http.routers.{ALICE_NAME}]
+rule = "Path(\\"/user/alice\\") || PathPrefix(\\"/user/alice/\\")"
+entryPoints = ["http"]
+priority = 3
+service = "{ALICE_NAME}"
+
+[jupyterhub.routes.{ALICE_NAME}]
+routespec = "/user/alice/"
+target = "http://127.0.0.1:8001"
+data = "\\u007b\\"user\\":\\"alice\\"}}"
+
+[http.services.{ALICE_NAME}.loadBalancer]
+
+[[http.services.{ALICE_NAME}.loadBalancer.servers]]
+url = "http://127.0.0.1:8001"
+"""
+
+    assert expected == rendered(ALICE)
+
+
+def test_the_path_of_a_target_is_kept() -> None:
+    """Traefik drops the path of a server's URL unless told otherwise (pkg/proxy/httputil/proxy.go:96-102)."""
+    servers = {
+        service["loadBalancer"]["servers"][0]["url"]: service["loadBalancer"]["servers"][0].get("preservePath")
+        for service in read_toml(rendered(ALICE, BOB))["http"]["services"].values()
+    }
+
+    assert servers == {"http://127.0.0.1:8001": None, "http://127.0.0.1:8002/base": True}
+
+
+def test_routers_ask_for_tls_where_the_entry_point_does_not() -> None:
+    """With ``router_tls`` every router, the one of the revision too, is for TLS connections."""
+    with_tls = read_toml(rendered(ALICE, router_tls=True))["http"]["routers"]
+    without = read_toml(rendered(ALICE))["http"]["routers"]
+
+    assert [router["tls"] for router in with_tls.values()] == [{}, {}]
+    assert ["tls" in router for router in without.values()] == [False, False]
+
+
+def test_a_default_certificate_is_named() -> None:
+    """Without one, Traefik makes an RSA key at each reload (pkg/tls/tlsmanager.go:363-378)."""
+    tree = read_toml(rendered(default_certificate=Certificate("/hub.crt", "/hub.key")))
+
+    expected = {"stores": {"default": {"defaultCertificate": {"certFile": "/hub.crt", "keyFile": "/hub.key"}}}}
+    assert expected == tree["tls"]
+
+
+def test_no_writer_can_end_the_comment_or_start_a_template() -> None:
+    """The first line is a comment whatever it is told to say: Traefik's templates look into comments too."""
+    first, second = rendered(writer="a\nb {{ env }} \N{SNOWMAN}").splitlines()[:2]
+
+    assert first == r"# Written by a\nb (( env }} \u2603."
+    assert second.startswith("# Do not edit")
+
+
+def test_routes_are_in_the_order_of_their_routespecs() -> None:
+    """The file depends on the routes alone, not on when they came."""
+    assert rendered(ALICE, BOB) == rendered(BOB, ALICE)
+
+
+def test_an_unchanged_route_is_not_rendered_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the fragments of new and changed routes are made, so a change among 10,000 routes costs little."""
+    renderer = DynamicRenderer(settings())
+    made: list[str] = []
+    make = renderer._fragment
+
+    def noted(route: Route) -> Any:
+        made.append(route.routespec)
+        return make(route)
+
+    monkeypatch.setattr(renderer, "_fragment", noted)
+    moved = Route.checked("/user/bob/", "http://127.0.0.1:9", {})
+
+    for revision, routes in enumerate([[ALICE, BOB], [BOB, ALICE], [ALICE, moved], [moved], [moved, ALICE]]):
+        renderer.render(Snapshot(revision, RouteTable(routes)))
+
+    assert made == ["/user/alice/", "/user/bob/", "/user/bob/", "/user/alice/"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "where", "expected"),
+    [
+        ({"tls": {"options": {"default": {"minVersion": "x"}}}}, ("tls", "options", "default", "minVersion"), "x"),
+        ({"http": {"middlewares": {"m": {"compress": {}}}}}, ("http", "middlewares", "m", "compress"), {}),
+        ({"http": {"routers": {"own": {"rule": "r"}}}}, ("http", "routers", "own", "rule"), "r"),
+        (
+            {"http": {"routers": {"jupyterhub-revision": {"priority": 5}}}},
+            ("http", "routers", "jupyterhub-revision", "priority"),
+            5,
+        ),
+        ({"http": {"routers": {ALICE_NAME: {"priority": 5}}}}, ("http", "routers", ALICE_NAME, "priority"), 5),
+        (
+            {"http": {"services": {ALICE_NAME: {"loadBalancer": {"passHostHeader": False}}}}},
+            ("http", "services", ALICE_NAME, "loadBalancer"),
+            {"servers": [{"url": "http://127.0.0.1:8001"}], "passHostHeader": False},
+        ),
+    ],
+)
+def test_what_the_admin_adds_is_merged_and_wins(
+    extra: dict[str, Any], where: tuple[str, ...], expected: object
+) -> None:
+    """Also into the router and service of a route; the routes are read back as they were."""
+    text = rendered(ALICE, extra=extra)
+
+    found: Any = read_toml(text)
+    for key in where:
+        found = found[key]
+    assert expected == found
+    snapshot = read_snapshot(text)
+    assert snapshot is not None
+    assert list(snapshot.table) == [ALICE]
+
+
+def test_what_the_admin_adds_for_a_route_is_there_without_the_route() -> None:
+    """A router that has the name of a route's own is the admin's alone while that route is not there."""
+    extra = {"http": {"routers": {ALICE_NAME: {"rule": "r"}}}}
+
+    assert read_toml(rendered(BOB, extra=extra))["http"]["routers"][ALICE_NAME] == {"rule": "r"}
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"tls": {}},
+        {"http": {}},
+        {"http": {"routers": {}, "services": {}}},
+        {"tcp": {"routers": {}}},
+        {"http": {"routers": {ALICE_NAME: {"priority": 5}}}},
+    ],
+)
+def test_no_section_is_empty(extra: dict[str, Any]) -> None:
+    """Traefik refuses the whole file for an empty section (paerser/parser/nodes_metadata.go:81,137)."""
+    tree = read_toml(rendered(ALICE, extra=extra))
+
+    assert {} not in tree.values()
+    assert [name for section in tree.values() for name, value in section.items() if value == {}] == []
+
+
+def test_a_single_value_in_the_root_is_kept() -> None:
+    """What the admin adds may also be no table; it is for Traefik to say what it thinks of that."""
+    assert read_toml(rendered(extra={"note": "x"}))["note"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        ({"jupyterhub": {}}, "has a root table 'jupyterhub'"),
+        ({"JupyterHub": {}}, "has a root table 'jupyterhub'"),
+        ({"a": "\ud800"}, "lone surrogate"),
+        ({"a": object()}, "cannot be kept"),
+        ({"a": {'"': 1}}, "cannot be kept"),
+        ({"a": [1, "x"]}, "read back"),
+        ({"http": []}, "'http', and all in it, must be tables"),
+        ({"http": None}, "'http', and all in it, must be tables"),
+        ({"http": {"routers": ["x"]}}, "'http', and all in it, must be tables"),
+    ],
+)
+def test_extra_configuration_that_would_cost_the_routes_is_refused(extra: dict[str, Any], reason: str) -> None:
+    """At the start and by name: later, it would be the file with everybody's routes that cannot be read."""
+    with pytest.raises(ConfigurationError, match=f"extra_dynamic_config.*{reason}"):
+        settings(extra=extra)
+
+
+def test_a_snapshot_is_read_back() -> None:
+    """The revision and each route come back as they were."""
+    snapshot = read_snapshot(rendered(ALICE, BOB, revision=12))
+
+    assert snapshot is not None
+    assert snapshot.revision == 12
+    assert list(snapshot.table) == [ALICE, BOB]
+
+
+def test_a_snapshot_without_routes_is_read_back() -> None:
+    """No routes is a table, too."""
+    snapshot = read_snapshot(rendered(revision=3))
+
+    assert snapshot is not None
+    assert (snapshot.revision, len(snapshot.table)) == (3, 0)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing but a comment\n"])
+def test_an_empty_file_has_no_snapshot(text: str) -> None:
+    """That is what somebody leaves who truncates the file, and what is there before the first start."""
+    assert read_snapshot(text) is None
+
+
+OWN = "[jupyterhub]\nformat = 1\nrevision = 1\n"
+
+
+def entry(name: str, routespec: str = "/a/", target: str = "http://h:1", data: str = "{}") -> str:
+    """Return the text of one route in our table."""
+    return f"[jupyterhub.routes.{name}]\nroutespec = '{routespec}'\ntarget = '{target}'\ndata = '{data}'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[http", "Key group not on a line by itself"),
+        ("[http]\na = 1\n", "so this package did not write it"),
+        ("jupyterhub = 1\n", "so this package did not write it"),
+        ("[jupyterhub]\nrevision = 1\n", "have format None"),
+        ("[jupyterhub]\nformat = 2\nrevision = 1\n", "have format 2; this version reads 1"),
+        ("[jupyterhub]\nformat = 1\n", "has been changed"),
+        ("[jupyterhub]\nformat = 1\nrevision = -1\n", "has been changed"),
+        ("[jupyterhub]\nformat = 1\nrevision = true\n", "has been changed"),
+        ("[jupyterhub]\nformat = 1\nrevision = 1\nroutes = 1\n", "has been changed"),
+        (OWN + "[jupyterhub.routes]\nx = 1\n", "a route in it is incomplete: '1'"),
+        (OWN + "[jupyterhub.routes.x]\nroutespec = '/a/'\n", "a route in it is incomplete"),
+        (OWN + entry("x", routespec="a"), "'a' is refused: it has no path"),
+        (OWN + entry("x", target="ftp://h"), "does not begin with http"),
+        (OWN + entry("x", data="[]"), "its data is not a dict"),
+        (OWN + entry("x", data="{"), "Expecting"),
+        (OWN + entry("x", data="[" * 100_000), "nested too deeply"),
+        (OWN + entry("x") + entry("y", routespec="/%61/"), "is the same place in another spelling"),
+    ],
+)
+def test_a_file_that_is_not_ours_is_refused_with_a_reason(text: str, reason: str) -> None:
+    """What this package cannot have written is not taken for routes."""
+    with pytest.raises(ValueError, match=reason):
+        read_snapshot(text)

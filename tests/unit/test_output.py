@@ -1,0 +1,275 @@
+"""Traefik's output, from a file that it appends to into the Hub's log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import logging
+import os
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.waiting import eventually
+
+from traefik_toml_proxy.traefik import output
+from traefik_toml_proxy.traefik.output import FollowedOutput
+
+TIME = "2026-11-22T22:40:36Z"
+
+
+@pytest.fixture
+def followed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> FollowedOutput:
+    """Output that nobody has written yet, followed into a log of which all is seen."""
+    caplog.set_level(logging.DEBUG, logger="hub")
+    return FollowedOutput(tmp_path / "traefik.log", logging.getLogger("hub"))
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Return the messages in the log."""
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def write(followed: FollowedOutput, data: bytes) -> None:
+    with followed.path.open("ab") as file:
+        file.write(data)
+
+
+@pytest.mark.parametrize(
+    ("word", "level"),
+    [
+        ("TRC", logging.DEBUG),
+        ("DBG", logging.DEBUG),
+        ("INF", logging.INFO),
+        ("WRN", logging.WARNING),
+        ("ERR", logging.ERROR),
+        ("FTL", logging.CRITICAL),
+        ("PNC", logging.CRITICAL),
+    ],
+)
+async def test_a_line_has_its_own_level(
+    followed: FollowedOutput, caplog: pytest.LogCaptureFixture, word: str, level: int
+) -> None:
+    """What Traefik calls an error is an error in the Hub's log; its time stamp is left out."""
+    write(followed, f"{TIME} {word} something happened error=x\n".encode())
+    await followed.catch_up()
+
+    assert caplog.record_tuples == [("hub", level, "Traefik: something happened error=x")]
+
+
+async def test_a_line_of_another_form_is_told_as_it_is(
+    followed: FollowedOutput, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A Go panic, for instance, has lines without a level."""
+    write(followed, b"panic: runtime error\n")
+    await followed.catch_up()
+
+    assert caplog.record_tuples == [("hub", logging.INFO, "Traefik: panic: runtime error")]
+
+
+async def test_a_line_is_told_when_it_is_complete(followed: FollowedOutput, told: Callable[[], list[str]]) -> None:
+    """Half a line waits for its other half, also in the middle of a character."""
+    line = "caf\u00e9\n".encode()
+    for part in (line[:4], line[4:5], line[5:]):
+        write(followed, part)
+        await followed.catch_up()
+
+    assert told() == ["Traefik: caf\u00e9"]
+
+
+async def test_every_line_is_told_once(followed: FollowedOutput, told: Callable[[], list[str]]) -> None:
+    """Catching up again tells only what is new."""
+    write(followed, b"one\ntwo\n")
+    await followed.catch_up()
+    await followed.catch_up()
+    write(followed, b"\n\nthree\n")
+    await followed.catch_up()
+
+    assert told() == ["Traefik: one", "Traefik: two", "Traefik: three"]
+
+
+async def test_two_who_catch_up_at_once_tell_every_line_once(
+    followed: FollowedOutput, told: Callable[[], list[str]]
+) -> None:
+    """The follower and whoever wants the last lines now do not get into each other's way."""
+    both = threading.Barrier(2)
+    real = followed.path
+
+    class Slow(io.FileIO):
+        """A file in which two readers meet, if they are let."""
+
+        def read(self, size: int | None = -1) -> bytes:
+            data = super().read(-1 if size is None else size)
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(0.2)
+            return data or b""
+
+    class Path2:
+        def open(self, mode: str) -> Slow:
+            return Slow(real, mode)
+
+    write(followed, b"".join(b"line %d\n" % number for number in range(100)))
+    followed.path = Path2()  # type: ignore[assignment] # only open() is wanted
+    await asyncio.gather(followed.catch_up(), followed.catch_up())
+    followed.path = real
+    write(followed, b"the end\n")
+    await followed.catch_up()
+
+    assert told() == [*(f"Traefik: line {number}" for number in range(100)), "Traefik: the end"]
+
+
+async def test_much_at_once_is_told_whole(
+    followed: FollowedOutput, told: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What does not fit into one read is read in several."""
+    monkeypatch.setattr(output, "_ONE_READ", 100)
+    lines = [f"line {number}" for number in range(200)]
+    write(followed, "".join(line + "\n" for line in lines).encode())
+    await followed.catch_up()
+
+    assert told() == [f"Traefik: {line}" for line in lines]
+
+
+async def test_a_line_without_end_is_cut(
+    followed: FollowedOutput, told: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line of any length costs a bounded amount of memory, and the next one is whole."""
+    monkeypatch.setattr(output, "_ONE_READ", 1000)
+    write(followed, b"x" * 50_000)
+    for _ in range(60):
+        await followed.catch_up()
+    write(followed, b"\nnext\n")
+    for _ in range(5):
+        await followed.catch_up()
+
+    assert [len(line) for line in told()] == [len("Traefik: ") + 4000, len("Traefik: next")]
+
+
+async def test_what_a_terminal_would_act_upon_is_escaped(
+    followed: FollowedOutput, told: Callable[[], list[str]]
+) -> None:
+    """A line may hold text from requests: no escape sequence and no line end gets through."""
+    write(followed, b"GET /\x1b[31m\r\x00\xff\xe2\x80\xa8end\tof\n")
+    await followed.catch_up()
+
+    assert told() == ["Traefik: GET /\\x1b[31m\\r\\x00\\xff\\u2028end\tof"]
+
+
+async def test_percent_signs_are_only_text(followed: FollowedOutput, told: Callable[[], list[str]]) -> None:
+    """A line is no format."""
+    write(followed, b"%s %d %(x)s 100%\n")
+    await followed.catch_up()
+
+    assert told() == ["Traefik: %s %d %(x)s 100%"]
+
+
+async def test_the_last_lines_are_kept_for_errors(followed: FollowedOutput) -> None:
+    """Twenty of them; the older ones are in the log."""
+    write(followed, b"".join(b"line %d\n" % number for number in range(100)))
+    await followed.catch_up()
+
+    assert followed.last_lines == [f"line {number}" for number in range(80, 100)]
+
+
+async def test_a_new_child_begins_with_an_empty_file(followed: FollowedOutput, told: Callable[[], list[str]]) -> None:
+    """Its lines are read from the beginning, and the last lines are its own."""
+    write(followed, b"old\nhalf")
+    await followed.catch_up()
+    descriptor = await asyncio.to_thread(followed.open_for_child)
+    os.write(descriptor, b"new\n")
+    os.close(descriptor)
+    await followed.catch_up()
+
+    assert told() == ["Traefik: old", "Traefik: new"]
+    assert followed.last_lines == ["new"]
+
+
+async def test_the_file_is_for_this_user_alone(followed: FollowedOutput) -> None:
+    """It can hold what users have asked for; an open umask does not change that."""
+    before = os.umask(0)
+    descriptor = await asyncio.to_thread(followed.open_for_child)
+    os.umask(before)
+    os.close(descriptor)
+
+    assert stat.S_IMODE(followed.path.stat().st_mode) == 0o600
+
+
+async def test_a_link_in_its_place_is_not_followed(followed: FollowedOutput, tmp_path: Path) -> None:
+    """It cannot be used to have another file emptied."""
+    (tmp_path / "precious").write_text("precious")
+    followed.path.symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="symbolic link"):
+        await asyncio.to_thread(followed.open_for_child)
+
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+async def test_a_traefik_that_ran_before_is_followed_from_now_on(
+    followed: FollowedOutput, told: Callable[[], list[str]]
+) -> None:
+    """What an earlier Hub has told is not told again."""
+    write(followed, b"old\n")
+    await asyncio.to_thread(followed.skip_to_end)
+    write(followed, b"new\n")
+    await followed.catch_up()
+
+    assert told() == ["Traefik: new"]
+
+
+async def test_nothing_to_skip_is_no_error(followed: FollowedOutput) -> None:
+    """The file of a Traefik that ran before may be gone."""
+    await asyncio.to_thread(followed.skip_to_end)
+    await followed.catch_up()
+
+
+async def test_a_large_file_is_emptied(
+    followed: FollowedOutput, told: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file does not grow for ever, and the child that appends to it goes on."""
+    monkeypatch.setattr(output, "_LARGEST_FILE", 1000)
+    descriptor = await asyncio.to_thread(followed.open_for_child)
+    for number in range(100):
+        os.write(descriptor, b"line %02d of some length\n" % number)
+        await followed.catch_up()
+    os.close(descriptor)
+
+    assert told() == [f"Traefik: line {number:02} of some length" for number in range(100)]
+    assert followed.path.stat().st_size < 1100
+
+
+async def test_a_file_that_somebody_emptied_is_followed_from_its_beginning(
+    followed: FollowedOutput, told: Callable[[], list[str]]
+) -> None:
+    """A copytruncate of logrotate, for instance, does not silence Traefik."""
+    write(followed, b"a long line before\n")
+    await followed.catch_up()
+    os.truncate(followed.path, 0)
+    write(followed, b"after\n")
+    await followed.catch_up()
+
+    assert told() == ["Traefik: a long line before", "Traefik: after"]
+
+
+async def test_a_file_that_is_gone_is_no_error(followed: FollowedOutput, told: Callable[[], list[str]]) -> None:
+    """There is nothing to tell, and following goes on."""
+    write(followed, b"one\n")
+    await followed.catch_up()
+    followed.path.unlink()
+    await followed.catch_up()
+
+    assert told() == ["Traefik: one"]
+
+
+async def test_following_tells_what_comes(followed: FollowedOutput, told: Callable[[], list[str]]) -> None:
+    """Until it is cancelled, it looks again and again."""
+    following = asyncio.create_task(followed.follow(0.001))
+    write(followed, b"one\n")
+    await eventually(lambda: told() == ["Traefik: one"])
+    write(followed, b"two\n")
+    await eventually(lambda: told() == ["Traefik: one", "Traefik: two"])
+    following.cancel()
+    await asyncio.wait([following])

@@ -1,0 +1,245 @@
+"""Asking the entry point which revision is live; and the fake that stands for it keeps the same contract."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from support.fakes import FakeTraefik, MemoryPlace
+from support.probe_contract import CONTRACT, Stage
+from support.store_contract import table_of
+from support.waiting import PATIENCE
+
+from traefik_toml_proxy.errors import RouteNotLive
+from traefik_toml_proxy.routes import Snapshot
+from traefik_toml_proxy.traefik.certificate import default_certificate
+from traefik_toml_proxy.traefik.probe import EntryPointProbe
+
+PATH = "/secret/revision"
+HEADER = b"X-Jupyterhub-Routes-Revision"
+
+
+class Entry:
+    """A server in the place of Traefik, which says what it is told to say."""
+
+    def __init__(self) -> None:
+        self.says: bytes | None = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+        self.requests: list[bytes] = []
+        self.url = ""
+        self.probe = EntryPointProbe("", PATH)
+        self._server: asyncio.Server | None = None
+        self._talks: set[asyncio.Task[None]] = set()
+
+    async def open(self, *, tls: ssl.SSLContext | None = None, request_timeout: float = 5) -> None:
+        """Listen."""
+        self._server = await asyncio.start_server(self._talk, "127.0.0.1", 0, ssl=tls)
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        self.probe = EntryPointProbe(self.url, PATH, request_timeout=request_timeout)
+
+    async def close(self) -> None:
+        """Stop listening, and hang up."""
+        self.probe.close()
+        for task in self._talks:
+            task.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
+        if self._server is not None:
+            self._server.close()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._talks.add(task)
+        try:
+            self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+            while self.says is None:
+                await asyncio.sleep(3600)
+            writer.write(self.says)
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self._talks.discard(task)
+            writer.close()
+
+    def serve(self, revision: int | None) -> None:
+        """Answer as Traefik with that revision does."""
+        header = b"" if revision is None else b"%s: %d\r\n" % (HEADER, revision)
+        self.says = b"HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n" + header + b"\r\n"
+
+    def fall_silent(self) -> None:
+        """Hang up instead of answering."""
+        self.says = b""
+
+
+class FakeStage:
+    """The fake probe, and the place that it looks at."""
+
+    def __init__(self) -> None:
+        self.place = MemoryPlace()
+        self.probe = FakeTraefik(self.place)
+
+    def serve(self, revision: int | None) -> None:
+        self.probe.up = True
+        self.place.snapshot = None if revision is None else Snapshot(revision, table_of())
+
+    def fall_silent(self) -> None:
+        self.probe.up = False
+
+
+@pytest_asyncio.fixture
+async def entry() -> AsyncIterator[Entry]:
+    """A server that says what it is told to say; opened."""
+    entry = Entry()
+    await entry.open()
+    yield entry
+    await entry.close()
+
+
+@pytest.mark.parametrize("keeps", CONTRACT, ids=lambda check: check.__name__)
+async def test_the_probe_keeps_the_contract(entry: Entry, keeps: Callable[[Stage], Awaitable[None]]) -> None:
+    """What RoutePublisher relies on holds for the real probe, see support/probe_contract.py."""
+    await keeps(entry)
+
+
+@pytest.mark.parametrize("keeps", CONTRACT, ids=lambda check: check.__name__)
+async def test_the_fake_keeps_the_contract(keeps: Callable[[Stage], Awaitable[None]]) -> None:
+    """What RoutePublisher relies on holds for the fake, see support/probe_contract.py."""
+    await keeps(FakeStage())
+
+
+async def test_it_asks_for_the_secret_path_at_the_entry_point(entry: Entry) -> None:
+    """The question is a GET of the revision route, whatever the URL ends in."""
+    entry.serve(1)
+    probe = EntryPointProbe(entry.url + "/", PATH)
+    await probe.ask()
+    probe.close()
+
+    assert entry.requests[0].startswith(b"GET /secret/revision HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"", b"-1", b"+1", b"1.0", b"0x1", b"one", "\u0661".encode(), b"1\r\n%s: 1" % HEADER, b"9" * 5000],
+    ids=["empty", "negative", "plus", "float", "hex", "word", "arabic digit", "twice", "endless"],
+)
+async def test_what_is_no_number_is_no_revision(entry: Entry, header: bytes) -> None:
+    """Only digits are a revision: whoever answers may be somebody else."""
+    entry.says = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n%s: %s\r\n\r\n" % (HEADER, header)
+    answer = await entry.probe.ask()
+
+    assert (answer.revision, answer.answered) == (None, True)
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x50",
+        b"HTTP/1.1 200\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+    ],
+    ids=["ssh", "tls alert", "no reason", "bad length", "cut off", "huge header"],
+)
+async def test_an_answer_that_is_not_http_is_told_and_not_raised(entry: Entry, says: bytes) -> None:
+    """Somebody else on the port is somebody else's fault: asking does not raise."""
+    entry.says = says
+    answer = await entry.probe.ask()
+
+    assert answer.revision is None
+
+
+async def test_who_answers_instead_is_told(entry: Entry) -> None:
+    """The status and the Server header help to see who has the port; they are shown escaped."""
+    entry.says = b"HTTP/1.1 302 Found\r\nServer: nginx \xe9\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"
+    answer = await entry.probe.ask()
+
+    assert answer.told == "it answered 302 by 'nginx \\xe9', without our revision"
+
+
+async def test_a_port_where_nobody_listens_is_told(free_port: int) -> None:
+    """A refused connection is no answer."""
+    probe = EntryPointProbe(f"http://127.0.0.1:{free_port}", PATH)
+    answer = await probe.ask()
+    probe.close()
+
+    assert not answer.answered
+    assert "refused" in answer.told
+
+
+async def test_a_server_that_never_answers_is_left_after_a_while() -> None:
+    """One question has an end, also when the connection stands and nothing comes."""
+    entry = Entry()
+    await entry.open(request_timeout=0.2)
+    entry.says = None
+    answer = await entry.probe.ask()
+    await entry.close()
+
+    assert not answer.answered
+    assert "Timeout" in answer.told
+
+
+async def test_waiting_does_not_take_longer_for_a_server_that_never_answers(entry: Entry) -> None:
+    """The time that waiting may take is the time it takes, whatever one question may."""
+    entry.says = None
+    began = time.monotonic()
+    with pytest.raises(RouteNotLive, match="Timeout"):
+        await entry.probe.wait_live(1, 0.2, where="/some/file")
+
+    assert time.monotonic() - began < 2 * PATIENCE
+
+
+async def test_a_listener_that_accepts_nobody_is_left_after_a_while() -> None:
+    """One question has an end, also when nobody takes the connection."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        probe = EntryPointProbe(f"http://127.0.0.1:{listener.getsockname()[1]}", PATH, request_timeout=0.2)
+        answer = await probe.ask()
+        probe.close()
+
+    assert not answer.answered
+
+
+async def test_the_certificate_is_not_verified(tmp_path: Path) -> None:
+    """Over TLS any certificate does: it is a user's browser that it must please."""
+    certificate = await asyncio.to_thread(default_certificate, tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.cert_file, certificate.key_file)
+    entry = Entry()
+    await entry.open(tls=context)
+    entry.serve(3)
+    answer = await entry.probe.ask()
+    await entry.close()
+
+    assert answer.revision == 3
+
+
+async def test_it_can_be_asked_again_after_close(entry: Entry) -> None:
+    """A closed probe opens another client when it is asked."""
+    entry.serve(3)
+    entry.probe.close()
+    entry.probe.close()
+    answer = await entry.probe.ask()
+
+    assert answer.revision == 3
+
+
+async def test_a_cancelled_question_does_no_harm(entry: Entry) -> None:
+    """After a question that was cancelled the next one is answered."""
+    entry.says = None
+    asking = asyncio.ensure_future(entry.probe.ask())
+    await asyncio.wait([asking], timeout=0.05)
+    asking.cancel()
+    await asyncio.wait([asking])
+    entry.serve(3)
+
+    assert (await entry.probe.ask()).revision == 3

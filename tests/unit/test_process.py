@@ -1,0 +1,604 @@
+"""TraefikProcess with programs that misbehave on demand: starting, watching, stopping, adopting."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import pytest_asyncio
+from support.processes import alive, command_line, environment, identity, open_files
+from support.programs import FOREVER, any_script
+from support.waiting import PATIENCE, eventually
+
+from traefik_toml_proxy.errors import TraefikStartFailed
+from traefik_toml_proxy.traefik import process as module
+from traefik_toml_proxy.traefik.process import TraefikProcess
+from traefik_toml_proxy.traefik.program import Program
+
+Maker = Callable[..., TraefikProcess]
+
+
+@pytest_asyncio.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Maker]:
+    """Make processes that run a shell script; each is stopped at the end."""
+    made: list[TraefikProcess] = []
+
+    def make(body: str = FOREVER, *, name: str = "traefik", static: bytes = b"some") -> TraefikProcess:
+        process = TraefikProcess(
+            Program((str(any_script(tmp_path / name, body)),), (3, 7, 0)),
+            tmp_path / "traefik.toml",
+            static,
+            folder=tmp_path,
+            environment={"PATH": os.environ["PATH"], "TTP_TEST": str(os.getpid())},
+            log=logging.getLogger("hub"),
+        )
+        made.append(process)
+        return process
+
+    yield make
+    for process in reversed(made):
+        await process.stop()
+
+
+def restarts(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was logged of restarts: when each was to come."""
+    messages = [record.getMessage() for record in caplog.records]
+    return [message.rpartition("; starting it again ")[2] for message in messages if "has ended" in message]
+
+
+async def nothing() -> None:
+    """Prepare nothing before a restart."""
+
+
+async def killed(process: TraefikProcess) -> int:
+    """Kill it, and wait until it runs again; return the number that it had."""
+    pid = process.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: process.pid != pid and alive(process.pid))
+    return pid
+
+
+class TestStart:
+    """Starting a process."""
+
+    async def test_it_has_a_process_group_and_a_session_of_its_own(self, make: Maker) -> None:
+        """Ctrl-C at the Hub's terminal does not reach it before the Hub ends it in good order."""
+        process = make()
+        await process.start()
+        pid = process.pid
+        assert pid is not None
+
+        assert (os.getpgid(pid), os.getsid(pid)) == (pid, pid)
+
+    async def test_it_gets_exactly_the_environment_it_was_given(self, make: Maker, tmp_path: Path) -> None:
+        """Nothing of the Hub's."""
+        process = make()
+        await process.start()
+        await eventually(lambda: "tail" in command_line(process.pid))
+        names = environment(process.pid).keys() - {"PWD", "OLDPWD", "SHLVL", "_"}  # the shell's own
+
+        assert names == {"PATH", "TTP_TEST"}
+        assert Path(f"/proc/{process.pid}/cwd").resolve() == tmp_path.resolve()
+
+    async def test_it_inherits_no_files_but_its_output(self, make: Maker, tmp_path: Path) -> None:
+        """No lock, no socket, no database of the Hub."""
+        process = make()
+        with (tmp_path / "hub.sqlite").open("w") as file:
+            os.set_inheritable(file.fileno(), True)
+            await process.start()
+            await eventually(lambda: "tail" in command_line(process.pid))
+
+        assert str(tmp_path / "traefik.log") in open_files(process.pid)
+        assert str(tmp_path / "hub.sqlite") not in open_files(process.pid)
+
+    async def test_a_program_that_is_gone_is_told(self, make: Maker, tmp_path: Path) -> None:
+        """It was there when its version was asked for."""
+        process = make()
+        (tmp_path / "traefik").unlink()
+        with pytest.raises(TraefikStartFailed, match=r"could not be run: .*No such file"):
+            await process.start()
+
+        assert process.pid is None
+
+    async def test_a_cancelled_start_is_still_known(self, make: Maker) -> None:
+        """Whoever cancels a start can stop what was started."""
+        process = make()
+        starting = asyncio.create_task(process.start())
+        await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait([starting])
+        pid = process.pid
+        assert alive(pid)
+        await process.stop()
+
+        assert not alive(pid)
+
+    async def test_a_record_that_cannot_be_written_is_only_a_pity(
+        self, make: Maker, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A full disk does not keep Traefik from running; the log says what will not work later."""
+        process = make()
+        with mock.patch.object(module._Record, "write", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+            await process.start()
+
+        assert alive(process.pid)
+        assert "cannot take over" in caplog.text
+
+    async def test_a_record_that_cannot_be_written_leaves_no_half_of_it(self, make: Maker, tmp_path: Path) -> None:
+        """A full disk does not fill up with attempts."""
+        process = make()
+        with mock.patch("json.dump", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+            await process.start()
+
+        assert not list(tmp_path.glob("traefik-process.json*"))
+
+
+class TestWhileRunning:
+    """Waiting for something as long as the process lives."""
+
+    async def test_it_ends_when_what_is_awaited_does(self, make: Maker) -> None:
+        """The process goes on."""
+        process = make()
+        await process.start()
+        await process.while_running(asyncio.sleep(0))
+
+        assert alive(process.pid)
+
+    async def test_what_is_awaited_may_fail(self, make: Maker) -> None:
+        """Its error comes through as it is."""
+
+        async def fail() -> None:
+            raise LookupError("as it is")
+
+        process = make()
+        await process.start()
+        with pytest.raises(LookupError, match="as it is"):
+            await process.while_running(fail())
+
+    async def test_what_it_said_is_known_afterwards(self, make: Maker) -> None:
+        """Also where it is not the process that has failed: its last lines may tell why."""
+        process = make(f"echo I am thinking; {FOREVER}")
+        await process.start()
+        await eventually(lambda: "tail" in command_line(process.pid))
+        await process.while_running(asyncio.sleep(0))
+
+        assert process.last_lines == ["I am thinking"]
+
+    @pytest.mark.parametrize(
+        ("body", "how"),
+        [("exit 3", "exit status 3"), ("exit 0", "exit status 0"), ("kill -9 $$", "killed by SIGKILL")],
+    )
+    async def test_its_end_is_an_error_that_tells_how_and_what_it_said(self, make: Maker, body: str, how: str) -> None:
+        """A process that ends says why in its last lines, and waiting ends at once."""
+        process = make(f"echo first; echo >&2 second; {body}")
+        await process.start()
+        began = time.monotonic()
+        with pytest.raises(TraefikStartFailed) as caught:
+            await process.while_running(asyncio.sleep(3600))
+
+        assert time.monotonic() - began < 5 * PATIENCE
+        assert how in caught.value.reason
+        assert caught.value.last_lines == ["first", "second"]
+        assert "first\n  second" in str(caught.value)
+
+    async def test_a_last_line_without_an_end_is_told(self, make: Maker) -> None:
+        """A program that dies in the middle of a line has still said something."""
+        process = make("printf 'out of memory'; exit 1")
+        await process.start()
+        with pytest.raises(TraefikStartFailed, match="out of memory"):
+            await process.while_running(asyncio.sleep(3600))
+
+    @pytest.mark.parametrize(
+        ("said", "told"),
+        [
+            ("listen tcp :80: bind: address already in use", "c.JupyterHub.bind_url"),
+            ("listen tcp :80: bind: permission denied", "port above 1023 with c.JupyterHub.bind_url"),
+        ],
+    )
+    async def test_what_the_admin_can_do_is_told(self, make: Maker, said: str, told: str) -> None:
+        """Two reasons are known by their words."""
+        process = make(f"echo '{said}'; exit 1")
+        await process.start()
+        with pytest.raises(TraefikStartFailed) as caught:
+            await process.while_running(asyncio.sleep(3600))
+
+        assert told in caught.value.reason
+        assert said in caught.value.reason
+
+    async def test_cancelling_ends_what_is_awaited(self, make: Maker) -> None:
+        """Nothing goes on behind the caller's back."""
+        awaited = asyncio.create_task(asyncio.sleep(3600))
+        process = make()
+        await process.start()
+        waiting = asyncio.create_task(process.while_running(awaited))
+        await asyncio.wait([waiting], timeout=0.05)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+        assert awaited.cancelled()
+        assert alive(process.pid)
+
+
+class TestWatch:
+    """Kept running until it is stopped."""
+
+    @pytest.fixture(autouse=True)
+    def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Pauses that a test can wait for."""
+        monkeypatch.setattr(module, "_FIRST_PAUSE", 0.05)
+        monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.2)
+
+    async def test_it_is_started_again_at_once(self, make: Maker, caplog: pytest.LogCaptureFixture) -> None:
+        """The log says who has ended, how, and that it goes on."""
+        process = make()
+        await process.start()
+        process.watch(nothing)
+        pid = await killed(process)
+
+        assert f"Traefik (process {pid}) has ended (killed by SIGKILL); starting it again at once" in caplog.text
+
+    async def test_pauses_grow_while_it_keeps_ending(self, make: Maker, caplog: pytest.LogCaptureFixture) -> None:
+        """A Traefik that cannot run does not take the machine; there is a longest pause."""
+        process = make("exit 1")
+        await process.start()
+        process.watch(nothing)
+        await eventually(lambda: len(restarts(caplog)) == 6)
+
+        assert restarts(caplog) == ["at once", "in 0.05 s", "in 0.1 s", "in 0.2 s", "in 0.2 s", "in 0.2 s"]
+
+    async def test_after_a_good_life_it_is_at_once_again(
+        self, make: Maker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One that has run for a while has not failed to start."""
+        monkeypatch.setattr(module, "_GOOD_LIFE", 0)
+        process = make()
+        await process.start()
+        process.watch(nothing)
+        for _ in range(3):
+            await killed(process)
+
+        assert restarts(caplog) == ["at once"] * 3
+
+    async def test_everything_is_put_in_place_before(self, make: Maker) -> None:
+        """What must be there when Traefik starts is made sure of before each start."""
+        order: list[str] = []
+        process = make()
+        await process.start()
+
+        async def prepare() -> None:
+            order.append(f"prepared while {await asyncio.to_thread(alive, process.pid)}")
+
+        process.watch(prepare)
+        await killed(process)
+        order.append("started")
+
+        assert order == ["prepared while False", "started"]
+
+    async def test_one_that_cannot_be_started_is_tried_again(
+        self, make: Maker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A program that is being replaced is there again soon."""
+        process = make()
+        await process.start()
+        process.watch(nothing)
+        (tmp_path / "traefik").rename(tmp_path / "aside")
+        pid = process.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await eventually(lambda: "could not be run" in caplog.text)
+        (tmp_path / "aside").rename(tmp_path / "traefik")
+        await eventually(lambda: process.pid != pid and alive(process.pid))
+
+    async def test_a_full_disk_does_not_make_it_start_twice(self, make: Maker) -> None:
+        """There is one process, and it is the one that stop() ends."""
+        process = make()
+        await process.start()
+        process.watch(nothing)
+        with mock.patch.object(module._Record, "write", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+            await killed(process)
+            first = process.pid
+            await asyncio.wait([asyncio.ensure_future(asyncio.sleep(0.3))])
+
+        assert process.pid == first
+
+    async def test_a_fault_in_preparing_does_not_end_the_watch(
+        self, make: Maker, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Traefik is started all the same: it is better than none."""
+
+        async def fail() -> None:
+            raise RuntimeError("a fault of ours")
+
+        process = make()
+        await process.start()
+        process.watch(fail)
+        await killed(process)
+
+        assert any(record.exc_info for record in caplog.records)
+
+    async def test_its_output_is_told(self, make: Maker, caplog: pytest.LogCaptureFixture) -> None:
+        """What it says while it runs is in the Hub's log, and once."""
+        caplog.set_level(logging.INFO, logger="hub")
+        process = make(f"echo hello; {FOREVER}")
+        await process.start()
+        process.watch(nothing)
+        await eventually(lambda: "Traefik: hello" in caplog.text)
+        await process.stop()
+
+        assert caplog.text.count("Traefik: hello") == 1
+
+    async def test_without_a_pidfd_it_is_watched_all_the_same(
+        self, make: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On a Linux older than 5.3, or without a free file descriptor."""
+        monkeypatch.setattr(os, "pidfd_open", mock.Mock(side_effect=OSError(errno.ENOSYS, "not there")))
+        process = make()
+        await process.start()
+        process.watch(nothing)
+        await killed(process)
+
+
+class TestStop:
+    """Ending it, whatever it does."""
+
+    async def test_one_that_listens_is_ended_politely(self, make: Maker, tmp_path: Path) -> None:
+        """It has time for what is open."""
+        process = make("trap 'echo bye > said; exit' TERM; echo ready > ready; while :; do sleep 0.05; done")
+        await process.start()
+        await eventually((tmp_path / "ready").exists)
+        await process.stop()
+
+        assert (tmp_path / "said").read_text() == "bye\n"
+
+    async def test_one_that_does_not_listen_is_killed(
+        self, make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After a short time, with all that it has started."""
+        monkeypatch.setattr(module, "_STOP_SECONDS", 0.2)
+        process = make("trap '' TERM; tail -f /dev/null & echo $! > child; wait; " + FOREVER)
+        await process.start()
+        child = int(await eventually(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text()))
+        pid = process.pid
+        began = time.monotonic()
+        await process.stop()
+
+        assert time.monotonic() - began < 3 * PATIENCE
+        assert not alive(pid)
+        await eventually(lambda: not alive(child))
+
+    async def test_what_it_has_started_ends_with_it(
+        self, make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A wrapper script that dies at once leaves nothing behind, whatever its child makes of the signal."""
+        monkeypatch.setattr(module, "_STOP_SECONDS", 0.2)
+        process = make(f"(trap '' TERM; {FOREVER}) & echo $! > child; wait")
+        await process.start()
+        child = int(await eventually(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text()))
+        await eventually(lambda: "tail" in command_line(child))
+        await process.stop()
+        await eventually(lambda: not alive(child), within=5)
+
+    async def test_one_that_was_stopped_by_a_signal_is_ended(
+        self, make: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A suspended process cannot listen."""
+        monkeypatch.setattr(module, "_STOP_SECONDS", 0.2)
+        process = make()
+        await process.start()
+        pid = process.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        await process.stop()
+
+        assert not alive(pid)
+
+    async def test_it_may_be_called_twice_and_without_a_start(self, make: Maker) -> None:
+        """There is nothing to do then."""
+        process = make()
+        await process.stop()
+        await process.start()
+        await process.stop()
+        await process.stop()
+
+        assert process.pid is None
+
+    async def test_it_may_have_ended_already(self, make: Maker) -> None:
+        """Nobody else is signalled, and nothing is waited for."""
+        process = make("exit 0")
+        await process.start()
+        pid = process.pid
+        await eventually(lambda: not alive(pid))
+        with mock.patch("os.killpg") as kill:
+            await process.stop()
+
+        assert signal.SIGTERM not in [call.args[1] for call in kill.call_args_list]
+
+    async def test_it_is_not_started_again(self, make: Maker, caplog: pytest.LogCaptureFixture) -> None:
+        """Stopping is not an accident."""
+        process = make()
+        await process.start()
+        process.watch(nothing)
+        await process.stop()
+
+        assert restarts(caplog) == []
+
+    async def test_in_a_pause_before_a_restart_it_is_not_started(
+        self, make: Maker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Stopping comes first."""
+        monkeypatch.setattr(module, "_FIRST_PAUSE", 3600)
+        process = make("exit 1")
+        await process.start()
+        process.watch(nothing)
+        await eventually(lambda: len(restarts(caplog)) == 2)
+        await process.stop()
+
+        assert process.pid is None
+
+    async def test_its_record_is_removed(self, make: Maker, tmp_path: Path) -> None:
+        """There is nothing to take over any more."""
+        process = make()
+        await process.start()
+        assert (tmp_path / "traefik-process.json").exists()
+        await process.stop()
+
+        assert not (tmp_path / "traefik-process.json").exists()
+
+
+# What makes a program keep the `--configFile=…` of its command line, as Traefik does: a shell that does not exec.
+STAYS = "while :; do sleep 0.05; done"
+
+
+class TestAdopt:
+    """Taking over a process that an earlier Hub started."""
+
+    @pytest_asyncio.fixture
+    async def orphan(self, make: Maker) -> TraefikProcess:
+        """A process that runs, as an earlier Hub has started it."""
+        process = make(STAYS)
+        await process.start()
+        pid = process.pid
+        await eventually(lambda: any("--configFile" in argument for argument in command_line(pid)))
+        return process
+
+    async def test_one_with_the_same_settings_is_taken_over(self, make: Maker, orphan: TraefikProcess) -> None:
+        """It goes on as it is, under the new one's eyes."""
+        process = make(STAYS)
+
+        assert await process.adopt()
+        assert process.pid == orphan.pid
+        assert alive(process.pid)
+
+    async def test_what_was_taken_over_is_ended_at_stop(self, make: Maker, orphan: TraefikProcess) -> None:
+        """Being taken over makes it our own."""
+        process = make(STAYS)
+        await process.adopt()
+        await process.stop()
+
+        assert not alive(orphan.pid)
+
+    @pytest.mark.usefixtures("orphan")
+    async def test_what_was_taken_over_is_started_again_when_it_ends(
+        self, make: Maker, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Also where it is not our child, so that its exit status is not known."""
+        process = make(STAYS)
+        await process.adopt()
+        process.watch(nothing)
+        await killed(process)
+
+        assert "it was started by an earlier Hub, so why is not known" in caplog.text
+
+    @pytest.mark.parametrize("other", [{"static": b"other"}, {"name": "other"}])
+    async def test_one_with_other_settings_is_ended(
+        self, make: Maker, orphan: TraefikProcess, other: dict[str, object]
+    ) -> None:
+        """Another static configuration, another program: it cannot be what is wanted now."""
+        process = make(STAYS, **other)
+
+        assert not await process.adopt()
+        assert not alive(orphan.pid)
+        assert process.pid is None
+
+    async def test_one_that_has_ended_is_nothing(self, make: Maker, orphan: TraefikProcess) -> None:
+        """There is nothing to take over and nobody to signal."""
+        pid = orphan.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await eventually(lambda: not alive(pid))
+
+        assert not await make(STAYS).adopt()
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "{",
+            "null",
+            "[]",
+            '"text"',
+            "{}",
+            '{"identity": {}, "command": [], "static_sha256": ""}',
+            '{"identity": {"pid": "1", "boot": "", "start_ticks": 0}, "command": [], "static_sha256": ""}',
+            '{"identity": {"pid": -1, "boot": "", "start_ticks": 0}, "command": [], "static_sha256": ""}',
+            '{"identity": {"pid": 0, "boot": "", "start_ticks": 0}, "command": [], "static_sha256": ""}',
+            "\u0000",
+        ],
+    )
+    async def test_a_record_that_makes_no_sense_is_nothing(self, make: Maker, tmp_path: Path, text: str) -> None:
+        """It is as if there was none: nobody is signalled, nothing fails."""
+        (tmp_path / "traefik-process.json").write_text(text)
+        with mock.patch("os.killpg") as kill:
+            assert not await make().adopt()
+
+        kill.assert_not_called()
+
+    async def test_a_record_that_is_not_text_is_nothing(self, make: Maker, tmp_path: Path) -> None:
+        """Bytes of any kind."""
+        (tmp_path / "traefik-process.json").write_bytes(b"\xff\xfe\xfd")
+
+        assert not await make().adopt()
+
+    @pytest.mark.parametrize("command", [[], [1], "text", [None]])
+    async def test_a_record_whose_command_makes_no_sense_is_nothing(
+        self, make: Maker, tmp_path: Path, orphan: TraefikProcess, command: object
+    ) -> None:
+        """Whatever it is that has the recorded number, it is left alone."""
+        pid = orphan.pid
+        assert pid is not None
+        forge(tmp_path, pid, command=command)
+
+        assert not await make(STAYS).adopt()
+        assert alive(pid)
+
+    async def test_a_process_of_another_command_line_is_never_signalled(self, make: Maker, tmp_path: Path) -> None:
+        """Number and start time are right, but it is no Traefik with our file."""
+        other = await asyncio.create_subprocess_exec("tail", "-f", "/dev/null", env={"TTP_TEST": str(os.getpid())})
+        forge(tmp_path, other.pid)
+        with mock.patch("os.killpg") as kill:
+            adopted = await make().adopt()
+        here = alive(other.pid)
+        other.kill()
+        await other.wait()
+
+        assert (adopted, here, kill.call_count) == (False, True, 0)
+
+    @pytest.mark.parametrize("change", [{"start_ticks": 1}, {"boot": "another"}])
+    async def test_a_process_that_only_has_the_number_is_never_signalled(
+        self, make: Maker, tmp_path: Path, orphan: TraefikProcess, change: dict[str, object]
+    ) -> None:
+        """Numbers are used again; the start time and the boot tell one process from another."""
+        pid = orphan.pid
+        assert pid is not None
+        forge(tmp_path, pid, **change)
+
+        assert not await make(STAYS).adopt()
+        assert alive(pid)
+
+    async def test_this_very_process_is_never_signalled(self, make: Maker, tmp_path: Path) -> None:
+        """A record that names the Hub itself."""
+        forge(tmp_path, os.getpid())
+        with mock.patch("os.killpg") as kill:
+            assert not await make().adopt()
+
+        kill.assert_not_called()
+
+
+def forge(folder: Path, pid: int, *, command: object = None, **change: object) -> None:
+    """Write a record of that process, with something changed."""
+    record = {
+        "identity": identity(pid) | change,
+        "command": [str(folder / "traefik"), f"--configFile={folder / 'traefik.toml'}"] if command is None else command,
+        "static_sha256": "0" * 64,
+    }
+    (folder / "traefik-process.json").write_text(json.dumps(record))

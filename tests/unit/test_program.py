@@ -1,0 +1,191 @@
+"""Finding the Traefik program and asking for its version."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.programs import FOREVER, any_script, script, tells
+from support.waiting import PATIENCE
+
+from traefik_toml_proxy.errors import TraefikNotFound, TraefikUnsupported
+from traefik_toml_proxy.traefik import program
+from traefik_toml_proxy.traefik.program import Program, child_environment, find_program
+
+
+@pytest.fixture
+def empty_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Python beside which there is no Traefik, and a PATH with one empty folder; returns the folder."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python" / "python3"))
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """What a child needs to find the shell's commands, and the mark by which one that is left is found."""
+    return {"PATH": os.environ["PATH"], "TTP_TEST": str(os.getpid())}
+
+
+class TestFinding:
+    """Where Traefik is looked for."""
+
+    async def test_the_one_on_the_path_is_found(self, empty_python: Path, environment: dict[str, str]) -> None:
+        """Without a traefik_command, PATH is searched."""
+        there = script(empty_python / "traefik", "")
+
+        assert await find_program([], environment) == Program((str(there),), (3, 7, 0))
+
+    async def test_the_one_beside_python_comes_first(
+        self, empty_python: Path, tmp_path: Path, environment: dict[str, str]
+    ) -> None:
+        """What was installed into the same environment as JupyterHub is meant, whatever PATH says."""
+        script(empty_python / "traefik", "")
+        (tmp_path / "python").mkdir()
+        beside = script(tmp_path / "python" / "traefik", "", version="3.8.1")
+
+        assert await find_program([], environment) == Program((str(beside),), (3, 8, 1))
+
+    async def test_the_admin_s_own_comes_before_all(
+        self, empty_python: Path, tmp_path: Path, environment: dict[str, str]
+    ) -> None:
+        """traefik_command may be a path, with arguments."""
+        script(empty_python / "traefik", "")
+        own = any_script(tmp_path / "own", f'[ "$*" = "--some=flag version" ] && {tells("3.9.0")}')
+
+        found = await find_program([str(own), "--some=flag"], environment)
+        assert found == Program((str(own), "--some=flag"), (3, 9, 0))
+
+    async def test_a_name_is_looked_for_on_the_path(self, empty_python: Path, environment: dict[str, str]) -> None:
+        """traefik_command may be a name, and what runs later is the absolute path."""
+        there = script(empty_python / "traefik3", "")
+
+        assert (await find_program(["traefik3"], environment)).command == (str(there),)
+
+    @pytest.mark.usefixtures("empty_python")
+    async def test_none_at_all_is_told_with_where_and_what_to_do(self, environment: dict[str, str]) -> None:
+        """The error lists the places, and how to get one."""
+        with pytest.raises(TraefikNotFound) as caught:
+            await find_program([], environment)
+
+        for part in ("(beside Python)", os.environ["PATH"], "pip install", "c.TraefikProxy.traefik_command"):
+            assert part in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["/no/such/traefik", "no-such-traefik", "/tmp", "/etc/passwd", ""])
+    async def test_a_command_that_is_no_program_is_told(self, name: str, environment: dict[str, str]) -> None:
+        """The name and the trait are in the error."""
+        with pytest.raises(TraefikNotFound) as caught:
+            await find_program([name], environment)
+
+        assert repr(name) in str(caught.value)
+        assert "c.TraefikProxy.traefik_command" in str(caught.value)
+
+
+class TestVersion:
+    """What is found must be a Traefik that can be used."""
+
+    @pytest.mark.parametrize(
+        ("said", "version"),
+        [("3.6.0", (3, 6, 0)), ("v3.10.2", (3, 10, 2)), ("3.7.0-rc.1", (3, 7, 0)), ("4.0.0", (4, 0, 0))],
+    )
+    async def test_it_is_read(
+        self, tmp_path: Path, environment: dict[str, str], said: str, version: tuple[int, int, int]
+    ) -> None:
+        """In the forms that Traefik has."""
+        there = script(tmp_path / "traefik", "", version=said)
+
+        assert (await find_program([str(there)], environment)).version == version
+
+    @pytest.mark.parametrize("said", ["3.5.3", "2.11.0", "1.7.34"])
+    async def test_one_that_is_too_old_is_told(self, tmp_path: Path, environment: dict[str, str], said: str) -> None:
+        """With what it is, what is needed, and how to get it."""
+        there = script(tmp_path / "traefik", "", version=said)
+        with pytest.raises(TraefikUnsupported) as caught:
+            await find_program([str(there)], environment)
+
+        for part in (str(there), f"Traefik {said}", "3.6 or newer", "pip install --upgrade"):
+            assert part in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("body", "told"),
+        [
+            ("echo hello", "hello"),
+            ("echo >&2 'unknown command version'; exit 1", "unknown command version"),
+            ("exit 0", "''"),
+            ("kill -9 $$", "''"),
+            ("echo 'Version: three'", "three"),
+            ("printf '\\033[31m\\377'", "\\x1b[31m"),
+        ],
+        ids=["another program", "error", "silent", "killed", "no number", "hostile"],
+    )
+    async def test_what_is_not_traefik_is_told_with_its_words(
+        self, tmp_path: Path, environment: dict[str, str], body: str, told: str
+    ) -> None:
+        """Its answer, escaped, helps to see what it is."""
+        there = any_script(tmp_path / "traefik", body)
+        with pytest.raises(TraefikUnsupported, match="not Traefik") as caught:
+            await find_program([str(there)], environment)
+
+        assert told in str(caught.value)
+
+    async def test_what_cannot_be_run_is_told(self, tmp_path: Path, environment: dict[str, str]) -> None:
+        """An executable file that is no program."""
+        there = tmp_path / "traefik"
+        there.write_bytes(b"\x7fELF garbage")
+        there.chmod(0o700)
+        with pytest.raises(TraefikUnsupported, match="not a program that can be run"):
+            await find_program([str(there)], environment)
+
+    @pytest.mark.parametrize("body", [FOREVER, f"({FOREVER}) & {FOREVER}"], ids=["one", "two"])
+    async def test_one_that_does_not_end_is_ended(
+        self, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, body: str
+    ) -> None:
+        """After a bounded time, with all that it has started; the error says so."""
+        monkeypatch.setattr(program, "_VERSION_SECONDS", 0.3)
+        there = any_script(tmp_path / "traefik", body)
+        began = time.monotonic()
+        with pytest.raises(TraefikUnsupported):
+            await find_program([str(there)], environment)
+
+        assert time.monotonic() - began < 5 * PATIENCE
+
+    async def test_a_cancelled_question_leaves_no_process(
+        self, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The Hub is stopped while a program is asked that does not answer."""
+        monkeypatch.setattr(program, "_VERSION_SECONDS", 0.3)
+        there = any_script(tmp_path / "traefik", FOREVER)
+        asking = asyncio.create_task(find_program([str(there)], environment))
+        await asyncio.wait([asking], timeout=0.1)
+        asking.cancel()
+        await asyncio.wait([asking])
+
+        assert asking.cancelled()
+
+
+class TestEnvironment:
+    """What Traefik gets of the Hub's environment."""
+
+    def test_it_is_a_short_list(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Not the Hub's secrets, and no proxy variables, through which it would send users' requests."""
+        for name in ("JUPYTERHUB_CRYPT_KEY", "CONFIGPROXY_AUTH_TOKEN", "HTTP_PROXY", "https_proxy", "AWS_SECRET"):
+            monkeypatch.setenv(name, "secret")
+        monkeypatch.setenv("PATH", "/some/bin")
+        monkeypatch.setenv("LANG", "C")
+
+        kept = child_environment({})
+        assert "secret" not in kept.values()
+        assert (kept["PATH"], kept["LANG"]) == ("/some/bin", "C")
+
+    def test_what_the_admin_says_is_added_and_wins(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """traefik_env may give it anything, also another PATH or a proxy."""
+        monkeypatch.setenv("PATH", "/some/bin")
+        environment = child_environment({"PATH": "/other", "HTTP_PROXY": "http://proxy"})
+
+        assert (environment["PATH"], environment["HTTP_PROXY"]) == ("/other", "http://proxy")

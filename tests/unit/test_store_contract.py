@@ -1,0 +1,59 @@
+"""The stores, and the fake that stands for them in tests, keep one contract."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from support.disk import disturbed, failing
+from support.fakes import MemoryPlace, MemoryStore
+from support.store_contract import CONTRACT, Shelf
+from support.stores import toml_store
+
+from traefik_toml_proxy.stores.toml_file import TomlFileStore
+
+
+class TomlShelf:
+    """A TOML file in a folder that is not there yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "new" / "dynamic.toml"
+
+    def store(self) -> TomlFileStore:
+        return toml_store(self.path)
+
+    def full_disk(self) -> AbstractContextManager[object]:
+        return disturbed(self.path, "write", failing(errno.ENOSPC))
+
+    def harm(self) -> None:
+        self.path.unlink()
+
+
+class MemoryShelf:
+    """The place of the fake."""
+
+    def __init__(self, _: Path) -> None:
+        self.place = MemoryPlace()
+
+    def store(self) -> MemoryStore:
+        return MemoryStore(self.place)
+
+    def full_disk(self) -> AbstractContextManager[object]:
+        self.store().break_next(OSError(errno.ENOSPC, "No space left on device"))
+        return contextlib.nullcontext()
+
+    def harm(self) -> None:
+        self.place.damage = "was deleted"
+
+
+@pytest.mark.parametrize("keeps", CONTRACT, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("make_shelf", [TomlShelf, MemoryShelf])
+async def test_every_store_keeps_the_contract(
+    make_shelf: Callable[[Path], Shelf], keeps: Callable[[Shelf], Awaitable[None]], tmp_path: Path
+) -> None:
+    """What RoutePublisher relies on holds for each store, see support/store_contract.py."""
+    await keeps(make_shelf(tmp_path))

@@ -1,0 +1,257 @@
+"""The store that is one TOML file: what it makes of what it finds. (Its contract: test_store_contract.py.)"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from support.inotify import Changes
+from support.store_contract import routes_of, table_of
+from support.stores import toml_store
+
+from traefik_toml_proxy.errors import StoreError
+from traefik_toml_proxy.routes import RouteTable, Snapshot
+from traefik_toml_proxy.stores.toml_file import TomlFileStore
+from traefik_toml_proxy.traefik.dynamic import read_snapshot
+
+OURS = b"[jupyterhub]\nformat = 1\nrevision = 1\n"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the file will be, in a folder that is there."""
+    return tmp_path / "dynamic.toml"
+
+
+async def opened(path: Path) -> tuple[TomlFileStore, Snapshot]:
+    store = toml_store(path)
+    return store, await store.open()
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+async def test_folders_are_made_for_this_user_alone(tmp_path: Path) -> None:
+    """A file in folders that are not there yet gets them, closed to others under any umask."""
+    before = os.umask(0)
+    store, _ = await opened(tmp_path / "a" / "b" / "dynamic.toml")
+    await store.commit(Snapshot(1, table_of("ada")))
+    await store.close()
+    os.umask(before)
+
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "a" / "b", tmp_path / "a/b/dynamic.toml")]
+    assert modes == [0o700, 0o600]
+
+
+async def test_an_empty_file_is_no_routes(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that the admin made for Traefik, with nothing in it, is used as it is, without a word."""
+    path.touch()
+    store, snapshot = await opened(path)
+    await store.close()
+
+    assert (snapshot.revision, len(snapshot.table)) == (0, 0)
+    assert names_in(path.parent) == ["dynamic.toml", "dynamic.toml.tmp"]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"this is = not TOML =",
+        b"\xff\xfe\x00",
+        b"\0" * 4096,
+        b"[http.routers.mine]\nrule = 'PathPrefix(`/`)'\n",
+        b"[jupyterhub]\nformat = 2\nrevision = 1\n",
+        b"[jupyterhub]\nformat = 1\nrevision = -1\n",
+        b"[jupyterhub]\nformat = 1\nrevision = true\n",
+        b"[jupyterhub]\nformat = 1\n",
+        b"jupyterhub = 1\n",
+        OURS + b"[jupyterhub.routes.r]\nroutespec = '/'\n",
+        OURS + b"[jupyterhub.routes.r]\nroutespec = '/x/'\ntarget = 'ftp://h'\ndata = '{}'\n",
+        OURS + b"[jupyterhub.routes.r]\nroutespec = '/x/'\ntarget = 'http://h'\ndata = '{'\n",
+        OURS + b"routes = []\n",
+    ],
+    ids=[
+        "not TOML",
+        "not UTF-8",
+        "zeros",
+        "somebody else's",
+        "another format",
+        "negative revision",
+        "a revision that is no number",
+        "no revision",
+        "no table",
+        "an incomplete route",
+        "a route that is refused",
+        "data that is not JSON",
+        "routes that are none",
+    ],
+)
+async def test_what_is_not_ours_is_set_aside(path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """It is kept byte for byte under another name that Traefik does not load, and the log says so."""
+    path.write_bytes(content)
+    store, snapshot = await opened(path)
+    await store.commit(Snapshot(snapshot.revision + 1, table_of("ada")))
+    await store.close()
+    (aside,) = path.parent.glob("dynamic.toml.broken-*")
+
+    assert (snapshot.revision, len(snapshot.table)) == (0, 0)
+    assert aside.read_bytes() == content
+    assert aside.suffix != ".toml"
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert str(path) in caplog.text
+    assert str(aside) in caplog.text
+
+
+async def test_what_was_set_aside_is_never_overwritten(path: Path) -> None:
+    """Two broken files within a second get two names."""
+    for content in (b"one =", b"two =", b"three ="):
+        path.write_bytes(content)
+        store, _ = await opened(path)
+        await store.close()
+
+    assert {aside.read_bytes() for aside in path.parent.glob("dynamic.toml.broken-*")} == {
+        b"one =",
+        b"two =",
+        b"three =",
+    }
+
+
+async def test_a_file_cut_off_anywhere_is_read_whole_or_not_at_all(path: Path) -> None:
+    """Whatever a foreign hand has cut off, no route comes back that was not there, and no half one."""
+    store, _ = await opened(path)
+    await store.commit(Snapshot(3, table_of("ada", "bob", "cleo")))
+    await store.close()
+    whole = path.read_text()
+    there = set(table_of("ada", "bob", "cleo"))
+    for length in range(0, len(whole), 7):
+        path.write_text(whole[:length])
+        store, snapshot = await opened(path)
+        await store.close()
+        assert routes_of(snapshot) <= there
+        path.unlink(missing_ok=True)
+
+
+async def test_a_folder_in_its_place_is_an_error_that_says_so(path: Path) -> None:
+    """There is nothing sensible to do with it, and it is left alone."""
+    path.mkdir()
+    store = toml_store(path)
+    with pytest.raises(StoreError, match="Is a directory") as caught:
+        await store.open()
+    await store.close()
+
+    assert str(path) in str(caught.value)
+    assert "dynamic_config_file" in str(caught.value)
+    assert path.is_dir()
+
+
+def no_folder() -> mock._patch[mock.Mock]:
+    return mock.patch.object(Path, "mkdir", side_effect=PermissionError(errno.EACCES, "Permission denied"))
+
+
+def no_lock() -> mock._patch[mock.Mock]:
+    return mock.patch("fcntl.flock", side_effect=OSError(errno.ENOLCK, "No locks available"))
+
+
+def no_reading() -> mock._patch[mock.Mock]:
+    return mock.patch.object(Path, "read_text", side_effect=PermissionError(errno.EACCES, "Permission denied"))
+
+
+def no_renaming() -> mock._patch[mock.Mock]:
+    return mock.patch.object(Path, "rename", side_effect=PermissionError(errno.EACCES, "Permission denied"))
+
+
+@pytest.mark.parametrize("trouble", [no_folder, no_lock, no_reading, no_renaming])
+async def test_what_cannot_be_used_is_an_error_that_says_what_to_do(
+    path: Path, trouble: Callable[[], mock._patch[mock.Mock]]
+) -> None:
+    """The operating system's word, the file and the traits are in it; the file stays as it is, and is not kept locked."""
+    path.write_bytes(b"broken =")
+    store = toml_store(path)
+    with trouble(), pytest.raises(StoreError, match=r"Permission denied|No locks available") as caught:
+        await store.open()
+    await store.close()
+    content = path.read_bytes()
+    another, _ = await opened(path)
+    await another.close()
+
+    assert content == b"broken ="
+    for part in (str(path), "c.TraefikTomlProxy.dynamic_config_file", "c.TraefikProxy.state_dir"):
+        assert part in str(caught.value)
+
+
+async def test_a_name_that_is_a_file_where_a_folder_should_be_is_an_error(tmp_path: Path) -> None:
+    """The path leads through a file."""
+    (tmp_path / "file").touch()
+    store = toml_store(tmp_path / "file" / "dynamic.toml")
+    with pytest.raises(StoreError, match="Cannot keep the routes"):
+        await store.open()
+    await store.close()
+
+
+async def test_a_symbolic_link_is_followed_and_stays(tmp_path: Path) -> None:
+    """The file that a link names is the one that is replaced; the link is the admin's."""
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "dynamic.toml"
+    link.symlink_to(tmp_path / "real" / "routes.toml")
+    store, _ = await opened(link)
+    await store.commit(Snapshot(1, table_of("ada")))
+    await store.close()
+    snapshot = read_snapshot((tmp_path / "real" / "routes.toml").read_text())
+
+    assert link.is_symlink()
+    assert snapshot is not None
+    assert routes_of(snapshot) == set(table_of("ada"))
+    assert store.location == str(tmp_path / "real" / "routes.toml")
+
+
+async def test_two_names_of_one_file_have_one_lock(tmp_path: Path) -> None:
+    """Who comes by a link is told as well that another process has the file."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    first, _ = await opened(tmp_path / "folder" / "dynamic.toml")
+    second = toml_store(tmp_path / "link" / "dynamic.toml")
+    with pytest.raises(StoreError, match="already written by another process"):
+        await second.open()
+    await first.close()
+
+
+async def test_a_commit_is_one_event_for_who_watches_the_folder(path: Path) -> None:
+    """Nothing in the folder changes but the file itself."""
+    store, _ = await opened(path)
+    await store.commit(Snapshot(1, RouteTable()))
+    with Changes(path.parent) as changes:
+        await store.commit(Snapshot(2, table_of("ada")))
+        heard = changes.heard()
+    await store.close()
+
+    assert heard == ["moved to dynamic.toml"]
+    assert names_in(path.parent) == ["dynamic.toml", "dynamic.toml.tmp"]
+
+
+async def test_the_file_and_its_folder_stay_closed_under_an_open_umask(tmp_path: Path) -> None:
+    """A commit under umask 0 does not open the file, its folder or the folder for new versions to others."""
+    before = os.umask(0)
+    store, _ = await opened(tmp_path / "state" / "dynamic.toml")
+    await store.commit(Snapshot(1, table_of("ada")))
+    await store.commit(Snapshot(2, table_of("bob")))
+    await store.close()
+    os.umask(before)
+
+    folder = tmp_path / "state"
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (folder, *folder.rglob("*"))}
+    assert modes == {"state": 0o700, "dynamic.toml": 0o600, "dynamic.toml.tmp": 0o700, "lock": 0o600}
+
+
+async def test_what_is_not_open_is_not_written(path: Path) -> None:
+    """A commit without a lock is a mistake of ours, and told as one."""
+    with pytest.raises(StoreError, match="is not open"):
+        await toml_store(path).commit(Snapshot(1, RouteTable()))
+
+    assert not path.exists()

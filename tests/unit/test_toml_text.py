@@ -1,0 +1,143 @@
+"""traefik_toml_proxy.traefik.toml_text: trees as TOML text."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.strategies import read_toml
+
+from traefik_toml_proxy.traefik.toml_text import dumps, loads, toml_key, toml_string
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", '""'),
+        ("plain text ~ ' ` | }}", '"plain text ~ \' ` | }}"'),
+        ('say "hi"', r'"say \"hi\""'),
+        ("a\\b", r'"a\\b"'),
+        ("\n\t\r", r'"\n\t\r"'),
+        ("{{ x }}", r'"\u007b\u007b x }}"'),
+        ("\0\x17\x1b\x7f", r'"\u0000\u0017\u001b\u007f"'),
+        ("\x85\u2028\u202e\ufeff", r'"\u0085\u2028\u202e\ufeff"'),
+        ("é秀😀║", '"é秀😀║"'),
+        ("\U000e0001", r'"\U000e0001"'),
+    ],
+)
+def test_a_string_is_escaped_where_it_must_be(text: str, expected: str) -> None:
+    """What can be printed stays readable, but for quotes, backslashes and ``{``, with which a template could start."""
+    assert expected == toml_string(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"\u0041", r'"\\\u00750041"'),
+        (r"\U00000041", r'"\\\U0000005500000041"'),
+        (r"\\u", r'"\\\\\u0075"'),
+        (r"\x41", r'"\\x41"'),
+        ('"', r'"""\""""'),
+        ('""x', r'"""\"\"x"""'),
+    ],
+)
+def test_what_the_toml_package_would_misread_is_written_another_way(text: str, expected: str) -> None:
+    """A ``u`` behind a backslash is an escape, and a string that begins with a quote stands between three of them."""
+    assert expected == toml_string(text)
+    assert loads(f"a = {expected}") == {"a": text} == read_toml(f"a = {expected}")
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
+def test_a_lone_surrogate_is_named(text: str) -> None:
+    """TOML has no lone surrogates; the error says which one it was."""
+    with pytest.raises(ValueError, match=r"lone surrogate U\+D[8F]"):
+        toml_string(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("bare_Key-9", "bare_Key-9"),
+        ("two words", '"two words"'),
+        ("example.com", '"example.com"'),
+        ("it's", '"it\'s"'),
+        ("é", '"é"'),
+        ("a]b=#,[", '"a]b=#,["'),
+    ],
+)
+def test_a_key_is_bare_or_quoted(text: str, expected: str) -> None:
+    """Letters, digits, ``-`` and ``_`` need no quotes; everything else that can be read back has them."""
+    assert expected == toml_key(text)
+
+
+@pytest.mark.parametrize("text", ["", 'a"b', "a\\b", "a{b", "a\nb", "\x7f", "\ud800", " a", "a ", "a .b", "a. b"])
+def test_a_key_that_would_not_be_read_back_is_refused(text: str) -> None:
+    """``toml.loads`` undoes no escapes in keys and drops some spaces, so such keys are never written."""
+    with pytest.raises(ValueError, match="cannot be kept"):
+        toml_key(text)
+
+
+@pytest.mark.parametrize(
+    ("tree", "expected"),
+    [
+        ({}, ""),
+        ({"a": 1, "b": True, "c": 1.5, "d": "x"}, 'a = 1\nb = true\nc = 1.5\nd = "x"\n'),
+        ({"a": None, "b": 1}, "b = 1\n"),
+        ({"day": date(2020, 1, 2)}, "day = 2020-01-02\n"),
+        ({"at": datetime(2020, 1, 2, 3, 4, 5, tzinfo=timezone.utc)}, "at = 2020-01-02T03:04:05Z\n"),
+        (
+            {"a": [], "b": ["x", "y"], "c": (1, 2), "d": [[1], []]},
+            'a = []\nb = ["x", "y"]\nc = [1, 2]\nd = [[1], []]\n',
+        ),
+        ({"a": [["x,y", "[z]"]]}, 'a = [["x\\u002cy", "\\u005bz\\u005d"]]\n'),
+        ({"t": {}}, "[t]\n"),
+        ({"t": {"u": {"a": 1}}}, "[t.u]\na = 1\n"),
+        ({"t": {"a": 1, "u": {}}}, "[t]\na = 1\n\n[t.u]\n"),
+        ({"t": {"x y": {"a": 1}}}, '[t."x y"]\na = 1\n'),
+        ({"l": [{"a": 1}, {"a": 2}]}, "\n[[l]]\na = 1\n\n[[l]]\na = 2\n"),
+        ({"l": ({"a": 1},)}, "\n[[l]]\na = 1\n"),
+        ({"t": {"l": [{"a": 1}]}}, "[t]\n\n[[t.l]]\na = 1\n"),
+        ({"l": [{"a": 1, "t": {"b": 2}}]}, "\n[[l]]\na = 1\n\n[l.t]\nb = 2\n"),
+        ({"l": [{"t": {"u": {"b": 2}}, "v": {}}]}, "\n[[l]]\n\n[l.t.u]\nb = 2\n\n[l.v]\n"),
+        ({1: "x"}, '1 = "x"\n'),
+    ],
+)
+def test_a_tree_is_written_table_by_table(tree: dict[str, Any], expected: str) -> None:
+    """Values stand before sub-tables, an empty table has a line, None is left out, and nothing is written inline."""
+    assert expected == dumps(tree)
+
+
+@pytest.mark.parametrize(
+    "value", [b"x", {1, 2}, Path("/x"), object(), 1j, [None], [{"a": 1}, 2], [[{"a": 1}]], ["x", ["y", b"z"]]]
+)
+def test_what_toml_cannot_hold_is_refused(value: object) -> None:
+    """Anything but text, numbers, booleans, dates, lists and tables of them is named, not guessed at."""
+    with pytest.raises(ValueError, match="cannot be kept: it is a"):
+        dumps({"a": value})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a",
+        "a = ",
+        "a = 1\na = 2",
+        'a = "\\q"',
+        "[a]\n[a]\n",
+        'a = [["[", "x"], ["y"]]',
+        "a = " + "[" * 2000 + "]" * 2000,
+        "a.b = 1\na.b.c = 2",
+        "a\r",
+    ],
+)
+def test_what_is_not_toml_is_a_value_error(text: str) -> None:
+    """However a text is broken, and however the ``toml`` package trips over it, reading it raises ValueError."""
+    with pytest.raises(ValueError, match=r".+"):
+        loads(text)
+
+
+def test_what_is_toml_is_read() -> None:
+    """Text becomes a tree of dicts, lists and values."""
+    assert loads('# x\na = 1\n[t]\nb = ["x"]\n[[l]]\nc = 1.5\n') == {"a": 1, "t": {"b": ["x"]}, "l": [{"c": 1.5}]}

@@ -1,0 +1,68 @@
+"""The settings: each has a help text, and a name that people know."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from jupyterhub.app import JupyterHub
+from jupyterhub.proxy import Proxy
+
+from traefik_toml_proxy import TraefikProxy, TraefikTomlProxy
+
+OWN = {
+    f"{cls.__name__}.{name}": trait
+    for cls in (TraefikProxy, TraefikTomlProxy)
+    for name, trait in cls.class_own_traits(config=True).items()
+}
+
+
+def test_the_settings_are_these() -> None:
+    """Where jupyterhub-traefik-proxy has a setting for the same thing, it has the same name here."""
+    assert sorted(OWN) == [
+        "TraefikProxy.check_route_timeout",
+        "TraefikProxy.extra_dynamic_config",
+        "TraefikProxy.extra_static_config",
+        "TraefikProxy.start_timeout",
+        "TraefikProxy.state_dir",
+        "TraefikProxy.static_config_file",
+        "TraefikProxy.traefik_command",
+        "TraefikProxy.traefik_entrypoint",
+        "TraefikProxy.traefik_env",
+        "TraefikProxy.traefik_log_level",
+        "TraefikProxy.traefik_url",
+        "TraefikProxy.trusted_proxies",
+        "TraefikTomlProxy.dynamic_config_file",
+        "TraefikTomlProxy.dynamic_config_file_mode",
+    ]
+    assert "should_start" in Proxy.class_traits(config=True)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_each_setting_has_a_help_text(name: str) -> None:
+    """It begins with a sentence: a capital letter, some words, and a full stop or a colon at the end."""
+    help_text: str = inspect.cleandoc(OWN[name].help)
+    first = help_text.partition("\n\n")[0]
+
+    assert first[:1].isupper()
+    assert len(first.split()) >= 5
+    assert first.endswith((".", ":"))
+    assert max(map(len, help_text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("cls", [TraefikProxy, TraefikTomlProxy])
+def test_help_is_made_of_them(cls: Any) -> None:
+    """``jupyterhub --help-all`` and ``--generate-config`` show every setting."""
+    shown, section = cls.class_get_help(), cls.class_config_section()
+
+    for name in cls.class_own_traits(config=True):
+        assert f"--{cls.__name__}.{name}=" in shown
+        assert f"# c.{cls.__name__}.{name} = " in section
+
+
+def test_jupyterhub_takes_the_class_by_its_short_name() -> None:
+    """The name in ``c.JupyterHub.proxy_class`` is looked up among the entry points."""
+    hub = JupyterHub(proxy_class="traefik-toml")
+
+    assert hub.proxy_class is TraefikTomlProxy
