@@ -317,7 +317,7 @@ class TraefikProxy(Proxy):
         process.watch(publisher.mend_store)
         self._go(publisher)
         self.log.info(
-            "Traefik %d.%d.%d (process %d) serves %s with %d routes",
+            "Traefik %d.%d.%d (process %d) serves %s; routes: %d",
             *program.version,
             process.pid,
             static.address,
@@ -339,9 +339,20 @@ class TraefikProxy(Proxy):
 
     async def _open_store(self, certificate: Certificate | None) -> tuple[RoutePublisher, Snapshot]:
         store = self._store = self._make_store(certificate)
-        previous = await store.open()
+        previous = self._still_wanted(await store.open())
         probe = self._probe = EntryPointProbe(self.traefik_url or reachable_url(self.public_url), self._revision_path)
         return RoutePublisher(store, probe, live_timeout=self.check_route_timeout, log=self.log), previous
+
+    def _still_wanted(self, previous: Snapshot) -> Snapshot:
+        """Return the snapshot without routes that JupyterHub could not even delete: host routing was turned on or off."""
+
+        def wanted(routespec: str) -> bool:
+            try:
+                return bool(self.validate_routespec(routespec))
+            except ValueError:
+                return False
+
+        return Snapshot(previous.revision, RouteTable(route for route in previous.table if wanted(route.routespec)))
 
     def _go(self, publisher: RoutePublisher) -> None:
         self._publisher = publisher
