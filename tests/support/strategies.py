@@ -17,7 +17,7 @@ from traefik_toml_proxy.traefik.dynamic import Certificate, DynamicSettings
 from .hostile import LOOKALIKES, RULE_INJECTIONS, TEMPLATE_INJECTIONS, TOML_INJECTIONS, UNICODE_TEXTS
 
 # A slow or busy machine is no reason to fail.
-SETTINGS = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 
 # The reader of the standard library, written by other people than the `toml` package.
 read_toml: Callable[[str], dict[str, Any]] = importlib.import_module(

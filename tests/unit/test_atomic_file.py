@@ -265,6 +265,7 @@ class TestFailures:
         with disturbed(file.path, step, lambda: loop.call_soon_threadsafe(replacing.cancel)):
             replacing = asyncio.ensure_future(file.replace(b"new" * 1000))
             await asyncio.wait([replacing])
+        assert [left.name for left in file.path.with_name("some.toml.tmp").iterdir()] == ["lock"]
         assert file.path.read_bytes() in (b"old" * 1000, b"new" * 1000)
         await file.replace(b"next")
 

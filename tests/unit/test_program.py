@@ -142,7 +142,7 @@ class TestVersion:
         with pytest.raises(TraefikUnsupported, match="not a program that can be run"):
             await find_program([str(there)], environment)
 
-    @pytest.mark.parametrize("body", [FOREVER, f"({FOREVER}) & {FOREVER}"], ids=["one", "two"])
+    @pytest.mark.parametrize("body", [FOREVER, f"while :; do sleep 0.05; done & {FOREVER}"], ids=["one", "two"])
     async def test_one_that_does_not_end_is_ended(
         self, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, body: str
     ) -> None:

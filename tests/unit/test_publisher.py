@@ -562,6 +562,17 @@ class TestMending:
         assert len(desk.store.commits) == 2
         assert not caplog.records
 
+    async def test_a_failed_change_is_not_a_missed_one(self, desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+        """The revision of a commit that failed is not expected of Traefik."""
+        desk.store.break_next(FULL)
+        with pytest.raises(CommitFailed):
+            await desk.add("ada")
+        asked = desk.traefik.asked
+        await eventually(lambda: desk.traefik.asked > asked + 20)
+
+        assert len(desk.store.commits) == 1
+        assert not caplog.records
+
     async def test_a_fault_of_ours_does_not_end_the_watch(self, desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
         """After an unexpected exception, which is logged whole, it goes on looking."""
         desk.place.failures.append(RuntimeError("a fault of ours"))

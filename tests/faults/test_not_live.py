@@ -1,0 +1,72 @@
+"""A Traefik that hangs: what is written stays written, and callers are told in time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from support.backend import Backend, get
+from support.fixtures import BackendMaker, ProxyMaker
+from support.waiting import PATIENCE, eventually
+
+from traefik_toml_proxy import TraefikTomlProxy
+from traefik_toml_proxy.errors import RouteNotLive
+
+
+@pytest_asyncio.fixture
+async def ada(make_backend: BackendMaker) -> Backend:
+    """A user's server."""
+    return await make_backend("ada")
+
+
+@pytest_asyncio.fixture
+async def hanging(make_proxy: ProxyMaker, ada: Backend) -> AsyncIterator[TraefikTomlProxy]:
+    """A proxy with the route ``/user/ada/``, whose Traefik does nothing any more; it goes on at the end."""
+    proxy = make_proxy(check_route_timeout=1)
+    await proxy.start()
+    await proxy.add_route("/user/ada/", ada.url, {})
+    assert proxy._process is not None
+    pid = proxy._process.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    yield proxy
+    os.kill(pid, signal.SIGCONT)
+
+
+async def test_an_add_fails_in_time_and_says_where_to_look(
+    hanging: TraefikTomlProxy, ada: Backend, tmp_path: Path
+) -> None:
+    """A TimeoutError with the file, the URL and what was answered; the route stays, and is live when Traefik goes on."""
+    began = time.monotonic()
+    with pytest.raises(TimeoutError) as caught:
+        await hanging.add_route("/user/bob/", ada.url, {})
+
+    assert 1 <= time.monotonic() - began < 3 * PATIENCE
+    assert isinstance(caught.value, RouteNotLive)
+    for part in (str(tmp_path / "state" / "dynamic.toml"), hanging.public_url, "no answer", "traefik_url"):
+        assert part in str(caught.value)
+    assert set(await hanging.get_all_routes()) == {"/user/ada/", "/user/bob/"}
+    assert hanging._process is not None
+    assert hanging._process.pid is not None
+    os.kill(hanging._process.pid, signal.SIGCONT)
+
+    async def is_served() -> bool:
+        return (await get(hanging.public_url, "/user/bob/")).by == "ada"
+
+    await eventually(is_served)
+
+
+async def test_a_delete_only_warns(hanging: TraefikTomlProxy, caplog: pytest.LogCaptureFixture) -> None:
+    """Raising would keep the Hub from stopping the user's server; the route is gone from the table."""
+    began = time.monotonic()
+    await hanging.delete_route("/user/ada/")
+
+    assert time.monotonic() - began < 3 * PATIENCE
+    assert await hanging.get_all_routes() == {}
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any("Deleting '/user/ada/'" in warning and "does not serve" in warning for warning in warnings)
