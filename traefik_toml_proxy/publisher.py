@@ -18,7 +18,7 @@ from .stores import Store
 # A few milliseconds of work.
 _REQUESTS_AT_ONCE = 100
 # How often in a row Traefik may be seen without the last commit, as it may just be loading it, before it is told again.
-_PATIENCE = 2
+_PATIENCE = 5
 _LONGEST_PATIENCE = 60
 
 

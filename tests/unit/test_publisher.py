@@ -532,6 +532,20 @@ class TestMending:
 
         assert await outcomes(tasks) == [None]
 
+    async def test_changes_that_follow_each_other_are_on_their_way_and_not_missed(
+        self, desk: Desk, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A Traefik that is always one revision behind, while changes go on, is busy and not deaf."""
+        desk.traefik.listens = False
+        missed = 0
+        for _ in range(20):
+            desk.traefik._serving = desk.publisher.revision
+            await desk.publisher._commit(desk.publisher.table)
+            missed = await desk.publisher._count_missed(missed, patience=3)
+
+        assert missed == 1
+        assert caplog.records == []
+
     async def test_it_is_told_again_ever_less_often(self, desk: Desk) -> None:
         """A Traefik that does not listen at all does not make us write for ever at full speed."""
         await desk.add("ada")
