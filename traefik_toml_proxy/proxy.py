@@ -25,8 +25,8 @@ from .stores.toml_file import TomlFileStore
 from .traefik.certificate import checked_certificate, default_certificate
 from .traefik.dynamic import Certificate, DynamicRenderer, DynamicSettings
 from .traefik.probe import EntryPointProbe
-from .traefik.process import TraefikProcess
-from .traefik.program import Program, child_environment, find_program
+from .traefik.process import TraefikProcess, check_address
+from .traefik.program import child_environment, find_program
 from .traefik.static import StaticSettings, check_trusted_proxies, listen_address, reachable_url, static_tree
 from .traefik.toml_text import dumps
 from .traefik.tree import plain
@@ -162,6 +162,7 @@ class TraefikProxy(Proxy):
         self._store: Store | None = None
         self._probe: EntryPointProbe | None = None
         self._process: TraefikProcess | None = None
+        self._static_writer: AtomicFile | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     # What a subclass says: where the routes are kept.
@@ -289,7 +290,7 @@ class TraefikProxy(Proxy):
                 "configurable-http-proxy."
             )
         # Without symbolic links in its path: Traefik hears only of what is renamed in the folder that it is told.
-        static = self._static_settings(await asyncio.to_thread(self._dynamic_file.resolve))
+        settings = self._static_settings(await asyncio.to_thread(self._dynamic_file.resolve))
         environment = child_environment(self.traefik_env)
         program = await find_program(self.traefik_command, environment)
         folder = await asyncio.to_thread(self._make_state_dir)
@@ -299,14 +300,16 @@ class TraefikProxy(Proxy):
             certificate = await asyncio.to_thread(default_certificate, folder)
         publisher, previous = await self._open_store(certificate)
         static_file = self._path(self.static_config_file) if self.static_config_file else folder / "traefik.toml"
-        static_text = self._static_text(static, program)
-        static_writer = AtomicFile(static_file, 0o600)
-        await asyncio.to_thread(static_writer.clean)
+        static = static_tree(settings, program.version)
+        static_text = self._static_text(static)
+        static_writer = self._static_writer = AtomicFile(static_file, 0o600)
+        await asyncio.to_thread(static_writer.lock)
         await static_writer.replace(static_text)
         process = self._process = TraefikProcess(
             program, static_file, static_text, folder=folder, environment=environment, log=self.log
         )
         if not await self._take_over(process, publisher, previous):
+            await asyncio.to_thread(check_address, str(static["entryPoints"][settings.entry_point]["address"]))
             # Ports are used again: a new Traefik serves only what the Hub says anew.
             await publisher.begin(RouteTable(), after_revision=max(previous.revision, publisher.revision))
             await process.start()
@@ -320,7 +323,7 @@ class TraefikProxy(Proxy):
             "Traefik %d.%d.%d (process %d) serves %s; routes: %d",
             *program.version,
             process.pid,
-            static.address,
+            settings.address,
             len(publisher.table),
         )
 
@@ -364,6 +367,7 @@ class TraefikProxy(Proxy):
         process, self._process = self._process, None
         probe, self._probe = self._probe, None
         store, self._store = self._store, None
+        static_writer, self._static_writer = self._static_writer, None
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.cancel()
@@ -374,6 +378,8 @@ class TraefikProxy(Proxy):
             await self._quietly("Traefik", process.stop())
         if probe is not None:
             probe.close()
+        if static_writer is not None:
+            static_writer.unlock()
         if store is not None:
             await self._quietly("the store of the routes", store.close())
 
@@ -419,9 +425,9 @@ class TraefikProxy(Proxy):
             extra=plain(self.extra_static_config),
         )
 
-    def _static_text(self, settings: StaticSettings, program: Program) -> bytes:
+    def _static_text(self, tree: dict[str, Any]) -> bytes:
         try:
-            return dumps(static_tree(settings, program.version)).encode()
+            return dumps(tree).encode()
         except (ValueError, TypeError) as error:
             raise ConfigurationError(f"extra_static_config cannot be written as TOML: {error}") from error
 

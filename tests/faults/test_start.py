@@ -123,7 +123,9 @@ class TestFailure:
         """The admin learns which port it is and how to choose another."""
         other = await make_backend("other")
         proxy = make_proxy(public_url=other.url)
-        await fails(proxy, TraefikStartFailed, other.url.rpartition(":")[2], "c.JupyterHub.bind_url", "address already")
+        await fails(
+            proxy, TraefikStartFailed, other.url.rpartition(":")[2], "c.JupyterHub.bind_url", "address is taken"
+        )
 
     async def test_a_port_where_somebody_listens_without_answering(self, make_proxy: ProxyMaker) -> None:
         """The port is taken by one that never accepts a connection."""

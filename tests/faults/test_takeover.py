@@ -231,9 +231,6 @@ async def test_a_record_that_makes_no_sense_is_passed_over(
     assert json.loads(file.read_text())["identity"]["pid"] == pid_of(proxy)
 
 
-@pytest.mark.xfail(
-    strict=False, reason="the one that still has the port loads the new file, and answers for the new one"
-)
 async def test_without_its_record_the_running_one_is_told_of(
     make_proxy: ProxyMaker, killed_hub: Hub, tmp_path: Path
 ) -> None:

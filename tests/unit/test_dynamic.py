@@ -228,7 +228,7 @@ def test_a_snapshot_without_routes_is_read_back() -> None:
     assert (snapshot.revision, len(snapshot.table)) == (3, 0)
 
 
-@pytest.mark.parametrize("text", ["", "\n", "# nothing but a comment\n"])
+@pytest.mark.parametrize("text", ["", "\n", " \n\t\n"])
 def test_an_empty_file_has_no_snapshot(text: str) -> None:
     """That is what somebody leaves who truncates the file, and what is there before the first start."""
     assert read_snapshot(text) is None

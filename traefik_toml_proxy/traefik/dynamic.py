@@ -220,14 +220,14 @@ def read_snapshot(text: str) -> Snapshot | None:
         text: The text of the whole file.
 
     Returns:
-        The snapshot, or None for a file without any configuration in it.
+        The snapshot, or None for an empty file.
 
     Raises:
         ValueError: If it is not TOML, not ours, or holds a route that could not have been written.
     """
-    tree = loads(text)
-    if not tree:
+    if not text.strip():
         return None
+    tree = loads(text)
     own = tree.get(_OWN_TABLE)
     if not isinstance(own, dict):
         raise ValueError(f"it has no table [{_OWN_TABLE}], so this package did not write it")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import json
 import logging
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -46,15 +48,21 @@ class _Identity:
     start_ticks: int
 
     @classmethod
-    def of(cls, pid: int) -> _Identity | None:
-        """Return who has this number now, or None if nobody has (one that has ended does not count)."""
+    def of(cls, pid: int, *, ended_too: bool = False) -> _Identity | None:
+        """Return who has this number now, or None if nobody has.
+
+        Args:
+            pid: The number.
+            ended_too: Whether one counts that has ended, but still has its number: nobody has waited for it yet, or some of
+                its threads are still on their way out, with its sockets.
+        """
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except OSError:
             return None
         state, start_ticks = fields[0], int(fields[19])
-        return None if state in "ZX" else cls(pid, boot, start_ticks)
+        return None if state in "ZX" and not ended_too else cls(pid, boot, start_ticks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,42 @@ class _Record:
             raise
 
 
+def check_address(address: str) -> None:
+    """See that nobody listens where Traefik shall; blocks (it may look up a name), for a thread.
+
+    Whoever listens there would get the users' requests, and, were it an earlier Traefik of ours, answer for the new one.
+
+    Args:
+        address: In Go's form, ``host:port`` or ``:port``.
+
+    Raises:
+        TraefikStartFailed: If it is taken. What else could be wrong with it is for Traefik to tell.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        return
+    for family, kind, protocol, _, where in found:
+        with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as trial:
+            if family == socket.AF_INET6:
+                trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind(where)
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise _address_is_taken(address) from error
+
+
+def _address_is_taken(told: str) -> TraefikStartFailed:
+    return TraefikStartFailed(
+        "the address is taken by another process. Stop that one, or choose another port with "
+        f"c.JupyterHub.bind_url. ({told})",
+        [],
+    )
+
+
 class _Running:
     """A Traefik that runs: our child, or one that an earlier Hub started."""
 
@@ -114,6 +158,11 @@ class _Running:
             return self.child.returncode is None and self._waited_for() is None
         except ChildProcessError:  # somebody else has waited for it
             return False
+
+    def _has_its_number(self) -> bool:
+        if self.child is None:
+            return _Identity.of(self.pid, ended_too=True) == self.identity
+        return self.child.returncode is None
 
     def _waited_for(self) -> object:
         """Look whether our child has ended, and leave it its number."""
@@ -137,7 +186,7 @@ class _Running:
             ended = loop.create_future()
             loop.add_reader(descriptor, lambda: None if ended.done() else ended.set_result(None))
             try:
-                if await asyncio.to_thread(self.alive):  # the number was its own when the descriptor was made
+                if await asyncio.to_thread(self._has_its_number):  # so the descriptor is for it, and no other
                     await ended
             finally:
                 loop.remove_reader(descriptor)
@@ -298,10 +347,7 @@ class TraefikProcess:
     def _reason(self, running: _Running) -> str:
         for line in self._output.last_lines:
             if "address already in use" in line:
-                return (
-                    "the address is taken by another process. Stop that one, or choose another port with "
-                    f"c.JupyterHub.bind_url. ({line})"
-                )
+                return _address_is_taken(line).reason
             if "bind: permission denied" in line:
                 return (
                     "it may not listen on that port. Choose a port above 1023 with c.JupyterHub.bind_url, or give the "
