@@ -136,7 +136,8 @@ class _Users:
         ]
         others.append(asyncio.create_task(self._counted(self._follow_the_moving())))
         everything_is_under_way = asyncio.gather(*(event.wait() for event in under_way))
-        await asyncio.wait([everything_is_under_way, *others], return_when=asyncio.FIRST_COMPLETED)
+        waiting: list[asyncio.Future[Any]] = [everything_is_under_way, *others]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         print("ready", flush=True)
         await asyncio.gather(*(self._counted(self._ask_plainly(number)) for number in range(self.plan.workers)))
         self._enough = True

@@ -40,11 +40,12 @@ class ForeignTraefik:
         self.log = folder / "foreign-traefik.log"
         self._static_file = folder / "foreign-traefik.toml"
         self._process: asyncio.subprocess.Process | None = None
+        http: dict[str, Any] = {"tls": {}} if tls else {"sanitizePath": False}
         tree = {
             "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
             "log": {"level": "DEBUG", "noColor": True, "filePath": str(self.log)},
             "providers": {"providersThrottleDuration": "0s", "file": provider},
-            "entryPoints": {entry_point: {"address": address, "http": {"tls": {}} if tls else {"sanitizePath": False}}},
+            "entryPoints": {entry_point: {"address": address, "http": http}},
         }
         self._static_file.write_text(toml.dumps(tree))
 

@@ -1,0 +1,190 @@
+"""A running JupyterHub as the README's quickstart starts it, with all its files in a temporary folder. Does I/O."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from support.waiting import PATIENCE
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "examples" / "quickstart" / "jupyterhub_config.py"
+
+_START_SECONDS = 60
+_STOP_SECONDS = 30
+# What the Hub says last when it starts. Until then a SIGTERM ends it at once, and nothing that it has started
+# (jupyterhub/app.py:3953 of 6.1.1).
+_STARTED = "JupyterHub is now running at"
+# How a line begins that somebody logs: [E 2026-11-22 23:38:49.389 JupyterHub app:3493]; what belongs to it is indented.
+_LOGGED = re.compile(r"\[(?P<level>[DIWEC]) [-\d]+ [:.\d]+ (?P<who>[\w.]+)")
+# Who logs what is not of interest: users' servers. They log errors when a page is closed while it opens a websocket.
+_SERVERS = {"ServerApp", "LabApp", "JupyterHubSingleUser"}
+# This is how JupyterHub says, as something critical, that it was asked to stop.
+_ASKED_TO_STOP = "Received signal SIGTERM"
+
+
+def wait_until(condition: Callable[[], bool], *, within: float, what: str) -> None:
+    """Return when ``condition`` is true.
+
+    Raises:
+        AssertionError: With ``what``, if it has not been true within that many seconds.
+    """
+    deadline = time.monotonic() + within * PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within} s: {what}"
+        time.sleep(0.02)
+
+
+def _free_ports(number: int) -> list[int]:
+    """Return ports on loopback that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return the environment of somebody who has just logged in, and has nothing set up."""
+    return {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+
+
+def command(*arguments: str) -> list[str]:
+    """Return the README's command, with more arguments."""
+    return [sys.executable, "-m", "jupyterhub", "-f", str(CONFIG), *arguments]
+
+
+class Quickstart:
+    """The quickstart's JupyterHub, in a process group of its own.
+
+    Attributes:
+        url: Where it is for a browser, without a slash at the end.
+        home: The home folder of whoever started it.
+        started_in: The folder that it was started in.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Args:
+        folder: For all its files; empty, or left by an earlier one.
+        """
+        self._port, hub_port = _free_ports(2)
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.home = folder / "home"
+        self.started_in = folder / "started-in"
+        self._mark = str(self.home)
+        self._output = folder / "output.txt"
+        self._command = command(f"--JupyterHub.bind_url={self.url}", f"--JupyterHub.hub_port={hub_port}")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def output(self) -> str:
+        """All that it, its Traefik and its servers have said so far."""
+        return self._output.read_text(errors="replace") if self._output.exists() else ""
+
+    @property
+    def trouble(self) -> list[str]:
+        """The lines of its output that tell of errors in the Hub or in Traefik (whose output is in the Hub's log)."""
+        found = []
+        who = ""
+        for line in self.output.splitlines():
+            if logged := _LOGGED.match(line):
+                who = logged["who"]
+                wrong = logged["level"] in "EC" and who not in _SERVERS and _ASKED_TO_STOP not in line
+            elif line.startswith("    "):
+                wrong = "Traceback" in line and who not in _SERVERS
+            else:  # not logged; a kernel that is ended early writes a traceback, too
+                wrong = "never retrieved" in line or "never awaited" in line
+            if wrong or "/traefik_toml_proxy/" in line.partition('File "')[2]:
+                found.append(line)
+        return found
+
+    def start(self) -> None:
+        """Start it, for the first time or again; returns when the public URL shows the Hub.
+
+        Raises:
+            AssertionError: If it has ended, or does not serve in time; with its output.
+        """
+        self.home.mkdir(exist_ok=True)
+        self.started_in.mkdir(exist_ok=True)
+        said_before = len(self.output)
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self.started_in,
+                env=environment(self.home),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+        def started_or_ended() -> bool:
+            return self._ended() or (_STARTED in self.output[said_before:] and self._serves())
+
+        wait_until(started_or_ended, within=_START_SECONDS, what=f"serving {self.url}")
+        assert not self._ended(), f"ended with status {self._process.returncode}"
+
+    def stop(self) -> None:
+        """Ask it to stop, as Ctrl-C or a service manager would, and wait until all that it started has ended.
+
+        Raises:
+            AssertionError: If something has not ended in time; it has been killed then.
+        """
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(_STOP_SECONDS * PATIENCE)
+            wait_until(lambda: not self.processes(), within=5, what="the end of all that was started")
+        except (subprocess.TimeoutExpired, AssertionError) as error:
+            raise AssertionError(f"still running after SIGTERM: {self.processes()}") from error
+        else:
+            assert self._process.returncode == 0, f"ended with status {self._process.returncode}"
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End whatever is left of it at once."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+
+    def processes(self) -> dict[int, str]:
+        """Return the command lines, by number, of all running processes that it has started, itself included.
+
+        Whoever has its home folder in the environment or on the command line is one: Traefik and the servers are in
+        sessions of their own, and what they leave behind becomes somebody else's child.
+        """
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                with contextlib.suppress(OSError):
+                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    variables = (entry / "environ").read_bytes().decode(errors="replace")
+                    if self._mark in line or self._mark in variables:
+                        found[int(entry.name)] = line
+        return found
+
+    def _ended(self) -> bool:
+        assert self._process is not None
+        return self._process.poll() is not None
+
+    def _serves(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+        try:
+            connection.request("GET", "/hub/health")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
