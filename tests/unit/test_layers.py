@@ -150,7 +150,6 @@ def test_only_these_modules_of_others_are_needed() -> None:
         "escapism",
         "jupyterhub",
         "toml",
-        "tornado",
         "traitlets",
     }
 

@@ -12,6 +12,9 @@ from ..routes import RouteTable, Snapshot
 from ..traefik.dynamic import DynamicRenderer, read_snapshot
 from .atomic_file import AtomicFile
 
+# So few routes take less time than the way to a thread and back does, or at most a few milliseconds.
+_RENDERED_AT_ONCE = 50
+
 
 class TomlFileStore:
     """Keeps the routes in one TOML file (see :class:`~traefik_toml_proxy.stores.Store` for the contract)."""
@@ -75,7 +78,10 @@ class TomlFileStore:
 
     async def commit(self, snapshot: Snapshot) -> None:
         """Render the snapshot and put it in the place of the file."""
-        data = await asyncio.to_thread(self._renderer.render, snapshot)
+        if len(snapshot.table) <= _RENDERED_AT_ONCE:
+            data = self._renderer.render(snapshot)
+        else:
+            data = await asyncio.to_thread(self._renderer.render, snapshot)
         await self._opened.replace(data)
 
     async def damage(self) -> str | None:

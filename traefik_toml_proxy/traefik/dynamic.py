@@ -29,6 +29,9 @@ _REVISION_NAME = "jupyterhub-revision"
 # Before every route (a path has far fewer segments), so that asking costs the same however many routes there are.
 _REVISION_PRIORITY = 1_000_000
 
+# Stands for the revision in the text that is kept; no other text has this number but by a miracle.
+_ANY_REVISION = 7_302_918_465_530_917_264
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
@@ -98,6 +101,7 @@ class DynamicRenderer:
         self.settings = settings
         self._fragments: dict[str, _Fragment] = {}
         self._order: list[str] = []
+        self._kept_head: str | None = None
 
     def render(self, snapshot: Snapshot) -> bytes:
         """Return the whole dynamic configuration as TOML text, routes in the order of their routespecs."""
@@ -118,11 +122,17 @@ class DynamicRenderer:
         return b"".join([head, *(fragments[routespec].text for routespec in order)])
 
     def _head(self, revision: int) -> str:
+        """Return what comes before the routes; the same but for the revision, unless the admin adds to our routers."""
+        if self._kept_head is None or _objects(self.settings.extra):
+            self._kept_head = self._make_head()
+        return self._kept_head.replace(str(_ANY_REVISION), str(revision))
+
+    def _make_head(self) -> str:
         writer = ascii(self.settings.writer)[1:-1].replace("{", "(")
         extra = self.settings.extra
         if _objects(extra):
             extra = _without(extra, {fragment.name for fragment in self._fragments.values()})
-        tree = _without_empty_sections(deep_merge(_base_tree(self.settings, revision), extra))
+        tree = _without_empty_sections(deep_merge(_base_tree(self.settings, _ANY_REVISION), extra))
         return (
             f"# Written by {writer}.\n"
             "# Do not edit: the next change of a route overwrites it, and so does the proxy when it sees an edit.\n"
