@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from support.waiting import PATIENCE
 from traefik_toml_proxy.errors import RouteNotLive
 from traefik_toml_proxy.routes import Snapshot
 from traefik_toml_proxy.traefik.certificate import default_certificate
-from traefik_toml_proxy.traefik.probe import EntryPointProbe
+from traefik_toml_proxy.traefik.probe import Answer, EntryPointProbe
 
 PATH = "/secret/revision"
 HEADER = b"X-Jupyterhub-Routes-Revision"
@@ -231,6 +233,32 @@ async def test_it_can_be_asked_again_after_close(entry: Entry) -> None:
     answer = await entry.probe.ask()
 
     assert answer.revision == 3
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_cancellation_is_never_swallowed(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it comes in the moment of the answer (asyncio.wait_for does that before Python 3.12)."""
+    asked = threading.Event()
+    thread = ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(thread)
+    probe = EntryPointProbe("http://127.0.0.1:1", PATH)
+
+    def answer(_: float) -> Answer:
+        asked.set()
+        return Answer(None, "", answered=True)
+
+    monkeypatch.setattr(probe, "_ask_blocking", answer)
+    question = asyncio.create_task(probe.ask())
+    while not asked.is_set():
+        await asyncio.sleep(0)
+    thread.submit(int).result(PATIENCE)  # so it has told the loop, which has not heard of it yet
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+    cancelled = question.cancel()
+
+    await asyncio.wait([question])
+    assert question.cancelled() == cancelled
 
 
 async def test_a_cancelled_question_does_no_harm(entry: Entry) -> None:

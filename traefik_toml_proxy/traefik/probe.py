@@ -95,10 +95,14 @@ class EntryPointProbe:
 
         A thread that a slow server holds is left to itself; its socket has a timeout.
         """
+        asking = asyncio.get_running_loop().run_in_executor(None, call, *arguments)
         try:
-            return await asyncio.wait_for(asyncio.to_thread(call, *arguments), within + _GRACE)
-        except asyncio.TimeoutError:
-            return Answer(None, f"no answer: timed out after {within:.1f} s", answered=False)
+            done, _ = await asyncio.wait([asking], timeout=within + _GRACE)
+        finally:
+            asking.cancel()
+        if done:
+            return asking.result()
+        return Answer(None, f"no answer: timed out after {within:.1f} s", answered=False)
 
     def _wait_blocking(self, revision: int, timeout: float, enough: threading.Event) -> Answer:
         """Ask until it serves the revision, or the time is over; return the last answer."""

@@ -416,9 +416,15 @@ class TraefikProcess:
             return
         for number, seconds in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
             await asyncio.to_thread(running.send, number)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(running.wait(), seconds)
-                break
+            ended = asyncio.ensure_future(running.wait())
+            try:
+                await asyncio.wait([ended], timeout=seconds)
+                if ended.done():
+                    await ended
+                    break
+            finally:
+                ended.cancel()
+                await asyncio.wait([ended])
         else:
             self._log.error("Traefik (process %d) could not be ended", running.pid)
         await asyncio.to_thread(self._record_file.unlink, missing_ok=True)
