@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import SETTINGS, dynamic_settings, read_toml, routes, tables
 
 from traefik_toml_proxy.routes import Change, Route, RouteTable, Snapshot
+from traefik_toml_proxy.traefik import dynamic
 from traefik_toml_proxy.traefik.dynamic import DynamicRenderer, DynamicSettings, read_snapshot
 from traefik_toml_proxy.traefik.toml_text import loads
 
@@ -113,3 +115,26 @@ def test_a_damaged_file_is_read_or_a_value_error(
     except ValueError:
         return
     assert snapshot is None or snapshot.revision >= 0
+
+
+@given(settings=dynamic_settings, routes=tables(max_size=4), data=st.data())
+@SETTINGS
+def test_the_size_of_the_pieces_does_not_matter(
+    settings: DynamicSettings, routes: list[Route], data: st.DataObject
+) -> None:
+    """A file is read fragment by fragment as it is read whole, also where somebody has edited it."""
+    text = DynamicRenderer(settings).render(Snapshot(1, RouteTable(routes))).decode()
+    start, end = sorted(data.draw(st.tuples(st.integers(0, len(text)), st.integers(0, len(text)))))
+    edited = text[:start] + data.draw(st.sampled_from(["", text[start:end] * 2, text[start:end]])) + text[end:]
+
+    def read(at_once: int) -> dict[str, dict[str, Any]] | None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dynamic, "_READ_AT_ONCE", at_once)
+            try:
+                snapshot = read_snapshot(edited)
+            except ValueError:
+                return None
+        return given_routes(snapshot.table) if snapshot else {}
+
+    whole = read(1000)
+    assert read(1) == whole or whole is None

@@ -228,6 +228,26 @@ def test_a_snapshot_without_routes_is_read_back() -> None:
     assert (snapshot.revision, len(snapshot.table)) == (3, 0)
 
 
+def test_many_routes_are_read_back() -> None:
+    """Read in several pieces, they are as many as before, each once."""
+    routes = [Route.checked(f"/user/{number:04}/", "http://127.0.0.1:1", {"n": number}) for number in range(230)]
+
+    snapshot = read_snapshot(rendered(*routes))
+
+    assert snapshot is not None
+    assert list(snapshot.table) == routes
+
+
+def test_a_route_that_is_there_twice_is_refused() -> None:
+    """Somebody has copied a part of the file: which of the two is meant is not for us to guess."""
+    routes = [Route.checked(f"/user/{number:04}/", "http://127.0.0.1:1", {}) for number in range(230)]
+    text = rendered(*routes)
+    start = text.index("\n[http.routers.user-0000")
+
+    with pytest.raises(ValueError, match="Duplicate keys"):
+        read_snapshot(text + text[start : text.index("\n[http.routers.user-0001")])
+
+
 @pytest.mark.parametrize("text", ["", "\n", " \n\t\n"])
 def test_an_empty_file_has_no_snapshot(text: str) -> None:
     """That is what somebody leaves who truncates the file, and what is there before the first start."""

@@ -29,6 +29,10 @@ _REVISION_NAME = "jupyterhub-revision"
 # Before every route (a path has far fewer segments), so that asking costs the same however many routes there are.
 _REVISION_PRIORITY = 1_000_000
 
+# Where a fragment begins, and how many of them are read at once: some milliseconds of work.
+_BEFORE_FRAGMENT = "\n\n[http.routers."
+_READ_AT_ONCE = 50
+
 # Stands for the revision in the text that is kept; no other text has this number but by a miracle.
 _ANY_REVISION = 7_302_918_465_530_917_264
 
@@ -237,8 +241,11 @@ def read_snapshot(text: str) -> Snapshot | None:
     """
     if not text.strip():
         return None
-    tree = loads(text)
-    own = tree.get(_OWN_TABLE)
+    try:
+        own: Any = _read_in_pieces(text)
+    except (ValueError, AttributeError):
+        # Somebody has edited it, so that not every piece makes sense by itself.
+        own = loads(text).get(_OWN_TABLE)
     if not isinstance(own, dict):
         raise ValueError(f"it has no table [{_OWN_TABLE}], so this package did not write it")
     if own.get("format") != _FORMAT:
@@ -250,6 +257,29 @@ def read_snapshot(text: str) -> Snapshot | None:
         return Snapshot(revision, RouteTable(_read_route(entry) for entry in entries.values()))
     except InvalidRoute as error:
         raise ValueError(str(error)) from error
+
+
+def _read_in_pieces(text: str) -> dict[str, Any] | None:
+    """Return our own table, or None if there is none; reads some fragments at a time.
+
+    ``toml.loads`` gives its whole text to single calls of C, which let no other thread run: with the text of 10,000 routes
+    each would hold the event loop.
+
+    Raises:
+        ValueError: If a piece is not TOML, or two hold the same route.
+        AttributeError: If what should be a table is none.
+    """
+    first, *others = text.split(_BEFORE_FRAGMENT)
+    fragments = [first, *(_BEFORE_FRAGMENT + fragment for fragment in others)]
+    numbers = range(0, len(fragments), _READ_AT_ONCE)
+    trees = (loads("".join(fragments[number : number + _READ_AT_ONCE])) for number in numbers)
+    tables = [tree[_OWN_TABLE] for tree in trees if _OWN_TABLE in tree]
+    if not tables:
+        return None
+    routes = [item for table in tables for item in table.get("routes", {}).items()]
+    if len(dict(routes)) != len(routes):
+        raise ValueError("a route is in it twice")
+    return {**tables[0], "routes": dict(routes)}
 
 
 def _read_route(entry: Any) -> Route:
