@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import Any, cast
 from urllib.parse import quote, unquote_to_bytes, urlsplit
@@ -47,6 +48,7 @@ class Place:
         return self.host + "".join("/" + quote(segment, safe="@~") for segment in self.segments) + "/"
 
 
+@lru_cache(maxsize=64)  # a route is read when it is checked, and once more when it is rendered
 def parse_routespec(routespec: str) -> Place:
     """Read ``[host]/path/`` as JupyterHub writes it.
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
-
-from aiofiles.threadpool.binary import AsyncFileIO
 
 # In the order in which they are taken. The last one comes after the new version is in place.
 STEPS_BEFORE = ("open", "chmod", "write", "fsync", "rename")
@@ -55,19 +52,18 @@ def disturbed(path: Path, step: str, act: Callable[[], object], *, after: bool =
 
         return disturbed_call
 
-    async def half_a_write(file: Any, data: memoryview) -> int:
-        if not is_new(file.name):
-            return await asyncio.to_thread(os.write, file.fileno(), data)
-        part = data if after else data[: max(1, len(data) // 2)]
-        written = await asyncio.to_thread(os.write, file.fileno(), part)
+    def half_a_write(file: int, data: memoryview) -> int:
+        if not is_new(name_of(file)):
+            return real_write(file, data)
+        written = real_write(file, data if after else data[: max(1, len(data) // 2)])
         act()
-        await asyncio.sleep(0)
         return written
 
+    real_write = os.write
     patches: dict[str, contextlib.AbstractContextManager[Any]] = {
         "open": mock.patch("os.open", around(os.open, lambda name, *_: is_new(name))),
         "chmod": mock.patch("os.fchmod", around(os.fchmod, lambda file, _: is_new(name_of(file)))),
-        "write": mock.patch.object(AsyncFileIO, "write", half_a_write),
+        "write": mock.patch("os.write", half_a_write),
         "fsync": mock.patch("os.fsync", around(os.fsync, lambda file: is_new(name_of(file)))),
         "rename": mock.patch.object(Path, "replace", around(Path.replace, lambda name, _: is_new(name))),
         SYNC_FOLDER: mock.patch("os.fsync", around(os.fsync, lambda file: name_of(file) == str(path.parent))),

@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-import aiofiles
+import aiofiles.os
 
 from ..errors import CommitFailed, StoreLocked
 
@@ -51,7 +51,6 @@ class AtomicFile:
         self._folder = path.with_name(path.name + ".tmp")
         self._lock: int | None = None
         self._left: Fingerprint | None = None
-        self._step = ""  # of the replacement that is under way, for its error
 
     def lock(self) -> None:
         """Make this process the only writer, and remove what an earlier one left half-done. Blocks; for a thread.
@@ -92,7 +91,8 @@ class AtomicFile:
         Raises:
             CommitFailed: With the step that failed; the file is as it was.
         """
-        replacing = asyncio.ensure_future(self._replace(data))
+        # One visit to a thread for all of it: each costs a good part of what Traefik needs to reload.
+        replacing = asyncio.ensure_future(aiofiles.os.wrap(self._replace)(data))
         try:
             await asyncio.shield(replacing)
         except asyncio.CancelledError:
@@ -101,45 +101,34 @@ class AtomicFile:
                 await replacing
             raise
 
-    async def _replace(self, data: bytes) -> None:
+    def _replace(self, data: bytes) -> None:
         new = self._folder / f"new-{secrets.token_hex(8)}"
-        self._step = "open"
+        step = "open"
         try:
-            async with aiofiles.open(new, "wb", buffering=0, opener=self._opener) as file:
-                self._step = "write"
+            self._make_folder()
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                os.fchmod(descriptor, self.mode)
+                step = "write"
                 view = memoryview(data)
                 while view:
-                    view = view[await file.write(view) :]
-                # One visit to a thread for the rest: each costs a good part of what Traefik needs to reload.
-                await asyncio.to_thread(self._put_in_place, new, file.fileno())
+                    view = view[os.write(descriptor, view) :]
+                step = "fsync"
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            step = "rename"
+            # By its name and not by its descriptor: the two can differ on overlay file systems.
+            left = Fingerprint.of(new.lstat())
+            new.replace(self.path)
         except BaseException as error:  # whatever it is, nothing is left behind
             with contextlib.suppress(OSError):
-                await asyncio.shield(asyncio.to_thread(new.unlink))
+                new.unlink()
             if not isinstance(error, OSError):
                 raise
-            if self._step:  # after the last step there is nothing that could bring the old version back
-                raise CommitFailed(self.path, self._step, error) from error
-
-    def _put_in_place(self, new: Path, descriptor: int) -> None:
-        self._step = "fsync"
-        os.fsync(descriptor)
-        self._step = "rename"
-        # By its name and not by its descriptor: the two can differ on overlay file systems.
-        left = Fingerprint.of(new.lstat())
-        new.replace(self.path)
+            raise CommitFailed(self.path, step, error) from error
         self._left = left
-        self._step = ""
         self._sync_folder()
-
-    def _opener(self, path: str, flags: int) -> int:
-        self._make_folder()
-        descriptor = os.open(path, flags | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            os.fchmod(descriptor, self.mode)
-        except OSError:
-            os.close(descriptor)
-            raise
-        return descriptor
 
     def _make_folder(self) -> None:
         """Make the folder for new versions, open to whom the file's own folder is: Traefik looks into it as well."""

@@ -21,6 +21,7 @@ _RESERVED = frozenset(":/?#[]@!$&'()*+,;=%")
 # Of these, a path can hold the raw form too; the others would end the path, or be no character of their own.
 _RAW_OR_ENCODED = _RESERVED - frozenset("/?#%")
 
+_NOT_PLAIN = re.compile(r"[^ !#-\[\]-~]")  # all but printable ASCII without " and \
 _READABLE_NAME_LENGTH = 40
 
 
@@ -30,10 +31,11 @@ def go_string(text: str) -> str:
     Rules are parsed as Go expressions (pkg/rules/parser.go), so this is the only way text gets into a rule. ``║`` is how
     Traefik's file decoder joins lists (paerser/file/raw_node.go:95); it is escaped like what cannot be printed.
     """
-    return '"' + "".join(_go_character(character) for character in text) + '"'
+    return '"' + _NOT_PLAIN.sub(_go_escaped, text) + '"'
 
 
-def _go_character(character: str) -> str:
+def _go_escaped(special: re.Match[str]) -> str:
+    character = special[0]
     if character in '"\\':
         return "\\" + character
     if character.isprintable() and character != "║":

@@ -17,8 +17,18 @@ import toml.encoder
 from ..errors import shown
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_PLAIN = re.compile(r"[ !#-\[\]-z|}~]*")  # printable ASCII without " \ {
-_SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "{": "\\u007b"}
+# All but printable ASCII without " \ {, and what would belong to a backslash before it.
+_SPECIAL = re.compile(r"[^ !#-\[\]-z|}~]|(?<=\\)[uU]")
+_ESCAPES = {
+    '"': '\\"',
+    "\\": "\\\\",
+    "\n": "\\n",
+    "\t": "\\t",
+    "\r": "\\r",
+    "{": "\\u007b",
+    "u": "\\u0075",
+    "U": "\\U00000055",  # toml.loads undoes \\uXXXX first, and would find a \\U then
+}
 # toml.loads takes a list apart before it reads the strings in it (toml/decoder.py, load_array).
 _IN_LIST = str.maketrans({",": "\\u002c", "[": "\\u005b", "]": "\\u005d"})
 
@@ -33,20 +43,16 @@ def toml_string(text: str) -> str:
     Raises:
         ValueError: If it holds a lone surrogate, which TOML cannot.
     """
-    if _PLAIN.fullmatch(text):
-        return f'"{text}"'
     quotes = '"""' if text.startswith('"') else '"'
-    before = ["", *text]
-    return quotes + "".join(map(_toml_character, before, text)) + quotes
+    return quotes + _SPECIAL.sub(_escaped, text) + quotes
 
 
-def _toml_character(before: str, character: str) -> str:
-    short = _SHORT.get(character)
-    if short is not None:
-        return short
-    if before == "\\" and character == "U":
-        return "\\U00000055"  # toml.loads undoes \uXXXX first, and would find a \U then
-    if character.isprintable() and not (before == "\\" and character == "u"):
+def _escaped(special: re.Match[str]) -> str:
+    character = special[0]
+    escape = _ESCAPES.get(character)
+    if escape is not None:
+        return escape
+    if character.isprintable():
         return character
     code = ord(character)
     if 0xD800 <= code <= 0xDFFF:
@@ -132,6 +138,9 @@ class TreeEncoder(toml.encoder.TomlEncoder):  # type: ignore[type-arg] # generic
         return "".join(parts)
 
 
+_ENCODER = TreeEncoder()
+
+
 def dumps(tree: Mapping[str, Any]) -> str:
     """Return ``tree`` as TOML text.
 
@@ -141,7 +150,7 @@ def dumps(tree: Mapping[str, Any]) -> str:
     Raises:
         ValueError: If a string or key cannot be written in TOML.
     """
-    return toml.dumps(tree, encoder=TreeEncoder())
+    return toml.dumps(tree, encoder=_ENCODER)
 
 
 def loads(text: str) -> dict[str, Any]:
