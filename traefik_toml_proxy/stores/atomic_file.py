@@ -93,13 +93,18 @@ class AtomicFile:
         """
         # One visit to a thread for all of it: each costs a good part of what Traefik needs to reload.
         replacing = asyncio.ensure_future(aiofiles.os.wrap(self._replace)(data))
-        try:
-            await asyncio.shield(replacing)
-        except asyncio.CancelledError:
-            # A thread cannot be cancelled: it would go on with a file that was closed or removed meanwhile.
-            with contextlib.suppress(CommitFailed):
-                await replacing
-            raise
+        cancelled = False
+        while not replacing.done():
+            try:
+                await asyncio.wait([replacing])
+            except asyncio.CancelledError:
+                # A thread cannot be cancelled: it would go on while somebody else begins with the next version.
+                cancelled = True
+        failure = replacing.exception()
+        if cancelled:
+            raise asyncio.CancelledError
+        if failure is not None:
+            raise failure
 
     def _replace(self, data: bytes) -> None:
         new = self._folder / f"new-{secrets.token_hex(8)}"

@@ -1,0 +1,24 @@
+"""A test suite for any JupyterHub proxy: what users and JupyterHub rely on, tried from outside. Importing starts nothing."""
+
+from __future__ import annotations
+
+from .case import Case, Failed, Level, NotOffered, Options
+from .cases import CASES
+from .runner import Outcome, Result, Session, run_all
+from .subject import Setting, StartedByHub, Subject
+
+__all__ = [
+    "CASES",
+    "Case",
+    "Failed",
+    "Level",
+    "NotOffered",
+    "Options",
+    "Outcome",
+    "Result",
+    "Session",
+    "Setting",
+    "StartedByHub",
+    "Subject",
+    "run_all",
+]

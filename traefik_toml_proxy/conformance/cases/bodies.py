@@ -1,0 +1,314 @@
+"""Cases of bodies: sizes, framing, streams. Does I/O through the stage."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import os
+import time
+from pathlib import Path
+
+from ..backend import Exchange
+from ..case import Failed, Group, Level, expect, expect_equal
+from ..stage import Stage
+from ..wire import BrokenMessage, chunk
+
+GROUP = Group("bodies")
+_R, _E, _B = Level.REQUIRED, Level.EXPECTED, Level.BEYOND
+
+_MIB = 2**20
+_GIB_IN_BLOCKS = 1024
+# What a proxy may need more while 1 GiB goes through it.
+_MAY_GROW = 128 * _MIB
+
+
+async def _echo(exchange: Exchange) -> None:
+    await exchange.reply(body=await exchange.read())
+
+
+@GROUP.case("with-length", _R, "RFC 9112 section 6.2")
+async def _with_length(stage: Stage) -> None:
+    """Bodies of up to a few MiB go there and come back byte for byte."""
+    await stage.served("/user/ada/", _echo)
+    for size in (0, 1, 65_535, 3 * _MIB):
+        body = os.urandom(size)
+        response = await stage.request("PUT", "/user/ada/file", body=body)
+        expect(response.body == body, f"of {size} bytes, {len(response.body)} came back, or others")
+
+
+@GROUP.case("chunked-up", _E, "RFC 9112 section 7.1")
+async def _chunked_up(stage: Stage) -> None:
+    """A chunked request body reaches the backend whole."""
+    backend = await stage.served("/user/ada/", _echo)
+    async with stage.connect() as connection:
+        await connection.send_head("POST", "/user/ada/x", [("Transfer-Encoding", "chunked")])
+        for part in (b"a", b"bc" * 5_000, b"d"):
+            await connection.send(chunk(part))
+        await connection.send(chunk(b""))
+        response = await connection.response()
+    expect_equal((response.status, len(backend.last.body)), (200, 10_002), "status and length that arrived")
+
+
+@GROUP.case("chunked-down", _R, "RFC 9112 section 7.1: tornado streams in chunks")
+async def _chunked_down(stage: Stage) -> None:
+    """A chunked answer reaches the client whole."""
+
+    async def in_chunks(exchange: Exchange) -> None:
+        await exchange.send_head("200 OK", [("Transfer-Encoding", "chunked")])
+        for part in (b"a", b"bc" * 5_000, b"d", b""):
+            await exchange.send(chunk(part))
+
+    await stage.served("/user/ada/", in_chunks)
+    response = await stage.get("/user/ada/")
+    expect_equal(response.body, b"a" + b"bc" * 5_000 + b"d", "the body")
+
+
+@GROUP.case("until-close", _E, "RFC 9112 section 6.3, rule 8")
+async def _until_close(stage: Stage) -> None:
+    """An answer without a length, which ends when the backend closes, reaches the client whole."""
+
+    async def until_close(exchange: Exchange) -> None:
+        await exchange.send_head("200 OK", [("Connection", "close")])
+        await exchange.send(b"x" * 100_000)
+        exchange.last = True
+
+    await stage.served("/user/ada/", until_close)
+    response = await stage.get("/user/ada/")
+    expect_equal(len(response.body), 100_000, "the length of the body")
+
+
+@GROUP.case("compressed", _E, "a proxy that is not asked to leaves encodings alone")
+async def _compressed(stage: Stage) -> None:
+    """A compressed answer reaches the client compressed, and a plain one plain, whatever the client accepts."""
+    plain = b"compress me " * 1_000
+    packed = gzip.compress(plain)
+
+    async def answer(exchange: Exchange) -> None:
+        if exchange.target.endswith("gzip"):
+            await exchange.reply(headers=[("Content-Encoding", "gzip"), ("Content-Type", "text/plain")], body=packed)
+        else:
+            await exchange.reply(headers=[("Content-Type", "text/plain")], body=plain)
+
+    await stage.served("/user/ada/", answer)
+    for target, accepts, body in [("gzip", "identity", packed), ("plain", "gzip, deflate, br", plain)]:
+        response = await stage.get(f"/user/ada/{target}", [("Accept-Encoding", accepts)])
+        expect(response.body == body, f"the {target} body is another ({len(response.body)} bytes, not {len(body)})")
+
+
+@GROUP.case("expect-continue", _E, "RFC 9110 section 10.1.1: curl sends it with large uploads")
+async def _expect_continue(stage: Stage) -> None:
+    """A client that waits for 100 Continue before it sends its body gets it, and then its answer."""
+
+    async def answer(exchange: Exchange) -> None:
+        if exchange.head.get("Expect"):
+            await exchange.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await _echo(exchange)
+
+    await stage.served("/user/ada/", answer)
+    async with stage.connect() as connection:
+        await connection.send_head("PUT", "/user/ada/x", [("Content-Length", "5"), ("Expect", "100-continue")])
+        first = await asyncio.wait_for(connection.reader.readuntil(b"\r\n\r\n"), 10)  # noqa: TID251 - not cancelled
+        expect(first.startswith(b"HTTP/1.1 100"), f"instead of 100 Continue came {first[:50]!r}")
+        await connection.send(b"hello")
+        response = await connection.response()
+    expect_equal((response.status, response.body), (200, b"hello"), "status and body")
+
+
+@GROUP.case("early-answer", _B, "RFC 9110 section 7.5: a server may answer before it has read the body", seconds=10)
+async def _early_answer(stage: Stage) -> None:
+    """An answer that comes before the whole body was sent (413, for an upload that is too large) reaches the client."""
+
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.reply("413 Content Too Large", [("Connection", "close")], body=b"too large")
+        async for _ in exchange.parts():
+            pass
+        exchange.last = True
+
+    await stage.served("/user/ada/", refuse)
+    async with stage.connect() as connection:
+        await connection.send_head("PUT", "/user/ada/x", [("Content-Length", "100000")])
+        await connection.send(b"x" * 1_000)
+        head = await connection.head()
+    expect("413" in head.first, f"the answer is {head.first}")
+
+
+@GROUP.case(
+    "event-at-once",
+    _R,
+    "JupyterHub's progress page is a stream of server-sent events (jupyterhub/apihandlers/users.py)",
+)
+async def _event_at_once(stage: Stage) -> None:
+    """A server-sent event reaches the client within 250 ms of being sent."""
+    sent: list[float] = []
+
+    async def events(exchange: Exchange) -> None:
+        await exchange.send_head("200 OK", [("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked")])
+        for number in range(5):
+            sent.append(time.monotonic())
+            await exchange.send(chunk(f"data: {number}\n\n".encode()))
+            await asyncio.sleep(0.3)
+        await exchange.send(chunk(b""))
+
+    await stage.served("/user/ada/", events)
+    delays: list[float] = []
+    async with stage.connect() as connection:
+        await connection.send_head("GET", "/user/ada/events")
+        head = await connection.head()
+        async for _ in connection.body(head):
+            delays.append(time.monotonic() - sent[len(delays)])
+    expect_equal(len(delays), 5, "the number of events that came each by itself")
+    expect(max(delays) < 0.25, f"an event took {max(delays) * 1000:.0f} ms")
+
+
+@GROUP.case("upload-at-once", _B, "a proxy that collects an upload before it sends it on needs the room for it")
+async def _upload_at_once(stage: Stage) -> None:
+    """What a client has sent of a body reaches the backend before the rest is sent."""
+    arrived = asyncio.Event()
+
+    async def receive(exchange: Exchange) -> None:
+        async for _ in exchange.parts():
+            arrived.set()
+        await exchange.reply(body=b"done")
+
+    await stage.served("/user/ada/", receive)
+    async with stage.connect() as connection:
+        await connection.send_head("PUT", "/user/ada/x", [("Content-Length", "200000")])
+        await connection.send(b"x" * 100_000)
+        try:
+            await asyncio.wait_for(arrived.wait(), 5)  # noqa: TID251 - not cancelled
+        except asyncio.TimeoutError:
+            raise Failed("nothing had arrived after 5 seconds") from None
+        await connection.send(b"x" * 100_000)
+        response = await connection.response()
+    expect_equal(response.status, 200, "the status")
+
+
+def _block(number: int) -> bytes:
+    return hashlib.sha256(str(number).encode()).digest() * (_MIB // 32)
+
+
+def _memory(processes: list[int]) -> int:
+    """Return how many bytes of memory the processes have at the moment; those that are gone have none."""
+    pages = 0
+    for pid in processes:
+        try:
+            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        except OSError:
+            continue
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class _Growth:
+    """How much more memory the proxy has needed."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._processes = stage.subject.processes()
+        self._before = _memory(self._processes)
+        self._most = self._before
+
+    def look(self) -> None:
+        self._most = max(self._most, _memory(self._processes))
+
+    def check(self) -> None:
+        grown = self._most - self._before
+        expect(grown < _MAY_GROW, f"the proxy's memory grew by {grown / _MIB:.0f} MiB")
+
+
+@GROUP.case("download", _E, "data sets are downloaded through the proxy", seconds=120)
+async def _download(stage: Stage) -> None:
+    """1 GiB is streamed to a client without being collected in the proxy."""
+
+    async def send(exchange: Exchange) -> None:
+        await exchange.send_head("200 OK", [("Content-Length", str(_GIB_IN_BLOCKS * _MIB))])
+        for number in range(_GIB_IN_BLOCKS):
+            await exchange.send(_block(number % 16))
+
+    await stage.served("/user/ada/", send)
+    growth = await asyncio.to_thread(_Growth, stage)
+    wanted, seen, length = hashlib.sha256(), hashlib.sha256(), 0
+    async with stage.connect() as connection:
+        await connection.send_head("GET", "/user/ada/data")
+        head = await connection.head()
+        async for part in connection.body(head):
+            seen.update(part)
+            length += len(part)
+            growth.look()
+    for number in range(_GIB_IN_BLOCKS):
+        wanted.update(_block(number % 16))
+    expect_equal(length, _GIB_IN_BLOCKS * _MIB, "the length")
+    expect(seen.digest() == wanted.digest(), "what came is not what was sent")
+    growth.check()
+
+
+@GROUP.case("upload", _E, "data sets are uploaded through the proxy", seconds=120)
+async def _upload(stage: Stage) -> None:
+    """1 GiB is streamed to a backend without being collected in the proxy."""
+    seen, length = hashlib.sha256(), 0
+
+    async def receive(exchange: Exchange) -> None:
+        nonlocal length
+        async for part in exchange.parts():
+            seen.update(part)
+            length += len(part)
+        await exchange.reply(body=b"done")
+
+    await stage.served("/user/ada/", receive)
+    growth = await asyncio.to_thread(_Growth, stage)
+    wanted = hashlib.sha256()
+    async with stage.connect() as connection:
+        await connection.send_head("PUT", "/user/ada/data", [("Content-Length", str(_GIB_IN_BLOCKS * _MIB))])
+        for number in range(_GIB_IN_BLOCKS):
+            block = _block(number % 16)
+            wanted.update(block)
+            await connection.send(block)
+            growth.look()
+        response = await connection.response()
+    expect_equal((response.status, length), (200, _GIB_IN_BLOCKS * _MIB), "status and length")
+    expect(seen.digest() == wanted.digest(), "what came is not what was sent")
+    growth.check()
+
+
+@GROUP.case("cut-off", _E, "RFC 9112 section 8: an incomplete message must be seen as incomplete")
+async def _cut_off(stage: Stage) -> None:
+    """When a backend dies in the middle of an answer, the client does not take it for a whole one."""
+
+    async def die(exchange: Exchange) -> None:
+        await exchange.send_head("200 OK", [("Content-Length", "100000")])
+        await exchange.send(b"x" * 50_000)
+        exchange.writer.transport.abort()
+
+    await stage.served("/user/ada/", die)
+    async with stage.connect() as connection:
+        await connection.send_head("GET", "/user/ada/")
+        try:
+            head = await connection.head()
+            length = sum([len(part) async for part in connection.body(head)])
+        except (BrokenMessage, ConnectionError):
+            return
+    expect(not head.first.split(" ")[1].startswith("2"), f"it looks whole, with {length} bytes")
+
+
+@GROUP.case("client-leaves", _E, "a closed browser tab must not keep a computation busy")
+async def _client_leaves(stage: Stage) -> None:
+    """When the client goes away in the middle of an answer, the backend notices."""
+    noticed = asyncio.Event()
+
+    async def endless(exchange: Exchange) -> None:
+        await exchange.send_head("200 OK", [("Transfer-Encoding", "chunked")])
+        try:
+            while True:
+                await exchange.send(chunk(b"x" * 1_000))
+                await asyncio.sleep(0.02)
+        except ConnectionError:
+            noticed.set()
+            raise
+
+    await stage.served("/user/ada/", endless)
+    async with stage.connect() as connection:
+        await connection.send_head("GET", "/user/ada/")
+        await connection.reader.readexactly(1_000)
+    try:
+        await asyncio.wait_for(noticed.wait(), 10)  # noqa: TID251 - not cancelled
+    except asyncio.TimeoutError:
+        raise Failed("after 10 seconds the backend was still sending") from None

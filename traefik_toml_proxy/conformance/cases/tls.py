@@ -1,0 +1,63 @@
+"""Cases of TLS: towards the browser, and inside (``JupyterHub.internal_ssl``). Does I/O through the stage."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+
+from ..backend import Backend
+from ..case import Failed, Group, Level, Options, expect, expect_equal
+from ..stage import Stage
+from .websockets import connected, echoing
+
+GROUP = Group("tls")
+_E = Level.EXPECTED
+_TLS = Options(tls=True)
+
+
+@GROUP.case("https", _E, "jupyterhub/app.py: JupyterHub.ssl_cert and ssl_key", options=_TLS)
+async def _https(stage: Stage) -> None:
+    """With ``ssl_cert`` and ``ssl_key``, the public URL speaks https, with that certificate."""
+    ada = await stage.served("/user/ada/")
+    await stage.expect_by(ada, "/user/ada/lab")
+    async with stage.connect() as connection:
+        seen = connection.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    pem = await asyncio.to_thread(Path(stage.setting.ssl_cert).read_text)
+    expect(seen == ssl.PEM_cert_to_DER_cert(pem), "the certificate is another one")
+
+
+@GROUP.case("forwarded", _E, "jupyterhub/handlers/base.py reads X-Forwarded-Proto", options=_TLS)
+async def _forwarded(stage: Stage) -> None:
+    """With https, X-Forwarded-Proto tells the backend so."""
+    ada = await stage.served("/user/ada/")
+    await stage.get("/user/ada/")
+    expect_equal(ada.last.head.get("X-Forwarded-Proto"), "https", "X-Forwarded-Proto")
+
+
+@GROUP.case("websocket", _E, "RFC 6455 section 3: wss", options=_TLS)
+async def _websocket(stage: Stage) -> None:
+    """With https, websockets are opened with wss."""
+    async with echoing(stage):
+        socket = await connected(stage, "/user/ada/ws")
+        await socket.write_message("hello")
+        expect_equal(await socket.read_message(), "hello", "the echo")
+        socket.close()
+
+
+@GROUP.case(
+    "internal-ssl", _E, "jupyterhub/app.py:1927: init_internal_ssl", options=Options(internal_ssl=True), seconds=60
+)
+async def _internal_ssl(stage: Stage) -> None:
+    """With ``internal_ssl``, the proxy reaches servers that ask it for its certificate, and trusts theirs."""
+    made = sorted((Path(stage.setting.folder) / "internal-ssl").rglob("*"))
+    server = {path.suffix: path for path in made if path.stem == "hub-internal"}
+    trust = next((path for path in made if path.name == "hub-ca_trust.crt"), None)
+    if not trust or not {".crt", ".key"} <= server.keys():
+        raise Failed("JupyterHub has made other files than expected")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(trust))
+    context.load_cert_chain(server[".crt"], server[".key"])
+    context.verify_mode = ssl.CERT_REQUIRED
+    async with Backend("inside", tls=context) as inside:
+        await stage.add("/user/ada/", inside.url)
+        await stage.expect_by(inside, "/user/ada/lab")

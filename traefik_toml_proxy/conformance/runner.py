@@ -1,0 +1,134 @@
+"""Runs cases against a proxy, one after the other, each within its time. Does I/O through the stage."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from .case import Case, Failed, NotOffered, Options
+from .stage import Stage
+from .subject import Subject
+
+_SECONDS_TO_START = 90.0
+_SECONDS_TO_CLEAR = 60.0
+
+
+class Result(str, Enum):
+    """How a case ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_OFFERED = "not offered"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a case ended, why, and after how many seconds."""
+
+    case: Case
+    result: Result
+    reason: str
+    seconds: float
+
+
+class Session:
+    """Runs cases; keeps a proxy for as many of them as can share it. Closed by :meth:`close`."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._stage: Stage | None = None
+
+    async def run(self, case: Case) -> Outcome:
+        """Run one case.
+
+        Returns:
+            How it ended; a proxy that cannot even be started has failed, or does not offer what the case needs.
+        """
+        began = time.monotonic()
+        result, reason = await self._try(case)
+        return Outcome(case, result, reason, time.monotonic() - began)
+
+    async def _try(self, case: Case) -> tuple[Result, str]:
+        if self._stage is not None and (case.fresh or self._stage.options != case.options):
+            await self.close()
+        try:
+            if self._stage is None:
+                self._stage = Stage(self._subject, case.options)
+                await self._stage.prepare()
+                if not case.fresh:
+                    await within(_SECONDS_TO_START, self._stage.start(), "starting the proxy")
+            await within(case.seconds, case.run(self._stage), "the whole case")
+        except NotOffered as reason:
+            await self.close()
+            return Result.NOT_OFFERED, str(reason)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the proxy has not done it
+            # What state it is in now, nobody knows.
+            await self.close()
+            return Result.FAILED, str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+        return await self._put_away(case)
+
+    async def _put_away(self, case: Case) -> tuple[Result, str]:
+        try:
+            if case.fresh:
+                await self.close()
+            elif self._stage is not None:
+                await within(_SECONDS_TO_CLEAR, self._stage.clear(), "deleting the routes")
+        except Exception as error:  # noqa: BLE001 - as above
+            await self.close()
+            return Result.FAILED, f"afterwards, its routes could not be deleted: {type(error).__name__}: {error}"
+        return Result.PASSED, ""
+
+    async def close(self) -> None:
+        """Stop the proxy."""
+        stage, self._stage = self._stage, None
+        if stage is not None:
+            await stage.close()
+
+
+async def within(seconds: float, doing: Awaitable[object], what: str) -> None:
+    """Await ``doing``, but only so long.
+
+    Raises:
+        Failed: If it takes longer.
+    """
+    task = asyncio.ensure_future(doing)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+        if not task.done():
+            raise Failed(f"{what} took more than {seconds:g} seconds")
+        await task
+    finally:
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+
+
+async def run_all(
+    subject: Subject, cases: Iterable[Case], told: Callable[[Outcome], object] = lambda _: None
+) -> list[Outcome]:
+    """Run cases against ``subject``.
+
+    Args:
+        subject: The proxy under test.
+        cases: In any order; those that can share a proxy are run together.
+        told: Called with each outcome as it comes.
+
+    Returns:
+        The outcomes in the order of ``cases``.
+    """
+    in_order = list(cases)
+    together: dict[tuple[Options, bool], list[Case]] = {}
+    for case in in_order:
+        together.setdefault((case.options, case.fresh), []).append(case)
+    session = Session(subject)
+    outcomes: dict[str, Outcome] = {}
+    try:
+        for group in together.values():
+            for case in group:
+                outcomes[case.id] = await session.run(case)
+                told(outcomes[case.id])
+    finally:
+        await session.close()
+    return [outcomes[case.id] for case in in_order]

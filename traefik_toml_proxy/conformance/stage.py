@@ -1,0 +1,184 @@
+"""What a case has at hand: the proxy, the public URL, and backends. Does I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import ipaddress
+import os
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from jupyterhub.proxy import Proxy
+
+from .backend import Backend, Handler, accept
+from .case import Failed, Options, expect
+from .client import Connection, Response
+from .subject import Setting, Subject, free_ports
+from .wire import BrokenMessage, Headers
+
+# Routes are deleted so many at a time between two cases.
+_AT_ONCE = 50
+
+
+class Stage:
+    """One running proxy, and what cases need around it; between two cases everything on it is put away."""
+
+    def __init__(self, subject: Subject, options: Options) -> None:
+        self.subject = subject
+        self.options = options
+        self.proxy: Proxy
+        self.setting: Setting
+        #: Where the Hub would listen.
+        self.hub = Backend("hub")
+        self._backends = contextlib.AsyncExitStack()
+        self._folder = tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True)
+
+    async def prepare(self) -> None:
+        """Get ready for :meth:`start`: a folder, ports, certificates, a Hub."""
+        await self.hub.__aenter__()
+        port, *others = free_ports(4)
+        cert, key = "", ""
+        if self.options.tls:
+            cert, key = await asyncio.to_thread(write_certificate, Path(self._folder.name))
+        scheme = "https" if self.options.tls else "http"
+        url = f"{scheme}://127.0.0.1:{port}{self.options.base_url}"
+        self.setting = Setting(
+            self.options,
+            url,
+            await asyncio.to_thread(os.path.realpath, self._folder.name),
+            self.hub.url,
+            cert,
+            key,
+            tuple(others),
+        )
+
+    async def start(self) -> None:
+        """Start the proxy."""
+        self.proxy = await self.subject.start(self.setting)
+
+    async def clear(self) -> None:
+        """Delete all routes and end all backends: what the next case finds is a proxy that has just been started."""
+        try:
+            routespecs = list(await self.proxy.get_all_routes())
+            for first in range(0, len(routespecs), _AT_ONCE):
+                await asyncio.gather(*(self.proxy.delete_route(spec) for spec in routespecs[first : first + _AT_ONCE]))
+        finally:
+            await self._backends.aclose()
+
+    async def close(self) -> None:
+        """End everything."""
+        try:
+            await self._backends.aclose()
+            await self.subject.stop()
+        finally:
+            await self.hub.close()
+            await asyncio.to_thread(self._folder.cleanup)
+
+    @property
+    def url(self) -> str:
+        """The public URL, without a path."""
+        return self.setting.public_url.removesuffix(self.options.base_url)
+
+    async def backend(self, name: str = "backend", handler: Handler = accept) -> Backend:
+        """Start a backend; it is ended after the case."""
+        return await self._backends.enter_async_context(Backend(name, handler))
+
+    async def add(self, routespec: str, target: Backend | str, data: Mapping[str, Any] | None = None) -> None:
+        """Add a route through the proxy's own interface."""
+        await self.proxy.add_route(routespec, target if isinstance(target, str) else target.url, dict(data or {}))
+
+    async def served(self, routespec: str, handler: Handler = accept) -> Backend:
+        """Start a backend and route ``routespec`` to it."""
+        backend = await self.backend(routespec, handler)
+        await self.add(routespec, backend)
+        return backend
+
+    def connect(self) -> Connection:
+        """Return a new connection to the public URL, to be entered."""
+        return Connection(self.url)
+
+    async def request(self, method: str, target: str, headers: Headers = (), body: bytes = b"") -> Response:
+        """Send one request on a connection of its own; see :meth:`Connection.request`.
+
+        Raises:
+            Failed: If there is no whole answer.
+        """
+        try:
+            async with self.connect() as connection:
+                return await connection.request(method, target, headers, body)
+        except (OSError, BrokenMessage) as error:
+            raise Failed(f"{method} {target[:100]!a} got no whole answer: {error or type(error).__name__}") from error
+
+    async def get(self, target: str, headers: Headers = ()) -> Response:
+        """Send one GET request on a connection of its own."""
+        return await self.request("GET", target, headers)
+
+    async def expect_by(self, backend: Backend | None, target: str, headers: Headers = ()) -> Response:
+        """Send a GET request and see that this backend, or for None no backend at all, answers it.
+
+        Raises:
+            Failed: If it is another one.
+        """
+        response = await self.get(target, headers)
+        wanted = backend.name if backend else None
+        expect(
+            response.by == wanted,
+            f"GET {target[:100]!a} was answered by {_who(response.by)} with {response.status}, not by {_who(wanted)}",
+        )
+        return response
+
+
+def _who(name: str | None) -> str:
+    return "the proxy itself" if name is None else f"the backend {name[:100]!a}"
+
+
+async def eventually(look: Callable[[], Awaitable[object]], within: float, what: str) -> None:
+    """Return as soon as ``look`` returns something true.
+
+    Args:
+        look: Called again and again.
+        within: Seconds.
+        what: What is waited for, for the error.
+
+    Raises:
+        Failed: If it does not in time.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + within
+    while not await look():
+        if loop.time() > end:
+            raise Failed(f"{what}: not within {within:g} seconds")
+        await asyncio.sleep(0.05)
+
+
+def write_certificate(folder: Path) -> tuple[str, str]:
+    """Write a self-signed certificate for loopback, and its key; return their paths."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "conformance")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=7))
+        .add_extension(names, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    cert_file, key_file = folder / "conformance.crt", folder / "conformance.key"
+    cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_file.touch(mode=0o600)
+    key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return str(cert_file), str(key_file)

@@ -1,0 +1,319 @@
+"""What a proxy author writes to have a proxy tried: how it is started and stopped. Does I/O: processes, files, ports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import inspect
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+from jupyterhub.proxy import Proxy
+from traitlets.config import Config
+
+from .case import NotOffered, Options
+
+_PATIENCE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a proxy is to run.
+
+    Attributes:
+        options: JupyterHub's settings for it.
+        public_url: ``JupyterHub.bind_url``; on loopback, with a port that is free.
+        folder: An empty folder of its own; the working directory while it is started.
+        hub_url: Where the Hub listens, ``http://host:port``.
+        ssl_cert: ``JupyterHub.ssl_cert``, or "".
+        ssl_key: ``JupyterHub.ssl_key``, or "".
+        ports: More free ports, for APIs and the like.
+    """
+
+    options: Options
+    public_url: str
+    folder: str
+    hub_url: str
+    ssl_cert: str = ""
+    ssl_key: str = ""
+    ports: tuple[int, ...] = ()
+
+    def fill(self, value: Any) -> Any:
+        """Return ``value`` with ``{port}``, ``{port1}``, ``{port2}`` and ``{folder}`` replaced in all its strings."""
+        if isinstance(value, str):
+            words = {"{port}": str(urlsplit(self.public_url).port), "{folder}": self.folder}
+            words |= {f"{{port{number}}}": str(port) for number, port in enumerate(self.ports, start=1)}
+            for word, replacement in words.items():
+                value = value.replace(word, replacement)
+            return value
+        if isinstance(value, Mapping):
+            return {key: self.fill(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.fill(item) for item in value]
+        return value
+
+
+def free_ports(number: int) -> list[int]:
+    """Return ports on loopback that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+class Subject(ABC):
+    """A proxy under test."""
+
+    #: What it is called in the results.
+    name: str = ""
+    #: Its version, and that of what it runs on.
+    version: str = ""
+
+    @abstractmethod
+    async def start(self, setting: Setting) -> Proxy:
+        """Bring up the proxy as JupyterHub does, ready for ``get_all_routes``.
+
+        Raises:
+            NotOffered: If it does not offer what ``setting.options`` asks for.
+        """
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """End all that was started."""
+
+    def processes(self) -> list[int]:
+        """Return the ids of the processes that the proxy runs in, for measuring their memory."""
+        return []
+
+    async def kill(self) -> None:
+        """Kill (with SIGKILL) the processes of a proxy that is expected to come back by itself.
+
+        Raises:
+            NotOffered: If there is none.
+        """
+        raise NotOffered("there is no process of its own to be killed")
+
+    async def leave_behind(self, setting: Setting, routes: Mapping[str, str]) -> None:  # noqa: ARG002 - for those who can
+        """Have another Hub start the proxy, add ``routes`` (routespec -> target), and be killed with SIGKILL.
+
+        Raises:
+            NotOffered: If that cannot be done.
+        """
+        raise NotOffered("nobody knows how to start it in a process of its own")
+
+
+def children() -> set[int]:
+    """Return the ids of the processes that this one has started and that still run; of a Hub that was killed, too."""
+    mark = f"CONFORMANCE_RUN={os.getpid()}".encode()
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                if fields[0] == "Z":
+                    continue
+                if int(fields[1]) == os.getpid() or mark in (folder / "environ").read_bytes().split(b"\0"):
+                    found.add(int(folder.name))
+    return found
+
+
+@dataclass
+class StartedByHub(Subject):
+    """A proxy class, made and started as JupyterHub does it (jupyterhub/app.py:3229-3242, 3868-3879).
+
+    Attributes:
+        proxy_class: ``module:Class``.
+        config: Traits by class name, as in jupyterhub_config.py; ``{port1}`` and the like are filled in.
+        name: What it is called in the results.
+        version: Its version.
+        command: A program that is started first, for a proxy with ``should_start = False``.
+        environment: Environment variables for this process and the program, while the proxy is up.
+    """
+
+    proxy_class: str
+    config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    name: str = ""
+    version: str = ""
+    command: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.proxy_class.partition(":")[2]
+        self._proxy: Proxy | None = None
+        self._before: set[int] = set()
+        self._program: subprocess.Popen[bytes] | None = None
+        self._undo: list[Callable[[], object]] = []
+
+    async def start(self, setting: Setting) -> Proxy:
+        """Start the program, if there is one, and the proxy."""
+        self._before = self._before or await asyncio.to_thread(children)
+        self._enter(setting)
+        if self.command and self._program is None:
+            await asyncio.to_thread(self._start_program, setting)
+        self._proxy = make_proxy(self.proxy_class, setting, setting.fill(self.config))
+        if self._proxy.should_start:
+            try:
+                await _awaited(self._proxy.start())
+            except Exception as error:
+                if setting.options.internal_ssl and "internal_ssl" in str(error):
+                    raise NotOffered(str(error)) from error
+                raise
+        await self._proxy.get_all_routes()
+        return self._proxy
+
+    def _enter(self, setting: Setting) -> None:
+        """Be in the proxy's own folder and environment, as it keeps its files where the Hub runs."""
+        if self._undo:
+            return
+        before = Path.cwd()
+        os.chdir(setting.folder)
+        self._undo.append(lambda: os.chdir(before))
+        marked = {"CONFORMANCE_RUN": str(os.getpid()), **setting.fill(self.environment)}
+        for name, value in marked.items():
+            old = os.environ.get(name)
+            os.environ[name] = value
+            self._undo.append(lambda name=name, old=old: _put_back(name, old))  # type: ignore[misc]
+
+    def _start_program(self, setting: Setting) -> None:
+        with (Path(setting.folder) / "program.log").open("wb") as log:
+            self._program = subprocess.Popen(
+                setting.fill(list(self.command)),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    async def stop(self) -> None:
+        """Stop the proxy and the program, and what they have left."""
+        proxy, self._proxy = self._proxy, None
+        try:
+            if proxy is not None and proxy.should_start:
+                await asyncio.wait([asyncio.ensure_future(_awaited(proxy.stop()))], timeout=_PATIENCE)
+        finally:
+            await asyncio.to_thread(self._clean_up)
+
+    def _clean_up(self) -> None:
+        if self._program is not None:
+            os.killpg(self._program.pid, signal.SIGKILL)
+            self._program.wait()
+            self._program = None
+        for pid in children() - self._before:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        self._before = set()
+        while self._undo:
+            self._undo.pop()()
+
+    def processes(self) -> list[int]:
+        """Return what was started since the proxy was."""
+        return sorted(children() - self._before)
+
+    async def kill(self) -> None:
+        """Kill the processes that the Hub has started; what somebody else has started is theirs to start again."""
+        started = await asyncio.to_thread(self.processes)
+        if self._program is not None or not started:
+            raise NotOffered("whoever started the proxy starts it again, not the Hub")
+        for pid in started:
+            os.kill(pid, signal.SIGKILL)
+
+    async def leave_behind(self, setting: Setting, routes: Mapping[str, str]) -> None:
+        """Let a Hub in a process of its own do it."""
+        self._before = await asyncio.to_thread(children)
+        self._enter(setting)
+        if self.command:
+            await asyncio.to_thread(self._start_program, setting)
+        hub = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "traefik_toml_proxy.conformance.first_hub"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert hub.stdin is not None  # noqa: S101 - both are pipes
+        assert hub.stdout is not None  # noqa: S101
+        task = [self.proxy_class, asdict(setting), setting.fill(self.config), dict(routes)]
+        hub.stdin.write(json.dumps(task).encode() + b"\n")
+        try:
+            said = await hub.stdout.readline()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                hub.kill()
+            await hub.wait()
+        if said != b"ready\n":
+            raise RuntimeError("the first Hub could not start the proxy; its log tells why")
+
+
+def _put_back(name: str, value: str | None) -> None:
+    if value is None:
+        del os.environ[name]
+    else:
+        os.environ[name] = value
+
+
+async def _awaited(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
+
+
+def make_proxy(proxy_class: str, setting: Setting, config: Mapping[str, Mapping[str, Any]]) -> Proxy:
+    """Make a proxy as ``JupyterHub.init_proxy`` does; it is not started.
+
+    Args:
+        proxy_class: ``module:Class``.
+        setting: Where it is to run.
+        config: Traits by class name.
+    """
+    module, _, name = proxy_class.partition(":")
+    hub = SimpleNamespace(
+        url=f"{setting.hub_url}{setting.options.base_url}hub/",
+        host=setting.hub_url,
+        base_url=f"{setting.options.base_url}hub/",
+        routespec="/" if setting.options.host_routing else setting.options.base_url,
+    )
+    app = SimpleNamespace(
+        internal_ssl=setting.options.internal_ssl,
+        subdomain_host="http://hub.example.org" if setting.options.host_routing else "",
+        statsd_host="",
+        statsd_port=0,
+        statsd_prefix="",
+        hub=hub,
+        users={},
+        _service_map={},
+    )
+    if setting.options.internal_ssl:
+        app.internal_proxy_certs, app.internal_trust_bundles = _internal_certificates(setting)
+    proxy: Proxy = getattr(importlib.import_module(module), name)(
+        config=Config(config),
+        db_factory=lambda: None,
+        public_url=setting.public_url,
+        app=app,
+        log=logging.getLogger("conformance.hub"),
+        hub=hub,
+        host_routing=setting.options.host_routing,
+        ssl_cert=setting.ssl_cert,
+        ssl_key=setting.ssl_key,
+    )
+    return proxy
+
+
+def _internal_certificates(setting: Setting) -> tuple[Any, Any]:
+    """Let JupyterHub itself make what it makes for internal_ssl."""
+    from jupyterhub.app import JupyterHub
+
+    hub = JupyterHub(internal_ssl=True, internal_certs_location=str(Path(setting.folder) / "internal-ssl"))
+    hub.init_internal_ssl()
+    return hub.internal_proxy_certs, hub.internal_trust_bundles
