@@ -60,14 +60,14 @@ class StoreLocked(StoreError):
     """Another process writes the same file.
 
     Attributes:
-        path: The dynamic configuration file.
+        path: The file or folder.
         owner: What the lock says of the process that holds it.
     """
 
     def __init__(self, path: Path, owner: str) -> None:
         super().__init__(
-            f"{path} is already written by another process ({owner}). Only one Hub may write a file: "
-            "stop that process, or give this Hub its own state_dir or dynamic_config_file."
+            f"{path} is already used by another process ({owner}). Only one Hub may write there: stop that process, or "
+            "give this Hub its own state_dir, and other files where static_config_file or dynamic_config_file name them."
         )
         self.path = path
         self.owner = owner

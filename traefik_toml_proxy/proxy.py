@@ -16,7 +16,7 @@ from jupyterhub.traitlets import Command
 from traitlets import CaselessStrEnum, Dict, Float, Integer, List, Unicode
 
 from . import __version__
-from .errors import ConfigurationError, ProxyError, RouteNotLive, TraefikStartFailed, shown
+from .errors import CommitFailed, ConfigurationError, ProxyError, RouteNotLive, StoreLocked, TraefikStartFailed, shown
 from .publisher import RoutePublisher
 from .routes import RouteTable, Snapshot
 from .stores import Store
@@ -163,6 +163,7 @@ class TraefikProxy(Proxy):
         self._probe: EntryPointProbe | None = None
         self._process: TraefikProcess | None = None
         self._static_writer: AtomicFile | None = None
+        self._state_lock: AtomicFile | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     # What a subclass says: where the routes are kept.
@@ -294,6 +295,8 @@ class TraefikProxy(Proxy):
         environment = child_environment(self.traefik_env)
         program = await find_program(self.traefik_command, environment)
         folder = await asyncio.to_thread(self._make_state_dir)
+        self._state_lock = AtomicFile(folder / "traefik", 0o600)
+        await asyncio.to_thread(self._lock, self._state_lock, folder, "state_dir")
         if self.ssl_cert:
             certificate = await asyncio.to_thread(checked_certificate, self.ssl_cert, self.ssl_key)
         else:
@@ -303,10 +306,17 @@ class TraefikProxy(Proxy):
         static = static_tree(settings, program.version)
         static_text = self._static_text(static)
         static_writer = self._static_writer = AtomicFile(static_file, 0o600)
-        await asyncio.to_thread(static_writer.lock)
+        await asyncio.to_thread(self._lock, static_writer, static_file, "static_config_file")
         await static_writer.replace(static_text)
         process = self._process = TraefikProcess(
-            program, static_file, static_text, folder=folder, environment=environment, log=self.log
+            program,
+            static_file,
+            static_text,
+            folder=folder,
+            environment=environment,
+            configured_environment=self.traefik_env,
+            ends_with_hub=lambda: bool(getattr(self.app, "cleanup_proxy", True)),
+            log=self.log,
         )
         if not await self._take_over(process, publisher, previous):
             await asyncio.to_thread(check_address, str(static["entryPoints"][settings.entry_point]["address"]))
@@ -317,7 +327,15 @@ class TraefikProxy(Proxy):
                 await process.while_running(publisher.wait_live(self.start_timeout))
             except RouteNotLive as error:
                 raise TraefikStartFailed(str(error), process.last_lines) from error
-        process.watch(publisher.mend_store)
+
+        async def put_everything_in_place() -> None:
+            await asyncio.to_thread(self._make_state_dir)
+            await publisher.mend_store()
+            await self._mend_static(static_writer, static_text)
+            if not self.ssl_cert:
+                await asyncio.to_thread(default_certificate, folder)
+
+        process.watch(put_everything_in_place)
         self._go(publisher)
         self.log.info(
             "Traefik %d.%d.%d (process %d) serves %s; routes: %d",
@@ -327,6 +345,28 @@ class TraefikProxy(Proxy):
             len(publisher.table),
         )
 
+    async def _mend_static(self, file: AtomicFile, text: bytes) -> None:
+        """Write the static configuration again, if somebody else has changed it."""
+        damage = await asyncio.to_thread(file.damage)
+        if damage is not None:
+            self.log.warning("%s %s by somebody else: writing it again", file.path, damage)
+            try:
+                await file.replace(text)
+            except CommitFailed as error:
+                self.log.warning("Traefik cannot be started again without it, and it is tried again: %s", error)
+
+    @staticmethod
+    def _lock(file: AtomicFile, what: Path, trait: str) -> None:
+        """Lock a file (or for a folder, one in it) for this Hub."""
+        try:
+            file.lock()
+        except StoreLocked as error:
+            raise StoreLocked(what, error.owner) from None
+        except OSError as error:
+            raise ConfigurationError(
+                f"{what} cannot be used: {error}. c.TraefikProxy.{trait} says where it is."
+            ) from error
+
     async def _take_over(self, process: TraefikProcess, publisher: RoutePublisher, previous: Snapshot) -> bool:
         """Go on with the Traefik of an earlier Hub, and its routes, so that nobody is cut off."""
         if not await process.adopt():
@@ -335,6 +375,15 @@ class TraefikProxy(Proxy):
         try:
             await process.while_running(publisher.wait_live(_ADOPTION_TIMEOUT))
         except (RouteNotLive, TraefikStartFailed) as error:
+            refused = [line for line in process.last_lines if " ERR " in line and str(self._dynamic_file) in line]
+            if refused and isinstance(error, RouteNotLive):
+                # Nor would a new one take it; the one that runs goes on with the routes that it has.
+                await process.leave()
+                raise TraefikStartFailed(
+                    f"the Traefik that is running refuses {self._dynamic_file}; look at "
+                    "c.TraefikProxy.extra_dynamic_config. Users still reach their servers through it.",
+                    refused,
+                ) from error
             self.log.warning("The running Traefik cannot be taken over, so a new one is started: %s", error)
             await process.stop()
             return False
@@ -367,7 +416,8 @@ class TraefikProxy(Proxy):
         process, self._process = self._process, None
         probe, self._probe = self._probe, None
         store, self._store = self._store, None
-        static_writer, self._static_writer = self._static_writer, None
+        locks = [self._static_writer, self._state_lock]
+        self._static_writer = self._state_lock = None
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.cancel()
@@ -378,10 +428,11 @@ class TraefikProxy(Proxy):
             await self._quietly("Traefik", process.stop())
         if probe is not None:
             probe.close()
-        if static_writer is not None:
-            static_writer.unlock()
         if store is not None:
             await self._quietly("the store of the routes", store.close())
+        for lock in locks:
+            if lock is not None:
+                lock.unlock()
 
     async def _quietly(self, what: str, ending: Coroutine[Any, Any, None]) -> None:
         try:

@@ -19,7 +19,7 @@ from traefik_toml_proxy.errors import StoreLocked
 async def test_a_second_hub_is_told_the_process_of_the_first(
     make_proxy: ProxyMaker, tmp_path: Path, free_port: int
 ) -> None:
-    """It gets a clear error, at once, with the file and what to do."""
+    """It gets a clear error, at once, with the folder and what to do."""
     traits: dict[str, Any] = {
         "public_url": f"http://127.0.0.1:{free_port}",
         "state_dir": str(tmp_path / "state"),
@@ -35,7 +35,7 @@ async def test_a_second_hub_is_told_the_process_of_the_first(
         await first.kill()
 
     assert caught.value.owner == f"process {first.pid}"
-    for part in (f"process {first.pid}", str(tmp_path / "state" / "dynamic.toml"), "state_dir"):
+    for part in (f"process {first.pid}", str(tmp_path / "state"), "state_dir"):
         assert part in str(caught.value)
     await make_proxy().start()  # takes over what the first one has left, so that it is ended
 

@@ -22,6 +22,7 @@ from traefik_toml_proxy.errors import (
     ConfigurationError,
     ProxyError,
     StoreError,
+    StoreLocked,
     TraefikNotFound,
     TraefikStartFailed,
     TraefikUnsupported,
@@ -214,6 +215,39 @@ class TestFailure:
         (tmp_path / "state" / "dynamic.toml").mkdir(parents=True)
         (tmp_path / "state").chmod(0o700)
         await fails(make_proxy(), StoreError, "Is a directory", "dynamic_config_file")
+
+    async def test_a_state_folder_of_another_hub(self, make_proxy: ProxyMaker, tmp_path: Path, free_port: int) -> None:
+        """Also where each has its own files: the record of the running Traefik is in the folder."""
+        first = make_proxy()
+        await first.start()
+        second = make_proxy(
+            public_url=f"http://127.0.0.1:{free_port + 1}",
+            static_config_file=str(tmp_path / "other" / "traefik.toml"),
+            dynamic_config_file=str(tmp_path / "other" / "dynamic.toml"),
+        )
+        await fails(second, StoreLocked, str(tmp_path / "state"), f"process {os.getpid()}", "its own state_dir")
+
+        assert alive(pid_of(first))
+
+    async def test_a_static_file_where_there_can_be_none(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
+        """The trait is named."""
+        (tmp_path / "file").touch()
+        proxy = make_proxy(static_config_file=str(tmp_path / "file" / "traefik.toml"))
+        await fails(proxy, ConfigurationError, str(tmp_path / "file"), "c.TraefikProxy.static_config_file")
+
+    @pytest.mark.parametrize(
+        "entry_points", ["http", {"http": "x"}, {"http": {"address": 80}}], ids=["no table", "no inner table", "number"]
+    )
+    async def test_an_entry_point_that_is_none(self, make_proxy: ProxyMaker, entry_points: object) -> None:
+        """The trait is named, before anything is started."""
+        proxy = make_proxy(extra_static_config={"entryPoints": entry_points})
+        await fails(proxy, ConfigurationError, "extra_static_config", "'http'")
+
+    async def test_an_output_file_that_cannot_be_written(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
+        """It is not the program's fault."""
+        (tmp_path / "state" / "traefik.log").mkdir(parents=True)
+        (tmp_path / "state").chmod(0o700)
+        await fails(make_proxy(), TraefikStartFailed, "traefik.log cannot be written")
 
     async def test_it_may_be_tried_again(self, make_proxy: ProxyMaker) -> None:
         """A start that failed has let go of everything, so that the next one works."""

@@ -127,12 +127,15 @@ async def test_one_that_does_not_listen_is_killed(proxy: TraefikTomlProxy, monke
 async def test_the_time_it_has_is_a_few_seconds(proxy: TraefikTomlProxy, tmp_path: Path) -> None:
     """One that ignores SIGTERM is ended within a few seconds, with the times as they are."""
     command = script(tmp_path / "traefik", f"trap '' TERM; touch ready; {FOREVER}")
+    (tmp_path / "traefik.toml").touch()
     process = TraefikProcess(
         Program((str(command),), (3, 7, 0)),
         tmp_path / "traefik.toml",
         b"",
         folder=tmp_path,
         environment=child_environment({"TTP_TEST": str(os.getpid())}),
+        configured_environment={},
+        ends_with_hub=lambda: True,
         log=proxy.log,
     )
     await process.start()

@@ -168,6 +168,36 @@ async def test_one_that_hangs_is_ended_and_a_new_one_started(
     assert await proxy.get_all_routes() == {}
 
 
+async def test_another_environment_of_the_hub_changes_nothing(
+    make_proxy: ProxyMaker, killed_hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Hub that is started from another shell has other variables; only those of traefik_env are settings."""
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/another")
+    proxy = make_proxy()
+    await proxy.start()
+
+    assert pid_of(proxy) == killed_hub.traefik_pid
+
+
+async def test_one_that_refuses_the_new_file_is_left_to_its_users(make_proxy: ProxyMaker, killed_hub: Hub) -> None:
+    """A mistake in extra_dynamic_config fails the Hub's start with Traefik's own words, and cuts nobody off."""
+    mistake = {"tls": {"options": {"default": {"minVersionn": "VersionTLS13"}}}}
+    proxy = make_proxy(extra_dynamic_config=mistake)
+
+    with pytest.raises(TraefikStartFailed, match=r"extra_dynamic_config[\s\S]*minVersionn"):
+        await proxy.start()
+
+    assert alive(killed_hub.traefik_pid)
+    assert (await get(proxy.public_url, "/user/ada/")).by == "ada"
+
+    corrected = make_proxy()
+    await corrected.start()
+
+    assert pid_of(corrected) == killed_hub.traefik_pid
+    assert list(await corrected.get_all_routes()) == ["/user/ada/"]
+
+
 async def test_one_that_has_died_is_replaced(make_proxy: ProxyMaker, killed_hub: Hub) -> None:
     """A machine that ran out of memory has killed both."""
     os.kill(killed_hub.traefik_pid, signal.SIGKILL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -120,6 +121,29 @@ async def test_it_may_die_again_and_again(
 
     ends = [record.getMessage() for record in caplog.records if "has ended" in record.getMessage()]
     assert [end.rpartition(" again ")[2] for end in ends] == ["at once", "in 0.5 s", "in 1 s"]
+
+
+@pytest.mark.parametrize("damage", ["deleted", "edited", "folder"])
+async def test_its_static_configuration_is_there_before_it_starts(
+    proxy: TraefikTomlProxy, make_backend: BackendMaker, tmp_path: Path, damage: str
+) -> None:
+    """Without it Traefik would start all the same, on port 80 of every address."""
+    backend = await make_backend("ada")
+    await proxy.add_route("/user/ada/", backend.url, {})
+    file = tmp_path / "state" / "traefik.toml"
+    wanted = file.read_bytes()
+    if damage == "folder":
+        shutil.rmtree(tmp_path / "state")
+    elif damage == "edited":
+        file.write_text("[api]\n")
+    else:
+        file.unlink()
+    signal_traefik(proxy, signal.SIGKILL)
+
+    await eventually(lambda: served(proxy, "/user/ada/"), within=20)
+
+    assert file.read_bytes() == wanted
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 async def test_stopping_during_its_absence_leaves_nothing(proxy: TraefikTomlProxy) -> None:

@@ -226,7 +226,7 @@ async def test_two_hubs_do_not_write_one_file(watched: Path, make_proxy: ProxyMa
     first, second = make_proxy(**settings), make_proxy(**settings)
     await first.get_all_routes()
 
-    with pytest.raises(StoreLocked, match=r"routes\.toml is already written by another process"):
+    with pytest.raises(StoreLocked, match=r"routes\.toml is already used by another process"):
         await second.get_all_routes()
 
     assert await first.get_all_routes() == {}

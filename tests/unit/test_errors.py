@@ -87,8 +87,8 @@ def test_a_locked_store_names_its_owner_and_the_ways_out() -> None:
     """The message says which file, which process, and which settings give this Hub a file of its own."""
     error = StoreLocked(Path("/state/dynamic.toml"), "process 7")
 
-    assert str(error).startswith("/state/dynamic.toml is already written by another process (process 7).")
-    assert "state_dir or dynamic_config_file" in str(error)
+    assert str(error).startswith("/state/dynamic.toml is already used by another process (process 7).")
+    assert "its own state_dir, and other files" in str(error)
     assert (error.path, error.owner) == (Path("/state/dynamic.toml"), "process 7")
 
 

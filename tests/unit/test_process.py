@@ -33,12 +33,15 @@ async def make(tmp_path: Path) -> AsyncIterator[Maker]:
     made: list[TraefikProcess] = []
 
     def make(body: str = FOREVER, *, name: str = "traefik", static: bytes = b"some") -> TraefikProcess:
+        (tmp_path / "traefik.toml").write_bytes(static)
         process = TraefikProcess(
             Program((str(any_script(tmp_path / name, body)),), (3, 7, 0)),
             tmp_path / "traefik.toml",
             static,
             folder=tmp_path,
             environment={"PATH": os.environ["PATH"], "TTP_TEST": str(os.getpid())},
+            configured_environment={},
+            ends_with_hub=lambda: True,
             log=logging.getLogger("hub"),
         )
         made.append(process)

@@ -217,7 +217,7 @@ async def test_two_names_of_one_file_have_one_lock(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "folder")
     first, _ = await opened(tmp_path / "folder" / "dynamic.toml")
     second = toml_store(tmp_path / "link" / "dynamic.toml")
-    with pytest.raises(StoreError, match="already written by another process"):
+    with pytest.raises(StoreError, match="already used by another process"):
         await second.open()
     await first.close()
 

@@ -7,17 +7,17 @@ import inspect
 import json
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 from .case import Options
 from .subject import Setting, make_proxy
 
 
-async def main() -> None:
-    """Read the task as one line of JSON, do it, print ``ready``, and wait."""
-    logging.basicConfig(filename="first-hub.log", level=logging.INFO)
-    line = await asyncio.to_thread(sys.stdin.readline)
-    proxy_class, setting, config, routes = json.loads(line)
+async def main(task: str, ready: str) -> None:
+    """Do the task (JSON), make the file ``ready``, and wait."""
+    logging.basicConfig(level=logging.INFO)
+    proxy_class, setting, config, routes = json.loads(task)
     options = Options(**setting.pop("options"))
     proxy = make_proxy(proxy_class, Setting(options, **setting), config)
     if proxy.should_start:
@@ -26,9 +26,9 @@ async def main() -> None:
             await started
     for routespec, target in routes.items():
         await proxy.add_route(routespec, target, {})
-    print("ready", flush=True)  # noqa: T201 - that is how it says so
+    await asyncio.to_thread(Path(ready).touch)
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(*sys.argv[1:]))

@@ -25,6 +25,7 @@ from .wire import BrokenMessage, Headers
 
 # Routes are deleted so many at a time between two cases.
 _AT_ONCE = 50
+_SECONDS_TO_SETTLE = 5.0
 
 
 class Stage:
@@ -133,6 +134,17 @@ class Stage:
             f"GET {target[:100]!a} was answered by {_who(response.by)} with {response.status}, not by {_who(wanted)}",
         )
         return response
+
+    async def expect_soon_by(self, backend: Backend, target: str) -> None:
+        """As :meth:`expect_by`, but give a route that was deleted a few seconds; another case asks for more.
+
+        Raises:
+            Failed: If it is still another one then.
+        """
+        end = asyncio.get_running_loop().time() + _SECONDS_TO_SETTLE
+        while (await self.get(target)).by != backend.name and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.05)
+        await self.expect_by(backend, target)
 
 
 def _who(name: str | None) -> str:

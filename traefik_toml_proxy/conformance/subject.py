@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -52,9 +53,13 @@ class Setting:
     ports: tuple[int, ...] = ()
 
     def fill(self, value: Any) -> Any:
-        """Return ``value`` with ``{port}``, ``{port1}``, ``{port2}`` and ``{folder}`` replaced in all its strings."""
+        """Return ``value`` with ``{port}``, ``{port1}``, ``{folder}`` and ``{scheme}`` replaced in all its strings.
+
+        The scheme is that of an API inside: https with internal_ssl.
+        """
         if isinstance(value, str):
             words = {"{port}": str(urlsplit(self.public_url).port), "{folder}": self.folder}
+            words["{scheme}"] = "https" if self.options.internal_ssl else "http"
             words |= {f"{{port{number}}}": str(port) for number, port in enumerate(self.ports, start=1)}
             for word, replacement in words.items():
                 value = value.replace(word, replacement)
@@ -239,23 +244,25 @@ class StartedByHub(Subject):
         self._enter(setting)
         if self.command:
             await asyncio.to_thread(self._start_program, setting)
-        hub = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "traefik_toml_proxy.conformance.first_hub"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert hub.stdin is not None  # noqa: S101 - both are pipes
-        assert hub.stdout is not None  # noqa: S101
-        task = [self.proxy_class, asdict(setting), setting.fill(self.config), dict(routes)]
-        hub.stdin.write(json.dumps(task).encode() + b"\n")
-        try:
-            said = await hub.stdout.readline()
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                hub.kill()
-            await hub.wait()
-        if said != b"ready\n":
-            raise RuntimeError("the first Hub could not start the proxy; its log tells why")
+        task = json.dumps([self.proxy_class, asdict(setting), setting.fill(self.config), dict(routes)])
+        await asyncio.to_thread(_run_first_hub, setting, task)
+
+
+def _run_first_hub(setting: Setting, task: str) -> None:
+    """Run a Hub until it says that it is ready, and kill it."""
+    # Its output goes to a file: the proxy inherits it, and would keep a pipe open.
+    log_file, ready = Path(setting.folder) / "first-hub.log", Path(setting.folder) / "first-hub.ready"
+    command = [sys.executable, "-m", "traefik_toml_proxy.conformance.first_hub", task, str(ready)]
+    with log_file.open("wb") as log:
+        hub = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    end = time.monotonic() + _PATIENCE
+    while not ready.exists() and hub.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    hub.kill()
+    hub.wait()
+    if not ready.exists():
+        last = log_file.read_text(errors="replace").strip().splitlines()[-1:]
+        raise RuntimeError(f"the first Hub could not start the proxy: {' '.join(last)}")
 
 
 def _put_back(name: str, value: str | None) -> None:

@@ -59,6 +59,7 @@ class AtomicFile:
             StoreLocked: If another process is the writer.
             OSError: If the folder cannot be made or used.
         """
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._make_folder()
         lock = os.open(self._folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:

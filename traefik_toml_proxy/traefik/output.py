@@ -27,6 +27,8 @@ _LEVELS = {
     "PNC": logging.CRITICAL,
 }
 _LAST_LINES = 20
+# A few milliseconds of logging.
+_LINES_AT_ONCE = 100
 _LONGEST_LINE = 4000
 _LARGEST_FILE = 4 * 2**20
 _ONE_READ = 2**18
@@ -76,8 +78,10 @@ class FollowedOutput:
     async def catch_up(self) -> None:
         """Log all complete lines that are there now."""
         while lines := await asyncio.to_thread(self._read_lines):
-            for line in lines:
+            for number, line in enumerate(lines, start=1):
                 self._tell(line)
+                if number % _LINES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
 
     async def finish(self) -> None:
         """Log all that is there, also a last line without an end, after the child has ended."""

@@ -19,6 +19,7 @@ from .dynamic import REVISION_HEADER
 _SHORTEST_PAUSE = 0.0002
 _LONGEST_PAUSE = 0.1
 _SHORTEST_QUESTION = 0.1
+_ONE_VISIT = 1.0  # to a thread, in seconds
 # What a thread may take longer than it was told, in seconds.
 _GRACE = 0.5
 _LONGEST_BODY = 2**16
@@ -82,8 +83,17 @@ class EntryPointProbe:
         """
         began = time.monotonic()
         enough = threading.Event()
+        waited = 0.0
         try:
-            answer = await self._in_thread(self._wait_blocking, revision, timeout, enough, within=timeout)
+            while True:
+                left = timeout - waited
+                # In pieces: a Hub that is interrupted while it waits cannot end before the thread does.
+                answer = await self._in_thread(
+                    self._wait_blocking, revision, min(left, _ONE_VISIT), enough, within=left
+                )
+                waited = time.monotonic() - began
+                if answer.serves(revision) or waited >= timeout:
+                    break
         finally:
             enough.set()
         if not answer.serves(revision):

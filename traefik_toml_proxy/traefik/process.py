@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import errno
 import hashlib
@@ -222,6 +223,8 @@ class TraefikProcess:
         *,
         folder: Path,
         environment: Mapping[str, str],
+        configured_environment: Mapping[str, str],
+        ends_with_hub: Callable[[], bool],
         log: logging.Logger,
     ) -> None:
         """Args:
@@ -230,10 +233,16 @@ class TraefikProcess:
         static_text: What is in it.
         folder: Where its output and the record of it are kept; its working directory.
         environment: Its whole environment.
+        configured_environment: What of it is a setting; a running Traefik that has other settings is not taken over.
+        ends_with_hub: Whether a Traefik that was started here is ended when this Python ends without stop(): asked then.
         log: Where its output and its deaths are told.
         """
         self._command = [*program.command, f"--configFile={static_file}"]
-        self._digest = hashlib.sha256(static_text + repr((program, sorted(environment.items()))).encode()).hexdigest()
+        self._static_file = static_file
+        self._static_text = static_text
+        settings = repr((program, sorted(configured_environment.items())))
+        self._digest = hashlib.sha256(static_text + settings.encode()).hexdigest()
+        self._ends_with_hub = ends_with_hub
         self._folder = folder
         self._environment = dict(environment)
         self._log = log
@@ -284,7 +293,7 @@ class TraefikProcess:
         """Start it; returns when the process runs, not when it serves.
 
         Raises:
-            TraefikStartFailed: If the program could not be run.
+            TraefikStartFailed: If the program could not be run, or its configuration is not in place.
         """
         spawning = asyncio.ensure_future(asyncio.to_thread(self._spawn))
         try:
@@ -296,7 +305,14 @@ class TraefikProcess:
             raise TraefikStartFailed(f"{self._command[0]} could not be run: {error}", []) from error
 
     def _spawn(self) -> None:
-        output = self._output.open_for_child()
+        if not self._static_file.exists() or self._static_file.read_bytes() != self._static_text:
+            # It would start all the same, with settings that nobody has asked for, on every address.
+            raise TraefikStartFailed(f"{self._static_file} was deleted or edited by somebody else.", [])
+        try:
+            output = self._output.open_for_child()
+        except OSError as error:
+            reason = f"{self._output.path} cannot be written: {error.strerror}. The Hub must own its state_dir."
+            raise TraefikStartFailed(reason, []) from error
         try:
             child = subprocess.Popen(
                 self._command,
@@ -312,6 +328,7 @@ class TraefikProcess:
         # A child that has ended so soon keeps its number until it is waited for; it gets no record.
         identity = _Identity.of(child.pid)
         self._running = _Running(identity or _Identity(child.pid, "", 0), child)
+        atexit.register(self._end_with_hub)
         if identity is not None:
             try:
                 _Record(identity, self._command, self._digest).write(self._record_file)
@@ -364,7 +381,7 @@ class TraefikProcess:
         """From now on, log its output, and start it again whenever it ends.
 
         Args:
-            before_restart: Awaited before each start; sees that the dynamic configuration is in place.
+            before_restart: Awaited before each start; sees that both configurations are in place.
         """
         self._tasks = [
             asyncio.create_task(self._output.follow(_OUTPUT_INTERVAL), name="traefik_toml_proxy output"),
@@ -386,11 +403,11 @@ class TraefikProcess:
             )
             await asyncio.sleep(pause)
             pause = min(max(_FIRST_PAUSE, 2 * pause), _LONGEST_PAUSE)
-            try:
-                await before_restart()
-            except Exception:  # noqa: BLE001 - a fault of ours: logged whole; a Traefik is better than none
-                self._log.exception("Preparing the start of Traefik failed in an unexpected way; it is started")
             while True:
+                try:
+                    await before_restart()
+                except Exception:  # noqa: BLE001 - a fault of ours: logged whole; a Traefik is better than none
+                    self._log.exception("Preparing the start of Traefik failed in an unexpected way; it is started")
                 try:
                     await self.start()
                     break
@@ -409,8 +426,20 @@ class TraefikProcess:
         await self._end()
         await self._output.finish()
 
+    async def leave(self) -> None:
+        """Stop watching the process, but let it run."""
+        self._running = None
+        await self.stop()
+
+    def _end_with_hub(self) -> None:
+        """End the process when Python ends and nobody has called :meth:`stop`, as when the Hub fails while it starts."""
+        running = self._running
+        if running is not None and self._ends_with_hub():
+            running.send(signal.SIGTERM)
+
     async def _end(self) -> None:
         """End the process: politely, then not."""
+        atexit.unregister(self._end_with_hub)
         running, self._running = self._running, None
         if running is None:
             return

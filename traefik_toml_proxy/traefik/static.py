@@ -87,7 +87,13 @@ def static_tree(settings: StaticSettings, version: Version) -> dict[str, Any]:
         },
         "entryPoints": {settings.entry_point: entry_point},
     }
-    return deep_merge(ours, settings.extra)
+    tree = deep_merge(ours, settings.extra)
+    match tree["entryPoints"]:
+        case {settings.entry_point: {"address": str()}}:
+            return tree
+    raise ConfigurationError(
+        f"extra_static_config: entryPoints must be a table, and in it {settings.entry_point!r} a table with an address."
+    )
 
 
 def listen_address(public_url: str) -> str:

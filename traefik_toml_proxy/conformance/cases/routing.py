@@ -54,7 +54,7 @@ async def _named_goes(stage: Stage) -> None:
     ada = await stage.served("/user/ada/")
     await stage.served("/user/ada/gpu/")
     await stage.proxy.delete_route("/user/ada/gpu/")
-    await stage.expect_by(ada, "/user/ada/gpu/lab")
+    await stage.expect_soon_by(ada, "/user/ada/gpu/lab")
     await stage.expect_by(ada, "/user/ada/lab")
 
 
@@ -65,8 +65,8 @@ async def _default_goes(stage: Stage) -> None:
     await stage.served("/user/ada/")
     gpu = await stage.served("/user/ada/gpu/")
     await stage.proxy.delete_route("/user/ada/")
+    await stage.expect_soon_by(hub, "/user/ada/lab")
     await stage.expect_by(gpu, "/user/ada/gpu/lab")
-    await stage.expect_by(hub, "/user/ada/lab")
 
 
 @GROUP.case("root", _R, "jupyterhub/app.py:1144-1191: the Hub's routespec is '/'")
