@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from . import report, routes
+from . import conformance, report, routes
 from .contenders import CONTENDERS
 
 
@@ -62,12 +62,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--json", default="", metavar="FILE", help="write the results there (default: standard output)"
     )
+    command = commands.add_parser("conformance", help="what this proxy and the others do of what a proxy must do")
+    command.add_argument("--traefik", default="", help="the binary (default: on PATH, or beside this Python)")
+    command.add_argument("--chp", default="", help="the command (default: on PATH)")
+    command.add_argument("--rst", default="", metavar="FILE", help="write the table of the README there")
+    command.add_argument("--json", default="", metavar="FILE", help="write all results there")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit status."""
     given = _parser().parse_args(arguments)
+    if given.command == "conformance":
+        return conformance.run(conformance.Options(given.chp, given.traefik, given.rst, given.json))
     options = routes.Options(
         existing=tuple(given.existing),
         burst=given.burst,

@@ -276,6 +276,7 @@ class TraefikProxy(Proxy):
 
     async def _attach(self) -> None:
         """Write for a Traefik that somebody else runs; the routes of the last time are still served by it."""
+        self._refuse_internal_ssl()
         certificate = None
         if self.ssl_cert:
             certificate = await asyncio.to_thread(checked_certificate, self.ssl_cert, self.ssl_key)
@@ -285,11 +286,7 @@ class TraefikProxy(Proxy):
 
     async def _start(self) -> None:
         """Bring up Traefik and the store."""
-        if getattr(self.app, "internal_ssl", False):
-            raise ConfigurationError(
-                "JupyterHub.internal_ssl is not supported by this proxy yet. Set c.JupyterHub.internal_ssl = False, or use "
-                "configurable-http-proxy."
-            )
+        self._refuse_internal_ssl()
         # Without symbolic links in its path: Traefik hears only of what is renamed in the folder that it is told.
         settings = self._static_settings(await asyncio.to_thread(self._dynamic_file.resolve))
         environment = child_environment(self.traefik_env)
@@ -366,6 +363,13 @@ class TraefikProxy(Proxy):
             raise ConfigurationError(
                 f"{what} cannot be used: {error}. c.TraefikProxy.{trait} says where it is."
             ) from error
+
+    def _refuse_internal_ssl(self) -> None:
+        if getattr(self.app, "internal_ssl", False):
+            raise ConfigurationError(
+                "JupyterHub.internal_ssl is not supported by this proxy yet. Set c.JupyterHub.internal_ssl = False, or use "
+                "configurable-http-proxy."
+            )
 
     async def _take_over(self, process: TraefikProcess, publisher: RoutePublisher, previous: Snapshot) -> bool:
         """Go on with the Traefik of an earlier Hub, and its routes, so that nobody is cut off."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .case import Case, Failed, Level, NotOffered, Options
 from .cases import CASES
-from .runner import Outcome, Result, Session, run_all
+from .outcome import Outcome, Result
+from .runner import Session, run_all
 from .subject import Setting, StartedByHub, Subject
 
 __all__ = [

@@ -5,33 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from enum import Enum
 
 from .case import Case, Failed, NotOffered, Options
+from .outcome import Outcome, Result
 from .stage import Stage
 from .subject import Subject
 
 _SECONDS_TO_START = 90.0
 _SECONDS_TO_CLEAR = 60.0
-
-
-class Result(str, Enum):
-    """How a case ended."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    NOT_OFFERED = "not offered"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a case ended, why, and after how many seconds."""
-
-    case: Case
-    result: Result
-    reason: str
-    seconds: float
 
 
 class Session:

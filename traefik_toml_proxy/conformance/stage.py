@@ -7,6 +7,7 @@ import contextlib
 import datetime
 import ipaddress
 import os
+import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -39,26 +40,20 @@ class Stage:
         #: Where the Hub would listen.
         self.hub = Backend("hub")
         self._backends = contextlib.AsyncExitStack()
-        self._folder = tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True)
+        self._folder = ""
 
     async def prepare(self) -> None:
         """Get ready for :meth:`start`: a folder, ports, certificates, a Hub."""
         await self.hub.__aenter__()
+        # Without symbolic links: some proxies watch it.
+        self._folder = await asyncio.to_thread(lambda: os.path.realpath(tempfile.mkdtemp(prefix="conformance-")))
         port, *others = free_ports(4)
         cert, key = "", ""
         if self.options.tls:
-            cert, key = await asyncio.to_thread(write_certificate, Path(self._folder.name))
+            cert, key = await asyncio.to_thread(write_certificate, Path(self._folder))
         scheme = "https" if self.options.tls else "http"
         url = f"{scheme}://127.0.0.1:{port}{self.options.base_url}"
-        self.setting = Setting(
-            self.options,
-            url,
-            await asyncio.to_thread(os.path.realpath, self._folder.name),
-            self.hub.url,
-            cert,
-            key,
-            tuple(others),
-        )
+        self.setting = Setting(self.options, url, self._folder, self.hub.url, cert, key, tuple(others))
 
     async def start(self) -> None:
         """Start the proxy."""
@@ -80,7 +75,7 @@ class Stage:
             await self.subject.stop()
         finally:
             await self.hub.close()
-            await asyncio.to_thread(self._folder.cleanup)
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     @property
     def url(self) -> str:

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -165,11 +165,14 @@ class StartedByHub(Subject):
 
     async def start(self, setting: Setting) -> Proxy:
         """Start the program, if there is one, and the proxy."""
+        if self.command and (setting.options.tls or setting.options.internal_ssl):
+            raise NotOffered("whoever runs the proxy outside of the Hub gives it its certificates, too")
         self._before = self._before or await asyncio.to_thread(children)
         self._enter(setting)
         if self.command and self._program is None:
             await asyncio.to_thread(self._start_program, setting)
-        self._proxy = make_proxy(self.proxy_class, setting, setting.fill(self.config))
+        inside = internal_certificates(setting) if setting.options.internal_ssl else {}
+        self._proxy = make_proxy(self.proxy_class, setting, setting.fill(self.config), inside)
         if self._proxy.should_start:
             try:
                 await _awaited(self._proxy.start())
@@ -276,13 +279,19 @@ async def _awaited(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-def make_proxy(proxy_class: str, setting: Setting, config: Mapping[str, Mapping[str, Any]]) -> Proxy:
+def make_proxy(
+    proxy_class: str,
+    setting: Setting,
+    config: Mapping[str, Mapping[str, Any]],
+    inside: Mapping[str, Any] = MappingProxyType({}),
+) -> Proxy:
     """Make a proxy as ``JupyterHub.init_proxy`` does; it is not started.
 
     Args:
         proxy_class: ``module:Class``.
         setting: Where it is to run.
         config: Traits by class name.
+        inside: What JupyterHub knows of certificates with internal_ssl.
     """
     module, _, name = proxy_class.partition(":")
     hub = SimpleNamespace(
@@ -300,9 +309,8 @@ def make_proxy(proxy_class: str, setting: Setting, config: Mapping[str, Mapping[
         hub=hub,
         users={},
         _service_map={},
+        **inside,
     )
-    if setting.options.internal_ssl:
-        app.internal_proxy_certs, app.internal_trust_bundles = _internal_certificates(setting)
     proxy: Proxy = getattr(importlib.import_module(module), name)(
         config=Config(config),
         db_factory=lambda: None,
@@ -317,10 +325,10 @@ def make_proxy(proxy_class: str, setting: Setting, config: Mapping[str, Mapping[
     return proxy
 
 
-def _internal_certificates(setting: Setting) -> tuple[Any, Any]:
-    """Let JupyterHub itself make what it makes for internal_ssl."""
+def internal_certificates(setting: Setting) -> dict[str, Any]:
+    """Let JupyterHub itself make what it makes for internal_ssl, on the event loop, as it does when it starts."""
     from jupyterhub.app import JupyterHub
 
     hub = JupyterHub(internal_ssl=True, internal_certs_location=str(Path(setting.folder) / "internal-ssl"))
     hub.init_internal_ssl()
-    return hub.internal_proxy_certs, hub.internal_trust_bundles
+    return {"internal_proxy_certs": hub.internal_proxy_certs, "internal_trust_bundles": hub.internal_trust_bundles}

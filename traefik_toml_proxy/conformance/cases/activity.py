@@ -44,8 +44,7 @@ async def _requests(stage: Stage) -> None:
 @GROUP.case("websockets", _E, _SOURCE)
 async def _websockets(stage: Stage) -> None:
     """A message over an open websocket is activity, as typing in a terminal is."""
-    async with echoing(stage):
-        socket = await connected(stage, "/user/ada/ws")
+    async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
         await socket.write_message("hello")
         await socket.read_message()
         before = await _last(stage, "/user/ada/")
@@ -54,7 +53,6 @@ async def _websockets(stage: Stage) -> None:
         await socket.read_message()
         await asyncio.sleep(0.1)
         expect(await _last(stage, "/user/ada/") > before, "it has not moved")
-        socket.close()
 
 
 @GROUP.case("no-activity", _E, _SOURCE)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import os
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from ..backend import Exchange
@@ -199,20 +201,25 @@ def _memory(processes: list[int]) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-class _Growth:
-    """How much more memory the proxy has needed."""
+@contextlib.asynccontextmanager
+async def _no_growth(stage: Stage) -> AsyncIterator[None]:
+    """See that the proxy does not need much more memory meanwhile; looks ten times a second, in a thread."""
+    processes = await asyncio.to_thread(stage.subject.processes)
+    before = most = await asyncio.to_thread(_memory, processes)
 
-    def __init__(self, stage: Stage) -> None:
-        self._processes = stage.subject.processes()
-        self._before = _memory(self._processes)
-        self._most = self._before
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            most = max(most, await asyncio.to_thread(_memory, processes))
+            await asyncio.sleep(0.1)
 
-    def look(self) -> None:
-        self._most = max(self._most, _memory(self._processes))
-
-    def check(self) -> None:
-        grown = self._most - self._before
-        expect(grown < _MAY_GROW, f"the proxy's memory grew by {grown / _MIB:.0f} MiB")
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+    expect(most - before < _MAY_GROW, f"the proxy's memory grew by {(most - before) / _MIB:.0f} MiB")
 
 
 @GROUP.case("download", _E, "data sets are downloaded through the proxy", seconds=120)
@@ -225,20 +232,17 @@ async def _download(stage: Stage) -> None:
             await exchange.send(_block(number % 16))
 
     await stage.served("/user/ada/", send)
-    growth = await asyncio.to_thread(_Growth, stage)
     wanted, seen, length = hashlib.sha256(), hashlib.sha256(), 0
-    async with stage.connect() as connection:
+    async with _no_growth(stage), stage.connect() as connection:
         await connection.send_head("GET", "/user/ada/data")
         head = await connection.head()
         async for part in connection.body(head):
             seen.update(part)
             length += len(part)
-            growth.look()
     for number in range(_GIB_IN_BLOCKS):
         wanted.update(_block(number % 16))
     expect_equal(length, _GIB_IN_BLOCKS * _MIB, "the length")
     expect(seen.digest() == wanted.digest(), "what came is not what was sent")
-    growth.check()
 
 
 @GROUP.case("upload", _E, "data sets are uploaded through the proxy", seconds=120)
@@ -254,19 +258,16 @@ async def _upload(stage: Stage) -> None:
         await exchange.reply(body=b"done")
 
     await stage.served("/user/ada/", receive)
-    growth = await asyncio.to_thread(_Growth, stage)
     wanted = hashlib.sha256()
-    async with stage.connect() as connection:
+    async with _no_growth(stage), stage.connect() as connection:
         await connection.send_head("PUT", "/user/ada/data", [("Content-Length", str(_GIB_IN_BLOCKS * _MIB))])
         for number in range(_GIB_IN_BLOCKS):
             block = _block(number % 16)
             wanted.update(block)
             await connection.send(block)
-            growth.look()
         response = await connection.response()
     expect_equal((response.status, length), (200, _GIB_IN_BLOCKS * _MIB), "status and length")
     expect(seen.digest() == wanted.digest(), "what came is not what was sent")
-    growth.check()
 
 
 @GROUP.case("cut-off", _E, "RFC 9112 section 8: an incomplete message must be seen as incomplete")

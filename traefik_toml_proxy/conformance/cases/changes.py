@@ -122,8 +122,7 @@ async def _moving_loses_nothing(stage: Stage) -> None:
 @GROUP.case("websocket-lives", _R, "a kernel's websocket is open for hours", seconds=90)
 async def _websocket_lives(stage: Stage) -> None:
     """A websocket stays open, and is heard, while 200 changes are made to other routes."""
-    async with echoing(stage):
-        socket = await connected(stage, "/user/ada/ws")
+    async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
         changing = asyncio.create_task(_change(stage))
         count = 0
         while not changing.done():
@@ -133,17 +132,14 @@ async def _websocket_lives(stage: Stage) -> None:
             await asyncio.sleep(0.01)
         await changing
         expect(count, "no message was sent")
-        socket.close()
 
 
 @GROUP.case("own-websocket-lives", _E, "a user's second server is stopped while the first one is used")
 async def _own_websocket_lives(stage: Stage) -> None:
     """A websocket stays open while routes below its own are added and deleted."""
-    async with echoing(stage):
-        socket = await connected(stage, "/user/ada/ws")
+    async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
         for number in range(3):
             await stage.add(f"/user/ada/server{number}/", "http://127.0.0.1:1001")
             await stage.proxy.delete_route(f"/user/ada/server{number}/")
             await socket.write_message(str(number))
             expect_equal(await socket.read_message(), str(number), "the echo")
-        socket.close()

@@ -38,11 +38,9 @@ async def _forwarded(stage: Stage) -> None:
 @GROUP.case("websocket", _E, "RFC 6455 section 3: wss", options=_TLS)
 async def _websocket(stage: Stage) -> None:
     """With https, websockets are opened with wss."""
-    async with echoing(stage):
-        socket = await connected(stage, "/user/ada/ws")
+    async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
         await socket.write_message("hello")
         expect_equal(await socket.read_message(), "hello", "the echo")
-        socket.close()
 
 
 @GROUP.case(

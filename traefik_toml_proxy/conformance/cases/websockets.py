@@ -91,18 +91,31 @@ async def echoing(stage: Stage, routespec: str = "/user/ada/") -> AsyncIterator[
         yield server
 
 
+@contextlib.asynccontextmanager
 async def connected(
     stage: Stage, target: str, *, compressed: bool = False, subprotocols: list[str] | None = None
-) -> WebSocketClientConnection:
-    """Return an open websocket to ``target`` at the public URL."""
+) -> AsyncIterator[WebSocketClientConnection]:
+    """Open a websocket to ``target`` at the public URL, and close it afterwards."""
     tls: ssl.SSLContext | None = unverified() if stage.options.tls else None
     request = HTTPRequest(f"ws{stage.url.removeprefix('http')}{target}", ssl_options=tls, request_timeout=20)
-    return await websocket_connect(
+    socket = await websocket_connect(
         request,
         max_message_size=_BIGGEST,
         compression_options={} if compressed else None,
         subprotocols=subprotocols,
     )
+    try:
+        yield socket
+    finally:
+        socket.close()
+        closed = asyncio.ensure_future(_until_closed(socket))
+        await asyncio.wait([closed], timeout=5)
+        closed.cancel()
+
+
+async def _until_closed(socket: WebSocketClientConnection) -> None:
+    while await socket.read_message() is not None:
+        pass
 
 
 async def _said(socket: WebSocketClientConnection, message: str | bytes) -> str | bytes | None:
@@ -113,34 +126,28 @@ async def _said(socket: WebSocketClientConnection, message: str | bytes) -> str 
 @GROUP.case("text", _R, "RFC 6455; configurable-http-proxy test/proxy_spec.js: 'basic WebSocket request'")
 async def _text(stage: Stage) -> None:
     """A websocket is opened through the proxy, and text goes both ways."""
-    async with echoing(stage):
-        socket = await connected(stage, "/user/ada/ws")
+    async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
         for text in ("hello", "ü 秀樹 \x00", ""):
             expect_equal(await _said(socket, text), text, "the echo")
-        socket.close()
 
 
 @GROUP.case("binary", _E, "kernels send buffers as binary messages")
 async def _binary(stage: Stage) -> None:
     """Binary messages go both ways byte for byte."""
-    async with echoing(stage):
-        socket = await connected(stage, "/user/ada/ws")
+    async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
         for size in (0, 1, 125, 126, 65_535, 65_536):
             data = os.urandom(size)
             expect(await _said(socket, data) == data, f"a message of {size} bytes came back as another")
-        socket.close()
 
 
 @GROUP.case("target", _E, "the session of a kernel is in the query of its websocket")
 async def _target(stage: Stage) -> None:
     """The path and the query of a websocket reach the backend byte for byte, and its Host and Origin, too."""
-    async with echoing(stage):
-        target = "/user/ada/api/kernels/a%2Fb//c?session_id=x%20y&z"
-        socket = await connected(stage, target)
+    target = "/user/ada/api/kernels/a%2Fb//c?session_id=x%20y&z"
+    async with echoing(stage), connected(stage, target) as socket:
         expect_equal(str(await _said(socket, "who")).split(" ")[0], target, "the target that arrived")
         host = str(await _said(socket, "host")).split(" ")[0]
         expect_equal(host, stage.url.split("//")[1], "the Host that arrived")
-        socket.close()
 
 
 async def _open_raw(connection: Connection) -> None:
@@ -170,8 +177,7 @@ async def _ping(stage: Stage) -> None:
 @GROUP.case("server-closes", _E, "RFC 6455 section 7.4: Jupyter tells with the code why a kernel is gone")
 async def _server_closes(stage: Stage) -> None:
     """The code and reason with which the backend closes reach the client."""
-    async with echoing(stage):
-        socket = await connected(stage, "/user/ada/ws")
+    async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
         expect_equal(await _said(socket, "close 4321 the kernel is gone"), None, "what came after closing")
         expect_equal((socket.close_code, socket.close_reason), (4321, "the kernel is gone"), "code and reason")
 
@@ -179,8 +185,7 @@ async def _server_closes(stage: Stage) -> None:
 @GROUP.case("client-closes", _E, "RFC 6455 section 7.4")
 async def _client_closes(stage: Stage) -> None:
     """The code and reason with which the client closes reach the backend."""
-    async with echoing(stage) as server:
-        socket = await connected(stage, "/user/ada/ws")
+    async with echoing(stage) as server, connected(stage, "/user/ada/ws") as socket:
         await _said(socket, "hello")
         socket.close(4000, "I have to go")
         await _until(lambda: bool(server.closed))
@@ -207,44 +212,36 @@ async def _until(seen: Callable[[], bool], within: float = 5) -> None:
 @GROUP.case("subprotocol", _E, "jupyter-server speaks v1.kernel.websocket.jupyter.org")
 async def _subprotocol(stage: Stage) -> None:
     """The subprotocols that a client offers reach the backend, and its choice the client."""
-    async with echoing(stage):
-        offered = ["v2.unknown", "v1.kernel.websocket.jupyter.org"]
-        socket = await connected(stage, "/user/ada/ws", subprotocols=offered)
+    offered = ["v2.unknown", "v1.kernel.websocket.jupyter.org"]
+    async with echoing(stage), connected(stage, "/user/ada/ws", subprotocols=offered) as socket:
         expect_equal(socket.selected_subprotocol, offered[1], "the chosen subprotocol")
-        socket.close()
 
 
 @GROUP.case("compression", _E, "RFC 7692: permessage-deflate")
 async def _compression(stage: Stage) -> None:
     """Compression is settled between client and backend, and compressed messages pass."""
-    async with echoing(stage):
-        socket = await connected(stage, "/user/ada/ws", compressed=True)
+    async with echoing(stage), connected(stage, "/user/ada/ws", compressed=True) as socket:
         text = "compress me " * 10_000
         expect_equal(await _said(socket, text), text, "the echo")
         extensions = str(await _said(socket, "who"))
         expect("permessage-deflate" in extensions, "the offer of permessage-deflate has not arrived")
-        socket.close()
 
 
 @GROUP.case("large", _E, "a plot, or a data frame, is a large message", seconds=60)
 async def _large(stage: Stage) -> None:
     """Messages of 16 MiB go both ways."""
-    async with echoing(stage):
-        socket = await connected(stage, "/user/ada/ws")
+    async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
         data = os.urandom(16 * _MIB)
         expect(await _said(socket, data) == data, "it came back as another, or not at all")
-        socket.close()
 
 
 @GROUP.case("idle", _E, "people think, and long cells print nothing", seconds=60)
 async def _idle(stage: Stage) -> None:
     """A websocket on which nobody says anything for 12 seconds stays open."""
-    async with echoing(stage):
-        socket = await connected(stage, "/user/ada/ws")
+    async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
         await _said(socket, "before")
         await asyncio.sleep(12)
         expect_equal(await _said(socket, "after"), "after", "the echo")
-        socket.close()
 
 
 @GROUP.case("refused", _E, "JupyterHub answers 403 where somebody else's websocket is asked for")
@@ -252,19 +249,16 @@ async def _refused(stage: Stage) -> None:
     """When the backend refuses a websocket, the client gets its status."""
     async with echoing(stage):
         try:
-            await connected(stage, "/user/ada/refuse")
+            async with connected(stage, "/user/ada/refuse"):
+                raise Failed("it was opened")
         except HTTPClientError as error:
             expect_equal(error.code, 403, "the status")
-            return
-        raise Failed("it was opened")
 
 
 @GROUP.case("many", _E, "each open notebook has one or more", seconds=60)
 async def _many(stage: Stage) -> None:
     """A hundred websockets are open at the same time, and each hears its own messages."""
-    async with echoing(stage):
-        sockets = await asyncio.gather(*(connected(stage, f"/user/ada/{number}") for number in range(100)))
+    async with echoing(stage), contextlib.AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(connected(stage, f"/user/ada/{number}")) for number in range(100)]
         echoes = await asyncio.gather(*(_said(socket, str(number)) for number, socket in enumerate(sockets)))
         expect_equal(echoes, [str(number) for number in range(100)], "the echoes")
-        for socket in sockets:
-            socket.close()

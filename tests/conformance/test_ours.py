@@ -1,0 +1,53 @@
+"""The conformance suite against TraefikTomlProxy, started by the Hub and started outside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from traefik_toml_proxy.conformance import CASES, StartedByHub, Subject
+from traefik_toml_proxy.conformance.suite import ProxyConformance
+
+PROXY = "traefik_toml_proxy:TraefikTomlProxy"
+TRAEFIK = os.environ.get("TEST_TRAEFIK") or shutil.which("traefik") or str(Path(sys.executable).with_name("traefik"))
+
+# What Traefik itself does to a request, each told in the README.
+NOT_BY_TRAEFIK = {"messages.raw-semicolon", "messages.equivalent", "bodies.early-answer"}
+CASES_FOR_TRAEFIK = tuple(case for case in CASES if case.id not in NOT_BY_TRAEFIK)
+
+
+class TestStartedByHub(ProxyConformance):
+    """As an admin has it who sets nothing but proxy_class."""
+
+    cases = CASES_FOR_TRAEFIK
+
+    @pytest.fixture
+    def subject(self) -> Subject:
+        """The proxy, with the Traefik that all tests use."""
+        return StartedByHub(PROXY, {"TraefikTomlProxy": {"traefik_command": [TRAEFIK]}})
+
+
+class TestStartedOutside(ProxyConformance):
+    """As an admin has it who runs Traefik, with the settings that the README asks for."""
+
+    cases = CASES_FOR_TRAEFIK
+
+    @pytest.fixture
+    def subject(self) -> Subject:
+        """The proxy, and the Traefik that watches its file."""
+        file = "{folder}/jupyterhub.toml"
+        traits = {"should_start": False, "dynamic_config_file": file, "traefik_entrypoint": "web"}
+        command = [
+            TRAEFIK,
+            "--entryPoints.web.address=127.0.0.1:{port}",
+            "--entryPoints.web.http.sanitizePath=false",
+            "--entryPoints.web.http.encodeQuerySemicolons=true",
+            "--entryPoints.web.transport.respondingTimeouts.readTimeout=0s",
+            "--providers.providersThrottleDuration=0s",
+            "--providers.file.directory={folder}",
+        ]
+        return StartedByHub(PROXY, {"TraefikTomlProxy": traits}, command=command)

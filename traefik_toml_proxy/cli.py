@@ -1,0 +1,141 @@
+"""The command ``python -m traefik_toml_proxy``, a traitlets Application. Does I/O through what it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import json
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from traitlets import Bool, Enum, List, Unicode
+from traitlets.config import Application
+
+from . import __version__
+from .conformance import CASES, Case, Level, Result, StartedByHub, run_all
+from .conformance.report import Results, as_json, line, summary
+
+
+class ConformanceApp(Application):
+    """Runs the conformance suite against a proxy class."""
+
+    name = "traefik_toml_proxy conformance"
+    version = __version__
+    description = """Try a JupyterHub proxy: what users and JupyterHub rely on, from outside.
+
+    Its traits are set as for JupyterHub, and {port1}, {port2} (free ports), {port} (the public one), {scheme} and {folder}
+    (an empty one) are filled in.
+    """
+    examples = """
+    python -m traefik_toml_proxy conformance traefik_toml_proxy:TraefikTomlProxy
+    python -m traefik_toml_proxy conformance jupyterhub.proxy:ConfigurableHTTPProxy \\
+        --ConfigurableHTTPProxy.api_url='{scheme}://127.0.0.1:{port1}'
+    """
+
+    json = Unicode("", help="Write the results to this file, as JSON.").tag(config=True)
+    outside = Unicode(
+        "",
+        help="""
+        A command that runs the proxy outside of the Hub; set should_start = False for the class, too.
+
+        Ended after each proxy that is tried.
+        """,
+    ).tag(config=True)
+    only = List(Unicode(), help="Run only the cases whose ids begin with one of these.").tag(config=True)
+    level = Enum(
+        [level.value for level in Level],
+        Level.BEYOND.value,
+        help="Run the cases up to this level: required, expected or beyond (all).",
+    ).tag(config=True)
+    log_file = Unicode("", help="Where the output of the proxy and its log go. Default: nowhere.").tag(config=True)
+    list = Bool(False, help="Only list the cases, with their rules and sources.").tag(config=True)
+
+    aliases = {  # noqa: RUF012 - that is how traitlets has it
+        "json": "ConformanceApp.json",
+        "outside": "ConformanceApp.outside",
+        "only": "ConformanceApp.only",
+        "level": "ConformanceApp.level",
+        "log-file": "ConformanceApp.log_file",
+    }
+    flags = {"list": ({"ConformanceApp": {"list": True}}, "Only list the cases.")}  # noqa: RUF012 - as above
+
+    def start(self) -> None:
+        """Run the cases and print the results; exits with 1 if a required or expected one has failed."""
+        cases = self._chosen()
+        if self.list:
+            for case in cases:
+                print(f"{case.id} ({case.level.value})\n  {case.rule}\n  Source: {case.source}")  # noqa: T201 - its output
+            return
+        if len(self.extra_args) != 1 or ":" not in self.extra_args[0]:
+            self.exit("Which proxy? Give one as module:Class.")
+        subject = self._subject(self.extra_args[0])
+        with _to_file(self.log_file or os.devnull) as out:
+            outcomes = asyncio.run(run_all(subject, cases, lambda outcome: print(line(outcome), file=out, flush=True)))
+            results = Results(subject.name, subject.version, outcomes)
+            print(f"\n{summary(results)}", file=out, flush=True)
+        if self.json:
+            Path(self.json).write_text(json.dumps(as_json(results), indent=1) + "\n", encoding="utf-8")
+        self.exit(0 if results.conforms and any(o.result is Result.PASSED for o in outcomes) else 1)
+
+    def _chosen(self) -> tuple[Case, ...]:
+        levels = list(Level)[: [level.value for level in Level].index(self.level) + 1]
+        prefixes = tuple(self.only) or ("",)
+        return tuple(case for case in CASES if case.level in levels and case.id.startswith(prefixes))
+
+    def _subject(self, proxy_class: str) -> StartedByHub:
+        config: dict[str, Any] = {
+            name: dict(section) for name, section in self.config.items() if name != type(self).__name__
+        }
+        return StartedByHub(
+            proxy_class,
+            config=config,
+            command=shlex.split(self.outside),
+            version=_version_of(proxy_class.partition(":")[0]),
+        )
+
+
+def _version_of(module: str) -> str:
+    """Return the version of the package that a module is in, or "" if it does not say."""
+    return str(getattr(importlib.import_module(module.partition(".")[0]), "__version__", ""))
+
+
+@contextlib.contextmanager
+def _to_file(path: str) -> Iterator[TextIO]:
+    """Send all output of this process, and of those that it starts, to a file; yield what the output was."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO)
+    sys.stdout.flush()
+    with open(os.dup(1), "w", encoding="utf-8") as out, Path(path).open("ab") as file:  # noqa: PTH123 - a descriptor
+        kept = os.dup(1), os.dup(2)
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield out
+        finally:
+            for number, descriptor in enumerate(kept, start=1):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+
+
+class TraefikTomlProxyApp(Application):
+    """What the package can do beside being a proxy."""
+
+    name = "traefik_toml_proxy"
+    version = __version__
+    description = "Commands of traefik_toml_proxy."
+    subcommands = {"conformance": (ConformanceApp, "Try a JupyterHub proxy, whichever.")}  # noqa: RUF012 - as above
+
+    def start(self) -> None:
+        """Run the subcommand, or say which there are."""
+        if self.subapp is not None:
+            self.subapp.start()
+        else:
+            self.print_help()
+
+
+main = TraefikTomlProxyApp.launch_instance

@@ -1,0 +1,26 @@
+"""How a case has ended. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from .case import Case
+
+
+class Result(str, Enum):
+    """The three ways in which a case can end."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_OFFERED = "not offered"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a case ended, why, and after how many seconds."""
+
+    case: Case
+    result: Result
+    reason: str
+    seconds: float

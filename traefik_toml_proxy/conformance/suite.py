@@ -1,0 +1,76 @@
+"""The cases as pytest tests: subclass :class:`ProxyConformance` and give it a fixture ``subject``. Does I/O through them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+import pytest
+
+from .case import Case
+from .cases import CASES
+from .outcome import Outcome, Result
+from .runner import Session
+from .subject import Subject
+
+
+class Runner:
+    """Runs cases in an event loop of its own, which the proxy under test lives in from the first case to the last."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._session = Session(subject)
+
+    def run(self, case: Case) -> Outcome:
+        """Run one case."""
+        return self._loop.run_until_complete(self._session.run(case))
+
+    def close(self) -> None:
+        """Stop the proxy."""
+        try:
+            self._loop.run_until_complete(self._session.close())
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        finally:
+            self._loop.close()
+
+
+class ProxyConformance:
+    """One test for each case.
+
+    A subclass whose name begins with ``Test`` has a fixture ``subject`` that returns a
+    :class:`~traefik_toml_proxy.conformance.Subject`; its first one is used for all cases::
+
+        class TestMyProxy(ProxyConformance):
+            @pytest.fixture
+            def subject(self):
+                return StartedByHub("my_package:MyProxy")
+
+    A case that the proxy does not offer is skipped, with the reason.
+    """
+
+    #: The cases to run; a subclass may choose.
+    cases: ClassVar[tuple[Case, ...]] = CASES
+    _runner: ClassVar[Runner | None] = None
+
+    def test_case(self, subject: Subject, case: Case) -> None:
+        """Run one case."""
+        runner = type(self)._runner or Runner(subject)  # noqa: SLF001 - its own
+        type(self)._runner = runner  # noqa: SLF001 - its own
+        outcome = runner.run(case)
+        if outcome.result is Result.NOT_OFFERED:
+            pytest.skip(f"not offered: {outcome.reason}")
+        if outcome.result is Result.FAILED:
+            pytest.fail(f"{case.rule}\nSeen: {outcome.reason}\nSource: {case.source}", pytrace=False)
+
+    @classmethod
+    def teardown_class(cls) -> None:
+        """Stop the proxy after the last case."""
+        runner, cls._runner = cls._runner, None
+        if runner is not None:
+            runner.close()
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Make one test of each case, those that share a proxy one after the other."""
+        if "case" in metafunc.fixturenames:
+            ordered = sorted(self.cases, key=lambda case: (case.fresh, repr(case.options)))
+            metafunc.parametrize("case", ordered, ids=[case.id for case in ordered])
