@@ -1,4 +1,4 @@
-"""How a case has ended. Pure."""
+"""How a case of the suite has ended, and why. Pure."""
 
 from __future__ import annotations
 
