@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from traitlets import Bool, Enum, List, Unicode
+from traitlets import Bool, Enum, Integer, List, Unicode
 from traitlets.config import Application
 
 from . import __version__
 from .conformance import CASES, Case, Level, Result, StartedByHub, run_all
+from .conformance.differential import Difference, find_difference
 from .conformance.report import Results, as_json, line, summary
 
 
@@ -53,6 +54,15 @@ class ConformanceApp(Application):
         Level.BEYOND.value,
         help="Run the cases up to this level: required, expected or beyond (all).",
     ).tag(config=True)
+    chp = Unicode(
+        "",
+        help="""
+        The configurable-http-proxy command, to compare the routing with: the same random tables and paths for both.
+
+        Needs the package hypothesis. A difference is made as small as can be, and printed.
+        """,
+    ).tag(config=True)
+    random_paths = Integer(300, help="How many random paths to compare, when chp is set.").tag(config=True)
     log_file = Unicode("", help="Where the output of the proxy and its log go. Default: nowhere.").tag(config=True)
     list = Bool(False, help="Only list the cases, with their rules and sources.").tag(config=True)
 
@@ -61,6 +71,7 @@ class ConformanceApp(Application):
         "outside": "ConformanceApp.outside",
         "only": "ConformanceApp.only",
         "level": "ConformanceApp.level",
+        "chp": "ConformanceApp.chp",
         "log-file": "ConformanceApp.log_file",
     }
     flags = {"list": ({"ConformanceApp": {"list": True}}, "Only list the cases.")}  # noqa: RUF012 - as above
@@ -79,9 +90,26 @@ class ConformanceApp(Application):
             outcomes = asyncio.run(run_all(subject, cases, lambda outcome: print(line(outcome), file=out, flush=True)))
             results = Results(subject.name, subject.version, outcomes)
             print(f"\n{summary(results)}", file=out, flush=True)
+            difference = self._difference(subject, out) if self.chp else None
         if self.json:
             Path(self.json).write_text(json.dumps(as_json(results), indent=1) + "\n", encoding="utf-8")
-        self.exit(0 if results.conforms and any(o.result is Result.PASSED for o in outcomes) else 1)
+        seen_to_work = results.conforms and any(outcome.result is Result.PASSED for outcome in outcomes)
+        self.exit(0 if seen_to_work and difference is None else 1)
+
+    def _difference(self, subject: StartedByHub, out: TextIO) -> Difference | None:
+        """Compare the routing with that of configurable-http-proxy, and say what was found."""
+        traits = {"api_url": "http://127.0.0.1:{port1}", "command": shlex.split(self.chp), "log_level": "error"}
+        chp = StartedByHub("jupyterhub.proxy:ConfigurableHTTPProxy", {"ConfigurableHTTPProxy": traits})
+        difference = find_difference(subject, chp, examples=self.random_paths)
+        if difference is None:
+            print(
+                f"\nRouting is that of configurable-http-proxy for {self.random_paths} random paths.",
+                file=out,
+                flush=True,
+            )
+        else:
+            print(f"\nRouting differs from configurable-http-proxy: {difference}", file=out, flush=True)
+        return difference
 
     def _chosen(self) -> tuple[Case, ...]:
         levels = list(Level)[: [level.value for level in Level].index(self.level) + 1]

@@ -211,7 +211,11 @@ class StartedByHub(Subject):
         proxy, self._proxy = self._proxy, None
         try:
             if proxy is not None and proxy.should_start:
-                await asyncio.wait([asyncio.ensure_future(_awaited(proxy.stop()))], timeout=_PATIENCE)
+                stopping = asyncio.ensure_future(_stopped(proxy))
+                await asyncio.wait([stopping], timeout=_PATIENCE)
+                if stopping.done() and stopping.exception():
+                    # A case of its own looks at that.
+                    proxy.log.warning("stop() has failed: %r", stopping.exception())
         finally:
             await asyncio.to_thread(self._clean_up)
 
@@ -273,6 +277,10 @@ def _put_back(name: str, value: str | None) -> None:
         del os.environ[name]
     else:
         os.environ[name] = value
+
+
+async def _stopped(proxy: Proxy) -> None:
+    await _awaited(proxy.stop())
 
 
 async def _awaited(value: Any) -> Any:

@@ -144,7 +144,7 @@ async def _bad_request(stage: Stage) -> None:
                 await connection.send(nonsense)
                 connection.writer.write_eof()
                 await asyncio.wait_for(connection.reader.read(), 10)  # noqa: TID251 - not cancelled
-            except (ConnectionError, asyncio.TimeoutError):
+            except (OSError, asyncio.TimeoutError):
                 pass
         await stage.expect_by(backend, "/user/ada/")
 

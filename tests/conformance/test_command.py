@@ -1,0 +1,94 @@
+"""``python -m traefik_toml_proxy conformance``: no code at all, for whoever has a proxy class."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from support.chp import CHP_COMMAND
+
+from traefik_toml_proxy.conformance import CASES
+
+PROXY = "traefik_toml_proxy:TraefikTomlProxy"
+
+
+async def _run(*arguments: str) -> tuple[int | None, str, str]:
+    """Run the command; return its exit status and what it has said."""
+    traefik = (
+        [f"--TraefikTomlProxy.traefik_command={os.environ['TEST_TRAEFIK']}"] if "TEST_TRAEFIK" in os.environ else []
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "traefik_toml_proxy", "conformance", *arguments, *traefik),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, error = await process.communicate()
+    return process.returncode, out.decode(), error.decode()
+
+
+async def test_it_prints_a_line_for_each_case_and_writes_json(tmp_path: Path) -> None:
+    """People read the lines, machines the file; the exit status says whether the proxy conforms."""
+    file = tmp_path / "results.json"
+    status, out, _ = await _run(PROXY, "--only", "api.delete", "--json", str(file))
+    results = json.loads(file.read_text())
+
+    assert [line.split()[:3] for line in out.splitlines()[:2]] == [
+        ["passed", "required", "api.delete"],
+        ["passed", "required", "api.delete-missing"],
+    ]
+    assert [(case["id"], case["result"]) for case in results["cases"]] == [
+        ("api.delete", "passed"),
+        ("api.delete-missing", "passed"),
+    ]
+    assert (results["name"], results["conforms"], status) == ("TraefikTomlProxy", True, 0)
+
+
+async def test_a_proxy_that_fails_is_told_why(tmp_path: Path) -> None:
+    """Its own error is the reason, its output is in the log file, and the exit status is 1."""
+    log = tmp_path / "log"
+    status, out, _ = await _run(
+        PROXY, "--only=api.delete-missing", f"--log-file={log}", "--TraefikProxy.trusted_proxies=nonsense"
+    )
+
+    assert out.startswith("FAILED      required api.delete-missing")
+    assert "trusted_proxies" in out
+    assert "source: jupyterhub/" in out
+    assert status == 1
+
+
+async def test_a_proxy_that_nothing_was_seen_of_does_not_pass() -> None:
+    """What is not offered has not been seen to work."""
+    status, out, _ = await _run(PROXY, "--only=activity")
+
+    assert out.count("not offered expected activity.") == 3
+    assert status == 1
+
+
+async def test_it_lists_the_cases() -> None:
+    """With their rules and sources, as documentation."""
+    status, out, _ = await _run("--list")
+
+    assert [case.id for case in CASES if f"{case.id} ({case.level.value})\n  {case.rule}\n" not in out] == []
+    assert status == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["not-a-class"], ["a:B", "c:D"]])
+async def test_it_asks_for_the_proxy(arguments: list[str]) -> None:
+    """Without one, or with something else, it says what it needs."""
+    status, _, error = await _run(*arguments)
+
+    assert "module:Class" in error
+    assert status == 1
+
+
+@pytest.mark.skipif(CHP_COMMAND is None, reason="configurable-http-proxy is not installed; see CONTRIBUTING")
+async def test_it_compares_the_routing_with_configurable_http_proxy() -> None:
+    """Random tables and paths take the same routes, but for what is known and explained in one place."""
+    status, out, _ = await _run(PROXY, "--only=api.delete", f"--chp={CHP_COMMAND}", "--ConformanceApp.random_paths=300")
+
+    assert "Routing is that of configurable-http-proxy for 300 random paths." in out
+    assert status == 0
