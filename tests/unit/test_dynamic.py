@@ -114,9 +114,9 @@ def test_an_unchanged_route_is_not_rendered_again(monkeypatch: pytest.MonkeyPatc
     made: list[str] = []
     make = renderer._fragment
 
-    def noted(route: Route) -> Any:
+    def noted(route: Route, parents: tuple[str, ...]) -> Any:
         made.append(route.routespec)
-        return make(route)
+        return make(route, parents)
 
     monkeypatch.setattr(renderer, "_fragment", noted)
     moved = Route.checked("/user/bob/", "http://127.0.0.1:9", {})
@@ -203,6 +203,7 @@ def test_a_single_value_in_the_root_is_kept() -> None:
         ({"http": []}, "'http', and all in it, must be tables"),
         ({"http": None}, "'http', and all in it, must be tables"),
         ({"http": {"routers": ["x"]}}, "'http', and all in it, must be tables"),
+        ({"http": {"routers": {"x": 1}}}, "all in 'http.routers' must be tables"),
     ],
 )
 def test_extra_configuration_that_would_cost_the_routes_is_refused(extra: dict[str, Any], reason: str) -> None:

@@ -2,6 +2,7 @@
 
 Each route has its own fragment of text: a router, a service, and, in a root table of ours that Traefik passes over
 (paerser/file/file.go:66-73), what JupyterHub gave. The fragment of a route that has not changed is kept, not made again.
+Many routes are in two layers (see ``layers.py``): then a route's router is the child of a parent router.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError, InvalidRoute, shown
 from ..routes import Route, RouteTable, Snapshot, parse_routespec
+from .layers import FLAT, Parent, arrange
+from .layers import key as key_of
 from .rules import go_string, priority, router_name, rule
-from .toml_text import dumps, loads
+from .toml_text import dumps, loads, toml_string
 from .tree import deep_merge
 
 # The header on the revision route's answer.
@@ -28,6 +31,9 @@ _REVISION_NAME = "jupyterhub-revision"
 
 # Before every route (a path has far fewer segments), so that asking costs the same however many routes there are.
 _REVISION_PRIORITY = 1_000_000
+
+# What an admin can give to the router of a route and leave it where it is: its parent decides all the rest.
+_CHILD_MAY_HAVE = frozenset({"middlewares", "service"})
 
 # Where a fragment begins, and how many of them are read at once: some milliseconds of work.
 _BEFORE_FRAGMENT = "\n\n[http.routers."
@@ -85,14 +91,30 @@ class DynamicSettings:
         tables = [http, *http.values()] if isinstance(http, Mapping) else [http]
         if not all(isinstance(table, Mapping) for table in tables):
             raise ConfigurationError("extra_dynamic_config: 'http', and all in it, must be tables (dicts).")
+        if not all(isinstance(router, Mapping) for router in http.get("routers", {}).values()):
+            raise ConfigurationError("extra_dynamic_config: all in 'http.routers' must be tables (dicts).")
 
 
 class _Fragment(NamedTuple):
-    """The text of one route, and what it was made of."""
+    """The text of one route, and what it was made of.
+
+    Attributes:
+        route: The route.
+        name: The name of its router and service.
+        parents: The names of its router's parents; none in a flat table.
+        text: All of it.
+        around: What stands before and after the names of the parents.
+    """
 
     route: Route
     name: str
+    parents: tuple[str, ...]
     text: bytes
+    around: tuple[bytes, bytes]
+
+    def with_parents(self, parents: tuple[str, ...]) -> _Fragment:
+        """Return the fragment of the same route under other parents."""
+        return self._replace(parents=parents, text=_listed(parents).join(self.around))
 
 
 class DynamicRenderer:
@@ -103,27 +125,50 @@ class DynamicRenderer:
 
     def __init__(self, settings: DynamicSettings) -> None:
         self.settings = settings
-        self._fragments: dict[str, _Fragment] = {}
+        self._keys: dict[str, str] = {}
         self._order: list[str] = []
+        self._fragments: dict[str, _Fragment] = {}
+        self._parents: dict[Parent, bytes] = {}
         self._kept_head: str | None = None
 
     def render(self, snapshot: Snapshot) -> bytes:
-        """Return the whole dynamic configuration as TOML text, routes in the order of their routespecs."""
+        """Return the whole dynamic configuration as TOML text, routes in the order of their keys (see ``layers.py``)."""
         before, fragments = self._fragments, {}
-        new = []
-        for route in snapshot.table:
-            kept = before.get(route.routespec)
-            if kept is None:
-                new.append(route.routespec)
-            # Mostly the very same object: comparing that is much quicker than comparing what is in it.
-            same = kept is not None and (kept.route is route or kept.route == route)
-            fragments[route.routespec] = kept if kept and same else self._fragment(route)
+        routes = self._by_key(snapshot.table)
         # In order but for what is new at the end, which sorts quickly.
-        order = [routespec for routespec in self._order if routespec in fragments] + new
+        order = [key for key in self._order if key in routes] + [key for key in routes if key not in before]
         order.sort()
+        layers = FLAT if self._must_be_flat(routes) else arrange(order)
+        for key, parents in zip(order, layers.parents_of or [()] * len(order), strict=True):
+            route, kept = routes[key], before.get(key)
+            # Mostly the very same object: comparing that is much quicker than comparing what is in it.
+            if kept is None or not (kept.route is route or kept.route == route) or bool(kept.parents) != bool(parents):
+                fragments[key] = self._fragment(route, parents)
+            else:
+                fragments[key] = kept if kept.parents == parents else kept.with_parents(parents)
         self._fragments, self._order = fragments, order
+        self._parents = {parent: self._parents.get(parent) or self._parent_text(parent) for parent in layers.parents}
         head = self._head(snapshot.revision).encode()
-        return b"".join([head, *(fragments[routespec].text for routespec in order)])
+        return b"".join([head, *self._parents.values(), *(fragment.text for fragment in fragments.values())])
+
+    def _by_key(self, table: RouteTable) -> dict[str, Route]:
+        known, self._keys = self._keys, {}
+        routes = {}
+        for route in table:
+            routespec = route.routespec
+            key = self._keys[routespec] = known.get(routespec) or key_of(parse_routespec(routespec))
+            routes[key] = route
+        return routes
+
+    def _must_be_flat(self, routes: Mapping[str, Route]) -> bool:
+        """Return whether the admin gives the router of a route something that only a router at the top may have."""
+        routers = self.settings.extra.get("http", {}).get("routers", {})
+        at_top = {name for name, router in routers.items() if not _CHILD_MAY_HAVE.issuperset(router)}
+        if not at_top:
+            return False
+        kept = self._fragments
+        names = (kept[key].name if key in kept else router_name(route) for key, route in routes.items())
+        return not at_top.isdisjoint(names)
 
     def _head(self, revision: int) -> str:
         """Return what comes before the routes; the same but for the revision, unless the admin adds to our routers."""
@@ -135,7 +180,8 @@ class DynamicRenderer:
         writer = ascii(self.settings.writer)[1:-1].replace("{", "(")
         extra = self.settings.extra
         if _objects(extra):
-            extra = _without(extra, {fragment.name for fragment in self._fragments.values()})
+            names = {fragment.name for fragment in self._fragments.values()}
+            extra = _without(extra, names.union(parent.name for parent in self._parents))
         tree = _without_empty_sections(deep_merge(_base_tree(self.settings, _ANY_REVISION), extra))
         return (
             f"# Written by {writer}.\n"
@@ -144,26 +190,37 @@ class DynamicRenderer:
             + dumps(tree)
         )
 
-    def _fragment(self, route: Route) -> _Fragment:
+    def _fragment(self, route: Route, parents: tuple[str, ...]) -> _Fragment:
         name = router_name(route)
-        tree = _route_tree(route, name, self.settings)
-        for kind, objects in _objects(self.settings.extra).items():
-            if name in objects:
-                tree["http"][kind] = deep_merge(tree["http"][kind], {name: objects[name]})
-        return _Fragment(route, name, b"\n" + dumps(tree).encode())
+        where = {"parentRefs": parents} if parents else _at_top(self.settings)
+        text = b"\n" + dumps(self._with_extra(_route_tree(route, name, where), name)).encode()
+        # Quotes inside of strings have a backslash, so nothing else looks like these names.
+        before, _, after = text.partition(_listed(parents)) if parents else (text, b"", b"")
+        return _Fragment(route, name, parents, text, (before, after))
+
+    def _parent_text(self, parent: Parent) -> bytes:
+        router = {"rule": parent.rule, **_at_top(self.settings), "priority": parent.priority}
+        return b"\n" + dumps(self._with_extra({"http": {"routers": {parent.name: router}}}, parent.name)).encode()
+
+    def _with_extra(self, tree: dict[str, Any], name: str) -> dict[str, Any]:
+        """Return ``tree`` with what the admin adds to the router and service called ``name``."""
+        extra = {kind: {name: every[name]} for kind, every in _objects(self.settings.extra).items() if name in every}
+        return deep_merge(tree, {"http": extra}) if extra else tree
+
+
+def _listed(names: tuple[str, ...]) -> bytes:
+    return ", ".join(map(toml_string, names)).encode()
 
 
 def _base_tree(settings: DynamicSettings, revision: int) -> dict[str, Any]:
     router: dict[str, Any] = {
         "rule": f"Path({go_string(settings.revision_path)})",
-        "entryPoints": [settings.entry_point],
+        **_at_top(settings),
         "priority": _REVISION_PRIORITY,
         "middlewares": [_REVISION_NAME],
         # Always there, and answers 418 (pkg/server/service/internalhandler.go:49).
         "service": "noop@internal",
     }
-    if settings.router_tls:
-        router["tls"] = {}
     tree: dict[str, Any] = {
         _OWN_TABLE: {"format": _FORMAT, "revision": revision},
         "http": {
@@ -176,16 +233,14 @@ def _base_tree(settings: DynamicSettings, revision: int) -> dict[str, Any]:
     return tree
 
 
-def _route_tree(route: Route, name: str, settings: DynamicSettings) -> dict[str, Any]:
+def _at_top(settings: DynamicSettings) -> dict[str, Any]:
+    """Return what each router has that is no child; a child must not (pkg/server/router/router.go:90-165)."""
+    return {"entryPoints": [settings.entry_point], **({"tls": {}} if settings.router_tls else {})}
+
+
+def _route_tree(route: Route, name: str, where: Mapping[str, Any]) -> dict[str, Any]:
     place = parse_routespec(route.routespec)
-    router: dict[str, Any] = {
-        "rule": rule(place),
-        "entryPoints": [settings.entry_point],
-        "priority": priority(place),
-        "service": name,
-    }
-    if settings.router_tls:
-        router["tls"] = {}
+    router = {"rule": rule(place), **where, "priority": priority(place), "service": name}
     server: dict[str, Any] = {"url": route.target}
     if urlsplit(route.target).path:
         # Without it Traefik drops the path of the target (pkg/proxy/httputil/proxy.go:96-102).
@@ -206,7 +261,7 @@ def _objects(extra: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _without(extra: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
-    """Return ``extra`` without the routers and services called ``names``: those are merged into a route's fragment."""
+    """Return ``extra`` without the routers and services called ``names``: those are merged where they belong."""
     tree = deep_merge({}, extra)
     for kind in _objects(extra):
         tree["http"][kind] = {name: value for name, value in tree["http"][kind].items() if name not in names}

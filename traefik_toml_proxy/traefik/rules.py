@@ -17,9 +17,9 @@ import escapism
 from ..routes import Place, Route, parse_routespec
 
 # What stays percent-encoded in the path that Traefik matches (pkg/muxer/http/mux.go:98-170).
-_RESERVED = frozenset(":/?#[]@!$&'()*+,;=%")
+RESERVED = frozenset(":/?#[]@!$&'()*+,;=%")
 # Of these, a path can hold the raw form too; the others would end the path, or be no character of their own.
-_RAW_OR_ENCODED = _RESERVED - frozenset("/?#%")
+RAW_OR_ENCODED = RESERVED - frozenset("/?#%")
 
 _NOT_PLAIN = re.compile(r"[^ !#-\[\]-~]")  # all but printable ASCII without " and \
 _READABLE_NAME_LENGTH = 40
@@ -71,23 +71,24 @@ def rule(place: Place) -> str:
 def _path_rule(segments: tuple[str, ...]) -> str:
     if not segments:
         return 'PathPrefix("/")'
-    path = "".join("/" + segment for segment in ("".join(map(_as_matched, text)) for text in segments))
-    if not any(_RAW_OR_ENCODED.intersection(text) for text in segments):
+    path = "".join("/" + segment for segment in ("".join(map(as_matched, text)) for text in segments))
+    if not any(RAW_OR_ENCODED.intersection(text) for text in segments):
         return f"Path({go_string(path)}) || PathPrefix({go_string(path + '/')})"
-    pattern = "".join("/" + "".join(map(_as_pattern, text)) for text in segments)
+    pattern = "".join("/" + "".join(map(as_pattern, text)) for text in segments)
     return f"PathRegexp({go_string('^' + pattern + '(?:/|$)')})"
 
 
-def _as_matched(character: str) -> str:
+def as_matched(character: str) -> str:
     """Return one decoded character as it is in the path that Traefik matches (the encoded form, of two)."""
-    return f"%{ord(character):02X}" if character in _RESERVED else character
+    return f"%{ord(character):02X}" if character in RESERVED else character
 
 
-def _as_pattern(character: str) -> str:
-    if character in _RAW_OR_ENCODED:
-        return f"(?:{re.escape(character)}|{_as_matched(character)})"
-    if character in _RESERVED:
-        return _as_matched(character)
+def as_pattern(character: str) -> str:
+    """Return the pattern (RE2) for one decoded character in the path that Traefik matches, in each of its forms."""
+    if character in RAW_OR_ENCODED:
+        return f"(?:{re.escape(character)}|{as_matched(character)})"
+    if character in RESERVED:
+        return as_matched(character)
     # RE2 takes any escaped ASCII punctuation (https://github.com/google/re2/wiki/Syntax); nothing else needs it.
     return "\\" + character if character in "\\.^|{}" else character
 
