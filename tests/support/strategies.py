@@ -154,9 +154,9 @@ routes = st.builds(Route.checked, routespecs(), targets, json_dicts)
 
 
 @st.composite
-def tables(draw: st.DrawFn, max_size: int = 4) -> list[Route]:
+def tables(draw: st.DrawFn, max_size: int = 4, min_size: int = 0) -> list[Route]:
     """Routes that can be in one table, each with a place of its own."""
-    return draw(st.lists(routes, max_size=max_size, unique_by=lambda route: route.place))
+    return draw(st.lists(routes, min_size=min_size, max_size=max_size, unique_by=lambda route: route.place))
 
 
 dynamic_settings = st.builds(

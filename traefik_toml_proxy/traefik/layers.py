@@ -44,7 +44,7 @@ _IN_PATH = (("\0", "$"), ("&", "."), ("0", "\ud7ff"), ("\ue000", "\U0010ffff"))
 _IN_HOST = (("-", "."), ("0", "9"), ("_", "_"), ("a", "z"))
 _ENCODED = sorted(RESERVED - {"/"})
 _DOT = r"\."
-_IN_CLASS = re.compile(r"[\\\]\[^-]")
+_IN_CLASS = re.compile(r"[\\\]\[^$-]")
 
 
 class Parent(NamedTuple):
@@ -86,7 +86,7 @@ class _Node(NamedTuple):
     first: int
     last: int
     above: int  # the number of the branching above
-    enclosing: int | None  # the number of the longest key outside of the region that encloses it
+    enclosing: int | None  # the number of the longest key that encloses the region, if that is none of its own
 
 
 def key(place: Place) -> str:
@@ -99,7 +99,7 @@ def key(place: Place) -> str:
 def arrange(keys: Sequence[str]) -> Layers:
     """Return the layers for the routes with these keys.
 
-    A request is compared with at most 3.1 times the square root of their number of routers, and three more: with the
+    A request is compared with at most 3.1 times the square root of their number of routers, and two more: with the
     parents, and with the children of the one that takes it.
 
     Args:
@@ -159,7 +159,7 @@ def _branchings(keys: Sequence[str], least: int) -> list[_Node]:
             start = low >> bits << bits
             region = _Region(prefix, start, start + (1 << bits) - 1)
         number = len(nodes)
-        nodes.append(_Node(region, first, last, above, enclosing))
+        nodes.append(_Node(region, first, last, above, None if is_route else enclosing))
         middle = inner
         if bits:
             half = bits - 1
@@ -177,7 +177,7 @@ def _common(one: str, other: str, start: int) -> int:
 
 
 def _chosen(nodes: Sequence[_Node], count: int) -> list[bool]:
-    """Return for each branching whether its region gets a parent: the first one, and any with enough routes left to it."""
+    """Return for each branching whether its region gets a parent: it has enough routes left, or is the first one."""
     chosen = [False] * len(nodes)
     taken = [0] * len(nodes)  # how many of its routes are in regions inside it
     for number in range(len(nodes) - 1, 0, -1):
@@ -185,7 +185,7 @@ def _chosen(nodes: Sequence[_Node], count: int) -> list[bool]:
         size = node.last - node.first
         chosen[number] = node.region != _Region("/") and size - taken[number] >= _enough(count, node.region.prefix)
         taken[node.above] += size if chosen[number] else taken[number]
-    chosen[0] = True
+    chosen[0] = taken[0] < count  # a parent without children is an error (pkg/server/router/router.go)
     return chosen
 
 

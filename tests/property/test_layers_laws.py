@@ -1,0 +1,194 @@
+"""Laws of traefik/layers.py: in layers, a request takes the route that it takes in a flat table, and sooner."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.rule_reading import Request, belongs, read_rule, requests
+from support.strategies import SETTINGS, dynamic_settings, read_toml, tables
+from support.strategies import segments as any_segments
+
+from traefik_toml_proxy.routes import Place, Route, RouteTable, Snapshot
+from traefik_toml_proxy.traefik import layers
+from traefik_toml_proxy.traefik.dynamic import DynamicRenderer, DynamicSettings, read_snapshot
+from traefik_toml_proxy.traefik.layers import Layers, arrange, key
+from traefik_toml_proxy.traefik.rules import priority, rule
+
+FEW = 8
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_tables_have_layers() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layers, "FEW_ROUTES", FEW)
+        yield
+
+
+# Names that are the beginning of one another, or differ in a character that is reserved, encoded, or far away from others.
+_CHARACTERS = [
+    "a",
+    "b",
+    "c",
+    "@",
+    "%",
+    "/",
+    "+",
+    "'",
+    "0",
+    "1",
+    "é",
+    "秀",
+    "\ufffd",
+    "\ue000",
+    "\U0010ffff",
+    "\0",
+    ".",
+    "[",
+]
+_near = st.lists(st.sampled_from(_CHARACTERS), min_size=1, max_size=4).map("".join)
+_segments = st.one_of(st.sampled_from(["user", "a", "ab"]), _near, any_segments.filter(lambda text: len(text) < 100))
+_paths = st.one_of(
+    st.lists(_segments, max_size=4).map(tuple), _near.map(lambda name: ("user", name)), st.just(("user", "a", "b"))
+)
+_hosts = st.one_of(
+    st.sampled_from(["a", "ab", "a.b", "a-b", "a_b", "0", "a.b.c", "user-a.example.com", "user-b.example.com"]),
+    st.text("ab0-", max_size=3).map("x{}y.example.com".format),
+)
+
+
+@st.composite
+def some_places(draw: st.DrawFn, least: int = FEW) -> list[Place]:
+    """Places of one Hub: all without a host, or all with one, but for the Hub's ``/`` (see ``test_rules_laws.py``)."""
+    host = _hosts if draw(st.booleans()) else st.just("")
+    found = draw(st.lists(st.builds(Place, host, _paths), min_size=least, max_size=40, unique=True))
+    return list(dict.fromkeys([*found, *draw(st.sampled_from([[], [Place("", ())]]))]))
+
+
+def arranged(places: list[Place]) -> tuple[Layers, dict[Place, tuple[str, ...]]]:
+    """Return the layers of places, and the names of the parents of each place."""
+    ordered = sorted(places, key=key)
+    found = arrange([key(place) for place in ordered])
+    return found, dict(zip(ordered, found.parents_of, strict=True))
+
+
+def taken_in_layers(request: Request, places: list[Place]) -> Place | None:
+    """Return the place whose router a request reaches, as Traefik finds it (pkg/server/router/router.go)."""
+    found, parents_of = arranged(places)
+    matching = [parent for parent in found.parents if read_rule(parent.rule)(request)]
+    if not matching:
+        return None
+    parent = max(matching, key=lambda parent: parent.priority)
+    children = [place for place, names in parents_of.items() if parent.name in names]
+    return max((place for place in children if read_rule(rule(place))(request)), key=priority, default=None)
+
+
+@given(places=some_places(), data=st.data())
+@SETTINGS
+def test_a_request_takes_the_route_with_the_longest_prefix(places: list[Place], data: st.DataObject) -> None:
+    """Promise 5, through both layers; also what a parent takes and none of its children."""
+    asked = data.draw(st.sampled_from(places))
+    for _ in range(5):
+        request = data.draw(requests(asked.host, asked.segments))
+        above = [place for place in places if belongs(request, place.host, place.segments)]
+        expected = max(above, key=lambda place: (place.host != "", len(place.segments)), default=None)
+        assert expected == taken_in_layers(request, places)
+
+
+@given(places=some_places())
+@SETTINGS
+def test_a_request_is_compared_with_few_routers(places: list[Place]) -> None:
+    """The parents, and the children of any one of them, are at most 3.1 times the square root of the routes, and two."""
+    found, parents_of = arranged(places)
+    children = Counter(name for names in parents_of.values() for name in names)
+
+    assert len(found.parents) + max(children.values()) <= 3.1 * math.sqrt(len(places)) + 2
+
+
+@given(places=some_places())
+@SETTINGS
+def test_each_router_has_a_parent_and_each_parent_children(places: list[Place]) -> None:
+    """A router whose parent is missing is an error to Traefik, and so is a parent without children; names are unique."""
+    found, parents_of = arranged(places)
+    names = [parent.name for parent in found.parents]
+
+    assert all(parents_of.values())
+    assert set(names) == {name for names in parents_of.values() for name in names}
+    assert len(names) == len(set(names))
+
+
+@given(places=some_places(least=FEW + 2))
+@SETTINGS
+def test_only_the_neighbours_of_a_change_get_other_parents(places: list[Place]) -> None:
+    """With one route in the place of another, only routes under a parent that takes requests for one of the two move."""
+    one, other, *rest = places
+    before, parents_before = arranged([one, *rest])
+    after, parents_after = arranged([other, *rest])
+    requests_for = [
+        Request(place.host or "x", "".join(f"/{quote(s, safe='')}" for s in place.segments) or "/")
+        for place in (one, other)
+    ]
+    touched = {
+        parent.name for parent in (*before.parents, *after.parents) if any(map(read_rule(parent.rule), requests_for))
+    }
+
+    moved = [place for place in rest if parents_before[place] != parents_after[place]]
+
+    assert [place for place in moved if touched.isdisjoint(parents_before[place] + parents_after[place])] == []
+
+
+@given(places=some_places())
+@SETTINGS
+def test_a_key_is_that_of_one_place_alone(places: list[Place]) -> None:
+    """And it is the beginning of another key if and only if the place encloses the other place."""
+    assert len(places) == len({key(place) for place in places})
+    for one in places:
+        for other in places:
+            encloses = one.host in ("", other.host) and one.segments == other.segments[: len(one.segments)]
+            same_host = one.host == other.host or not one.segments
+            assert (encloses and same_host) == key(other).startswith(key(one))
+
+
+layered_tables = tables(min_size=FEW, max_size=FEW + 2)
+
+
+@given(settings=dynamic_settings, routes=layered_tables)
+@SETTINGS
+def test_a_snapshot_in_layers_is_read_back_exactly(settings: DynamicSettings, routes: list[Route]) -> None:
+    """Promise 6, exact memory; and all readers see the same file."""
+    snapshot = read_snapshot(DynamicRenderer(settings).render(Snapshot(1, RouteTable(routes))).decode())
+
+    assert snapshot is not None
+    assert {route.routespec: route for route in routes} == {route.routespec: route for route in snapshot.table}
+
+
+@given(settings=dynamic_settings, routes=layered_tables, data=st.data())
+@SETTINGS
+def test_rendering_again_in_layers_is_rendering_afresh(
+    settings: DynamicSettings, routes: list[Route], data: st.DataObject
+) -> None:
+    """What a renderer keeps of earlier tables cannot be seen, whether they had layers or not."""
+    renderer = DynamicRenderer(settings)
+    for revision in range(4):
+        some = data.draw(st.lists(st.sampled_from(routes), unique_by=lambda route: route.place))
+        snapshot = Snapshot(revision, RouteTable(some if revision % 2 else routes))
+        assert DynamicRenderer(settings).render(snapshot) == renderer.render(snapshot)
+
+
+@given(settings=dynamic_settings, routes=layered_tables)
+@SETTINGS
+def test_children_leave_to_their_parents_what_is_theirs(settings: DynamicSettings, routes: list[Route]) -> None:
+    """A child names no entry point and no TLS, and a parent no service (pkg/server/router/router.go:90-165)."""
+    http = read_toml(DynamicRenderer(settings).render(Snapshot(1, RouteTable(routes))).decode())["http"]
+    routers = http["routers"]
+    children = [router for router in routers.values() if "parentRefs" in router]
+    parents = {name for router in children for name in router["parentRefs"]}
+
+    assert [router for router in children if {"entryPoints", "tls"} & router.keys()] == []
+    assert all(routers[name]["entryPoints"] == [settings.entry_point] for name in parents)
+    assert all(("tls" in routers[name]) == settings.router_tls and "service" not in routers[name] for name in parents)

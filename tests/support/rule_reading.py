@@ -1,0 +1,199 @@
+"""A small reading of rules as Traefik reads them, written for tests alone, and requests to hold them against.
+
+Rules are Go expressions (pkg/rules/parser.go) over ``Path``, ``PathPrefix``, ``PathRegexp``, ``Host`` and ``HostRegexp``
+(pkg/muxer/http/matcher.go). They are matched against a path that is percent-decoded but for the reserved characters
+(pkg/muxer/http/mux.go:99-176).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from string import ascii_letters, digits, punctuation
+from urllib.parse import unquote_to_bytes
+
+from hypothesis import strategies as st
+
+# What Go takes raw in a path (net/url, validEncoded); one other character, and it encodes the whole path anew.
+GO_TAKES_RAW = ascii_letters + digits + "-_.~!$&'()*+,;=:@[]"
+# What stays encoded in the path that is matched.
+RESERVED = ":/?#[]@!$&'()*+,;=%"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client sends: a host, and a path without its query, as it is on the wire."""
+
+    host: str
+    path: str
+
+    @property
+    def matched_host(self) -> str:
+        """The host that Traefik matches (pkg/middlewares/requestdecorator/request_decorator.go)."""
+        return self.host.lower().partition(":")[0]
+
+    @property
+    def matched_path(self) -> str:
+        """The path that Traefik matches (pkg/muxer/http/mux.go:99-176)."""
+        path = self.path
+        if set(path) - set(GO_TAKES_RAW + "/%"):
+            path = "".join(
+                chr(byte) if chr(byte) in ascii_letters + digits + "-_.~$&+,/:;=@" else f"%{byte:02X}"
+                for byte in unquote_to_bytes(path)
+            )
+        escapes = re.compile(rb"%[0-9A-Fa-f]{2}")
+        decoded = escapes.sub(
+            lambda escape: (
+                escape[0].upper() if unquote_to_bytes(escape[0]) in RESERVED_BYTES else unquote_to_bytes(escape[0])
+            ),
+            path.encode(),
+        )
+        return decoded.decode("utf-8", "surrogateescape")
+
+    @property
+    def segments(self) -> list[bytes]:
+        """The path between its slashes, each part decoded, as configurable-http-proxy has it (lib/trie.js)."""
+        return [unquote_to_bytes(text) for text in self.path.split("/")[1:]]
+
+
+RESERVED_BYTES = [character.encode() for character in RESERVED]
+Matcher = Callable[[Request], bool]
+
+TOKENS = re.compile(r'\s*(?:(?P<name>[A-Za-z]+)|(?P<string>"(?:[^"\\\n]|\\.)*")|(?P<mark>&&|\|\||[()]))')
+GO_ESCAPES = re.compile(r'\\(?:(?P<plain>[abfnrtv\\"])|u(?P<four>[0-9a-f]{4})|U(?P<eight>[0-9a-f]{8}))|(?P<broken>\\)')
+GO_PLAIN = dict(zip('abfnrtv\\"', '\a\b\f\n\r\t\v\\"', strict=True))
+
+
+def read_go_string(literal: str) -> str:
+    """Read an interpreted string literal (The Go Programming Language Specification, String literals)."""
+    text = literal[1:-1]
+    assert {"\0", "\n", "\r", "\ufeff"}.isdisjoint(text), "not allowed in Go's source"
+
+    def undo(escape: re.Match[str]) -> str:
+        assert not escape["broken"]
+        return GO_PLAIN[escape["plain"]] if escape["plain"] else chr(int(escape["four"] or escape["eight"], 16))
+
+    return GO_ESCAPES.sub(undo, text)
+
+
+def read_rule(text: str) -> Matcher:
+    """Read a whole rule."""
+    tokens = _tokens(text)
+    matcher, after = _either(next(tokens), tokens)
+    assert after == "", f"something after the end: {after}"
+    return matcher
+
+
+def _tokens(text: str) -> Iterator[str]:
+    at = 0
+    while at < len(text):
+        token = TOKENS.match(text, at)
+        assert token, f"not Go: {text[at:]}"
+        at = token.end()
+        yield token[0].strip() if not token["string"] else token["string"]
+    yield ""
+
+
+def _either(token: str, tokens: Iterator[str]) -> tuple[Matcher, str]:
+    one, token = _both(token, tokens)
+    if token != "||":
+        return one, token
+    other, token = _either(next(tokens), tokens)
+    return (lambda request: one(request) or other(request)), token
+
+
+def _both(token: str, tokens: Iterator[str]) -> tuple[Matcher, str]:
+    one, token = _single(token, tokens)
+    if token != "&&":
+        return one, token
+    other, token = _both(next(tokens), tokens)
+    return (lambda request: one(request) and other(request)), token
+
+
+def _single(token: str, tokens: Iterator[str]) -> tuple[Matcher, str]:
+    if token == "(":
+        inner, token = _either(next(tokens), tokens)
+        assert token == ")"
+        return inner, next(tokens)
+    opening, argument, closing = next(tokens), read_go_string(next(tokens)), next(tokens)
+    assert (opening, closing) == ("(", ")")
+    return MATCHERS[token](argument), next(tokens)
+
+
+def _path(argument: str) -> Matcher:
+    assert argument.startswith("/")
+    return lambda request: request.matched_path == argument
+
+
+def _path_prefix(argument: str) -> Matcher:
+    assert argument.startswith("/")
+    return lambda request: request.matched_path.startswith(argument)
+
+
+def _path_regexp(argument: str) -> Matcher:
+    # In Go `$` is the very end, and what an escape may stand before is punctuation (RE2 syntax).
+    escaped = re.findall(r"\\(.)", argument, re.DOTALL)
+    assert set(escaped) <= set(punctuation)
+    pattern = re.compile(re.sub(r"(\\.)|\$", lambda found: found[1] or r"\Z", argument, flags=re.DOTALL))
+    # What is not UTF-8 is U+FFFD to Go, byte by byte.
+    return lambda request: pattern.search(re.sub("[\udc80-\udcff]", "\ufffd", request.matched_path)) is not None
+
+
+def _host_regexp(argument: str) -> Matcher:
+    assert argument.isascii()
+    pattern = re.compile(argument.replace("$", r"\Z"))
+    return lambda request: pattern.search(request.matched_host) is not None
+
+
+def _host(argument: str) -> Matcher:
+    assert argument.isascii()
+    return lambda request: request.matched_host.removesuffix(".") == argument.lower()
+
+
+MATCHERS: dict[str, Callable[[str], Matcher]] = {
+    "Path": _path,
+    "PathPrefix": _path_prefix,
+    "PathRegexp": _path_regexp,
+    "Host": _host,
+    "HostRegexp": _host_regexp,
+}
+
+
+def belongs(request: Request, host: str, segments: tuple[str, ...]) -> bool:
+    """Say by segments alone whether a request is for a place or below it."""
+    wanted = [segment.encode() for segment in segments]
+    same_host = host.lower() in ("", request.host.lower().partition(":")[0].removesuffix("."))
+    return same_host and request.segments[: len(wanted)] == wanted
+
+
+@st.composite
+def sent_segments(draw: st.DrawFn, segment: str, raw: str) -> str:
+    """One segment as a client may send it: each character encoded, in capitals or not, or raw if it is one of ``raw``."""
+    sent = ""
+    for character in segment:
+        encoded = "".join(f"%{byte:02X}" for byte in character.encode())
+        forms = [encoded, encoded.lower(), *character * (character in raw)]
+        sent += draw(st.sampled_from(forms))
+    return sent
+
+
+@st.composite
+def requests(draw: st.DrawFn, host: str, segments: tuple[str, ...]) -> Request:
+    """Requests for a place, below it, above it, and for others with nearly its name."""
+    # Where Go encodes a path anew, `%2F` becomes a slash; so a path has either that, or characters that Go does not take.
+    also_raw = "" if "/" in "".join(segments) else '|"<>^`{}\\é秀'
+    names = list(segments)
+    how = draw(st.sampled_from(["same", "same", "same", "longer", "case", "above", "below"]))
+    if names and how == "longer":
+        names[-1] += draw(st.sampled_from(["b", "2", "@", "%", "%2F", "A", "\n", "…", "x" if also_raw else "/"]))
+    if names and how == "case":
+        names[-1] = names[-1].swapcase()
+    if how == "above":
+        names = names[:-1]
+    if how == "below":
+        names = ["", *names]
+    path = "".join("/" + draw(sent_segments(name, GO_TAKES_RAW + also_raw)) for name in names)
+    path += draw(st.sampled_from(["", "/", "/lab", "//", "/a/b", "%FF", "/%0A", "/é" if also_raw else "/%2F"]))
+    sent_host = draw(st.sampled_from([host, host.upper(), f"{host}:8000", f"{host}.", "other.example.com"]))
+    return Request(sent_host or "example.com", path if path.startswith("/") else f"/{path}")
