@@ -237,7 +237,7 @@ def _next_in_path(region: _Region) -> str:
         forms.append(as_matched("/"))
     if region.low <= ord("/") <= region.high:
         forms += ["/", "$"]
-    return _any_of([form for form in forms if form])
+    return _any_of(forms)
 
 
 def _any_of(forms: Sequence[str]) -> str:
@@ -245,10 +245,12 @@ def _any_of(forms: Sequence[str]) -> str:
 
 
 def _characters(region: _Region, ranges: Sequence[tuple[str, str]]) -> str:
-    """Return the pattern for those of some ranges of characters that are in a region; "" if there are none."""
+    """Return the class of those characters in some ranges that are in a region (at least one always is)."""
     found = ((max(region.low, ord(first)), min(region.high, ord(last))) for first, last in ranges)
-    texts = [f"{_in_class(low)}-{_in_class(high)}" for low, high in found if low <= high]
-    return f"[{''.join(texts)}]" if texts else ""
+    texts = [
+        f"{_in_class(low)}-{_in_class(high)}" if low < high else _in_class(low) for low, high in found if low <= high
+    ]
+    return f"[{''.join(texts)}]"
 
 
 def _in_class(code: int) -> str:

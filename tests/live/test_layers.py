@@ -1,0 +1,209 @@
+"""Through real Traefik, a table in layers routes as it does when it is flat, and as configurable-http-proxy does."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.backend import get
+from support.chp import CHP_COMMAND, Chp
+from support.fixtures import BackendMaker, ProxyMaker
+from support.hostile import LONG_TEXTS, NAMES, as_browsers_send, escaped
+from support.strategies import read_toml
+
+from traefik_toml_proxy import TraefikTomlProxy
+from traefik_toml_proxy.traefik import layers
+
+# Of a size that configurable-http-proxy takes, too; it lets no encoded slash be a part of a name.
+SHORT_NAMES = [name for name in NAMES if name not in LONG_TEXTS and "/" not in name]
+
+# Users and their named servers, names that begin alike, a user with many servers, other places.
+ROUTES = [
+    "/",
+    *(f"/user/{escaped(name)}/" for name in SHORT_NAMES),
+    *(f"/user/{escaped(name)}/{escaped(name)}/" for name in SHORT_NAMES[::5]),
+    *(f"/user/student{number:04}/" for number in range(0, 300, 3)),
+    *(f"/user/busy/{number}/" for number in range(150)),
+    "/user/busy/",
+    "/services/two words/",
+    "/services/x@y/",
+    "/@/space%20word/user/a/",
+]
+REQUESTS = [
+    "/",
+    "/hub/login?next=%2Fuser%2Fa%2F",
+    "/user",
+    "/user/",
+    "/user//",
+    "/user/studen",
+    "/user/student",
+    "/user/student/0003",
+    "/services/x%40y/z",
+    "/services/two%20words",
+    "/%40/space%20word/user/a/x",
+    *(f"/user/student{number:04}{after}" for number in range(30) for after in ("", "/", "/lab", "x")),
+    *(f"/user/busy/{number}{after}" for number in range(0, 160, 7) for after in ("", "/", "/lab", "x")),
+    *(f"/user/busy{after}" for after in ("", "/", "//", "/lab", "x")),
+    *(
+        f"/user/{form(name)}{after}"
+        for name in SHORT_NAMES
+        for form in (escaped, as_browsers_send)
+        for after in ("", "/lab", "x", f"/{escaped(name)}/lab", f"/{escaped(name)}x")
+    ),
+]
+
+HOST_ROUTES = [
+    "/",
+    *(f"u-{number:03}.example.org/" for number in range(0, 300, 3)),
+    *(f"{host}/user/{name}/" for host in ("a.example.org", "ab.example.org", "b") for name in ("x", "xy", "x@y", "z")),
+    "a.example.org/",
+    "a/",
+    "a.b/",
+    "a-b/",
+    "a_b/",
+]
+HOST_REQUESTS = [
+    (host, path)
+    for host in (
+        *(f"u-{number:03}.example.org" for number in range(30)),
+        *("a.example.org", "ab.example.org", "b", "a", "a.b", "a-b", "a_b", "a.", "a.b.", "ab", "u-003", "127.0.0.1"),
+        *("u-003.example.org:8000", "U-003.example.org", "u-003.example.org.", "u-003.example.org.evil.example"),
+    )
+    for path in ("/", "/user/x", "/user/xy/z", "/user/x@y/", "/user/x%40y", "/user/")
+]
+
+
+async def _route(proxy: TraefikTomlProxy, make_backend: BackendMaker, routespecs: list[str]) -> dict[str, str]:
+    """Add routes; the target's path tells which of them a request has taken."""
+    backend = await make_backend("all")
+    tags = {f"route-{number}": routespec for number, routespec in enumerate(routespecs)}
+    await asyncio.gather(*(proxy.add_route(spec, f"{backend.url}/{tag}", {}) for tag, spec in tags.items()))
+    return tags
+
+
+async def _route_chp(chp: Chp, proxy: TraefikTomlProxy) -> None:
+    for routespec, route in (await proxy.get_all_routes()).items():
+        await chp.add_route(routespec, route["target"])
+
+
+async def _taken(url: str, requests: list[tuple[str | None, str]], tags: dict[str, str]) -> dict[object, object]:
+    """Return for each request, of a host and a path, the routespec of the route that it takes, or the status without one."""
+    taken: dict[object, object] = {}
+    for host, path in requests:
+        answer = await get(url, path, host=host)
+        taken[host, path] = tags[answer.seen["path"].split("/")[1]] if answer.seen else answer.status
+    return taken
+
+
+async def _flatten(proxy: TraefikTomlProxy, monkeypatch: pytest.MonkeyPatch, more: str = "/flat/") -> None:
+    """Let the proxy write its routes as a flat table, with one more that no request is for."""
+    assert _layered(proxy)
+    monkeypatch.setattr(layers, "FEW_ROUTES", 1_000_000)
+    await proxy.add_route(more, "http://127.0.0.1:1", {})
+    assert not _layered(proxy)
+
+
+def _routers(proxy: TraefikTomlProxy) -> dict[str, dict[str, Any]]:
+    text = Path(proxy.state_dir, "dynamic.toml").read_text(encoding="utf-8")
+    routers: dict[str, dict[str, Any]] = read_toml(text)["http"]["routers"]
+    return routers
+
+
+def _layered(proxy: TraefikTomlProxy) -> bool:
+    return any("parentRefs" in router for router in _routers(proxy).values())
+
+
+@pytest.mark.parametrize("routespecs", [ROUTES, ROUTES[1:]], ids=["with the Hub", "without the Hub"])
+async def test_requests_take_the_routes_of_a_flat_table(
+    proxy: TraefikTomlProxy,
+    make_backend: BackendMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    routespecs: list[str],
+) -> None:
+    """Also those that a parent takes and none of its children: they go to the Hub, or to nobody where there is no Hub."""
+    tags = await _route(proxy, make_backend, routespecs)
+    requests: list[tuple[str | None, str]] = [(None, path) for path in REQUESTS]
+
+    in_layers = await _taken(proxy.public_url, requests, tags)
+    await _flatten(proxy, monkeypatch)
+
+    assert await _taken(proxy.public_url, requests, tags) == in_layers
+
+
+@pytest.mark.skipif(CHP_COMMAND is None, reason="configurable-http-proxy is not installed")
+async def test_requests_take_the_routes_of_chp(proxy: TraefikTomlProxy, make_backend: BackendMaker) -> None:
+    """With hundreds of routes as with a few: configurable-http-proxy is the reference.
+
+    Its own table fails (500) for what lies below a name that is one of every JavaScript object.
+    """
+    tags = await _route(proxy, make_backend, ROUTES)
+    failing = [f"/user/{name}/{name}/lab" for name in ("constructor", "__proto__")]
+    requests: list[tuple[str | None, str]] = [(None, path) for path in REQUESTS if path not in failing]
+    assert _layered(proxy)
+
+    async with Chp() as chp:
+        await _route_chp(chp, proxy)
+        expected = await _taken(chp.url, requests, tags)
+
+    assert expected == await _taken(proxy.public_url, requests, tags)
+
+
+async def test_hosts_are_told_apart_as_in_a_flat_table(
+    make_proxy: ProxyMaker, make_backend: BackendMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a host for each user, hosts that begin alike, and a dot at the end of a host."""
+    proxy = make_proxy(host_routing=True)
+    await proxy.start()
+    tags = await _route(proxy, make_backend, HOST_ROUTES)
+    requests: list[tuple[str | None, str]] = list(HOST_REQUESTS)
+
+    in_layers = await _taken(proxy.public_url, requests, tags)
+    await _flatten(proxy, monkeypatch, "flat.example.org/")
+
+    assert await _taken(proxy.public_url, requests, tags) == in_layers
+
+
+async def test_a_flat_table_grows_into_layers_and_back(proxy: TraefikTomlProxy, make_backend: BackendMaker) -> None:
+    """Each route is live as soon as it is added, also the one that makes all others move."""
+    backend = await make_backend("all")
+    names = [f"/user/{number}/" for number in range(layers.FEW_ROUTES + 5)]
+    seen = []
+    for number, routespec in enumerate(names):
+        await proxy.add_route(routespec, f"{backend.url}/{number}", {})
+        seen.append((await get(proxy.public_url, f"{routespec}lab")).seen["path"])
+    grown = _layered(proxy)
+    for routespec in names[:10]:
+        await proxy.delete_route(routespec)
+
+    assert [f"/{number}{routespec}lab" for number, routespec in enumerate(names)] == seen
+    assert grown
+    assert not _layered(proxy)
+    assert [(await get(proxy.public_url, routespec)).status for routespec in names[8:12]] == [404, 404, 200, 200]
+
+
+async def test_the_admin_can_add_to_any_router(make_proxy: ProxyMaker, make_backend: BackendMaker) -> None:
+    """A middleware for one route in layers; and what a child must not have makes the table flat instead of broken."""
+    routespecs = [f"/user/{number}/" for number in range(layers.FEW_ROUTES)]
+    plain = make_proxy()
+    await plain.start()
+    await _route(plain, make_backend, routespecs)
+    [name] = [name for name, router in _routers(plain).items() if '"/user/7/"' in router["rule"]]
+    await plain.stop()
+    mark = {"headers": {"customResponseHeaders": {"X-Mark": "seven"}}}
+    outcomes = []
+    for more in ({}, {"entryPoints": ["http"]}):
+        extra = {"http": {"middlewares": {"mark": mark}, "routers": {name: {"middlewares": ["mark"], **more}}}}
+        proxy = make_proxy(extra_dynamic_config=extra)
+        await proxy.start()
+        tags = await _route(proxy, make_backend, routespecs)
+        answers = [await get(proxy.public_url, f"/user/{number}/lab") for number in (6, 7)]
+        paths = [tags[answer.seen["path"].split("/")[1]] for answer in answers]
+        outcomes.append((_layered(proxy), paths, [answer.headers.get("x-mark") for answer in answers]))
+        await proxy.stop()
+
+    assert outcomes == [
+        (True, ["/user/6/", "/user/7/"], [None, "seven"]),
+        (False, ["/user/6/", "/user/7/"], [None, "seven"]),
+    ]

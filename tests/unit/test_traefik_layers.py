@@ -1,0 +1,156 @@
+"""traefik_toml_proxy.traefik.layers: parents for groups of routes, by the names that are there."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import pytest
+
+from traefik_toml_proxy.routes import Place, parse_routespec
+from traefik_toml_proxy.traefik import layers
+from traefik_toml_proxy.traefik.layers import FEW_ROUTES, FLAT, Layers, arrange, key
+
+
+def arranged(*routespecs: str) -> Layers:
+    """Return the layers of routes with these routespecs."""
+    return arrange(sorted({key(parse_routespec(routespec)) for routespec in routespecs}))
+
+
+def rules(*routespecs: str) -> set[str]:
+    """Return the rules of the parents, each once; the one for all that is left is in all of these tables."""
+    return {parent.rule for parent in arranged("/", *routespecs).parents}
+
+
+def numbers(before: str, count: int = 1000, after: str = "/") -> list[str]:
+    """Return many routespecs that differ in a number."""
+    return [f"{before}{number:03}{after}" for number in range(count)]
+
+
+def test_few_routes_are_flat() -> None:
+    """A small file stays easy to read."""
+    assert arranged(*numbers("/user/a", FEW_ROUTES - 1)) == FLAT
+    assert arrange([]) == FLAT
+    assert arranged(*numbers("/user/a", FEW_ROUTES)) != FLAT
+
+
+def test_routes_of_some_hosts_and_of_all_are_flat() -> None:
+    """JupyterHub has no such table; only its ``/`` is for all hosts beside those that have their own."""
+    assert arranged(*numbers("/user/a"), "example.org/") == FLAT
+    assert arranged(*numbers("example.org/user/a"), "/") != FLAT
+
+
+def test_a_key_is_the_host_and_segments_that_each_end_in_a_slash() -> None:
+    """The Hub's ``/`` encloses all; a slash inside a segment does not end it."""
+    places = [Place("", ()), Place("h", ()), Place("", ("a", "b")), Place("h", ("a/b",))]
+
+    assert [key(place) for place in places] == ["", "h/", "/a/b/", "h/a\udc2fb/"]
+
+
+def test_parents_are_beginnings_and_ranges() -> None:
+    """Names with numbers are told apart by their digits."""
+    found = rules(*numbers("/user/student"))
+
+    assert {'PathPrefix("/")', 'PathRegexp("^/user/student0[0-3]")'} <= found
+    assert all(rule.startswith(('PathPrefix("/', 'PathRegexp("^/user/student')) for rule in found)
+
+
+def test_a_beginning_of_plain_text_needs_no_pattern() -> None:
+    """Comparing the beginnings of texts is what costs Traefik least."""
+    found = rules(*(f"/user/{name}{number}/" for name in ("alice", "bob", "carol") for number in range(10, 50)))
+
+    assert {'PathPrefix("/user/alice")', 'PathPrefix("/user/bob")', 'PathPrefix("/user/carol")'} <= found
+
+
+@pytest.mark.parametrize(
+    ("routespecs", "rule"),
+    [
+        (numbers("/user/@"), 'PathRegexp("^/user/(?:@|%40)0[0-3]")'),
+        (numbers("/user/a@"), 'PathRegexp("^/user/a(?:@|%40)0[0-3]")'),
+        (numbers("/user/%25"), 'PathRegexp("^/user/%250[0-3]")'),
+        (numbers("/user/a%2F"), 'PathRegexp("^/user/a%2F0[0-3]")'),
+        (numbers("/user/%20"), 'PathRegexp("^/user/ 0[0-3]")'),
+        (numbers("example.org/user/a"), 'Host("example.org") && PathRegexp("^/user/a0[0-3]")'),
+        (numbers("u-", after=".example.org/"), 'HostRegexp("^u-0[0-3]")'),
+        (numbers("u.", after=".example.org/"), 'HostRegexp("^u\\\\.0[0-3]")'),
+    ],
+)
+def test_names_are_matched_in_each_of_their_forms(routespecs: list[str], rule: str) -> None:
+    """Reserved characters raw and encoded (pkg/muxer/http/mux.go:99-176), hosts without the characters of patterns."""
+    assert rule in rules(*routespecs)
+
+
+@pytest.mark.parametrize(
+    ("region", "rule"),
+    [
+        (("",), 'PathPrefix("/")'),
+        (("/user/a",), 'PathPrefix("/user/a")'),
+        (("/user/a/",), 'Path("/user/a") || PathPrefix("/user/a/")'),
+        (("/user/a@",), 'PathRegexp("^/user/a(?:@|%40)")'),
+        (("/user/a@/",), 'PathRegexp("^/user/a(?:@|%40)(?:/|$)")'),
+        (("/user/", 0x24, 0x27), 'PathRegexp("^/user/(?:[\\\\$&-\']|%24|%25|%26|%27)")'),
+        (("/user/a", 0x2E, 0x2F), 'PathRegexp("^/user/a(?:[.]|/|$)")'),
+        (("/user/", 0x8000, 0xFFFF), 'PathRegexp("^/user/(?:[耀-\\ud7ff\\ue000-\\uffff]|%2F)")'),
+        (("/user/", 0x5C, 0x5F), 'PathRegexp("^/user/(?:[\\\\\\\\-_]|%5D)")'),
+        (("/user/", 0x100000, 0x1FFFFF), 'PathRegexp("^/user/[\\U00100000-\\U0010ffff]")'),
+        (("h/",), 'Host("h") && PathPrefix("/")'),
+        (("h/user/a",), 'Host("h") && PathPrefix("/user/a")'),
+        (("h/user/a/",), 'Host("h") && (Path("/user/a") || PathPrefix("/user/a/"))'),
+        (("h/", 0x60, 0x6F), 'Host("h") && PathRegexp("^/[`-o]")'),
+        (("h",), 'HostRegexp("^h")'),
+        (("h.",), 'HostRegexp("^h\\\\..")'),
+        (("h", 0x2E, 0x2F), 'HostRegexp("^h(?:[.]|$)")'),
+        (("h.", 0x30, 0x3F), 'HostRegexp("^h\\\\.[0-9]")'),
+    ],
+)
+def test_the_rule_of_a_region(region: tuple[str, int, int], rule: str) -> None:
+    """It takes what begins with a text, and goes on with a character of a range, where one is given, in all their forms."""
+    assert rule == layers._rule(layers._Region(*region))
+
+
+# One table of each kind, and everything together.
+WORDS = [f"{one}{two}{three}" for one in "aeiostr" for two in ("an", "be", "ch", "do", "li") for three in "aelmnorsty"]
+TABLES = {
+    "students": numbers("/user/student"),
+    "words": [f"/user/{word}/" for word in WORDS],
+    "addresses": [f"/user/{word}@example.com/" for word in WORDS],
+    "reserved": [f"/user/{code}{word}/" for code in ("@", "%25", "%2F", "'", "+") for word in WORDS],
+    "ideographs": [f"/user/{chr(0x4E00 + 7 * number)}/" for number in range(1000)],
+    "a busy user": ["/user/busy/", *numbers("/user/busy/", 500)],
+    "hosts": numbers("u-", after=".example.org/"),
+    "users of hosts": [f"{host}.example.org/user/{word}/" for host in ("a", "b", "b-2", "c.d") for word in WORDS],
+    "all of them below each other": ["/" + "a/" * depth for depth in range(1, 300)],
+    "all of them longer than the last": [f"/user/{'a' * length}/" for length in range(1, 300)],
+    "a prefix": numbers("/base/of/the/hub/user/student"),
+}
+TABLES["everything"] = [spec for table in TABLES.values() for spec in table if spec.startswith("/")]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_request_is_compared_with_few_routers(name: str) -> None:
+    """The parents, and the children of any one of them, are at most 3.1 times the square root of the routes, and two."""
+    found = arranged("/", *TABLES[name])
+    children = Counter(parent for parents in found.parents_of for parent in parents)
+
+    assert found.parents
+    assert len(found.parents) + max(children.values()) <= 3.1 * math.sqrt(len(found.parents_of)) + 2
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if not name.startswith("all of them")])
+def test_a_new_route_moves_few_others(name: str) -> None:
+    """On average over many that come one after the other, fewer than twice the square root of the routes.
+
+    But where each name is the beginning of the next one, all are each other's neighbours.
+    """
+    keys = sorted({key(parse_routespec(routespec)) for routespec in TABLES[name]})
+    late = keys[:: len(keys) // 40]
+    before = sorted(set(keys) - set(late))
+    known = dict(zip(before, arrange(before).parents_of, strict=True))
+    moved = []
+    for new in late:
+        ordered = sorted([*known, new])
+        now = dict(zip(ordered, arrange(ordered).parents_of, strict=True))
+        moved.append(sum(parents != now[one] for one, parents in known.items()))
+        known = now
+
+    assert sum(moved) / len(moved) < 2 * math.sqrt(len(keys))
