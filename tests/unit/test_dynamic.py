@@ -10,6 +10,7 @@ from support.strategies import read_toml
 from traefik_toml_proxy.errors import ConfigurationError
 from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
 from traefik_toml_proxy.traefik.dynamic import Certificate, DynamicRenderer, DynamicSettings, read_snapshot
+from traefik_toml_proxy.traefik.layers import FEW_ROUTES
 from traefik_toml_proxy.traefik.rules import router_name
 
 ALICE = Route.checked("/user/alice/", "http://127.0.0.1:8001", {"user": "alice"})
@@ -125,6 +126,87 @@ def test_an_unchanged_route_is_not_rendered_again(monkeypatch: pytest.MonkeyPatc
         renderer.render(Snapshot(revision, RouteTable(routes)))
 
     assert made == ["/user/alice/", "/user/bob/", "/user/bob/", "/user/alice/"]
+
+
+MANY = [Route.checked(f"/user/{number:03}/", "http://127.0.0.1:1", {}) for number in range(FEW_ROUTES)]
+
+
+def routers_of(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the parents in a file, and the children."""
+    routers = read_toml(text)["http"]["routers"]
+    children = {name: router for name, router in routers.items() if "parentRefs" in router}
+    parents = {name for router in children.values() for name in router["parentRefs"]}
+    return {name: routers[name] for name in parents}, children
+
+
+def test_many_routes_are_children_of_parents() -> None:
+    """A parent is at the entry point and has no service; a child has its rule, priority and service as in a flat table."""
+    parents, children = routers_of(rendered(*MANY, router_tls=True))
+
+    name = router_name(MANY[7])
+    rest = {"rule": 'Path("/user/007") || PathPrefix("/user/007/")', "priority": 3, "service": name}
+    assert {"parentRefs": children[name]["parentRefs"], **rest} == children[name]
+    assert {router_name(route) for route in MANY} == children.keys()
+    assert {"rule", "entryPoints", "tls", "priority"} == set().union(*parents.values())
+
+
+def test_a_route_that_moves_to_another_parent_is_not_rendered_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the names of its parents are exchanged; what comes out is what a new renderer makes."""
+    renderer = DynamicRenderer(settings())
+    renderer.render(Snapshot(1, RouteTable(MANY)))
+    made: list[str] = []
+    make = renderer._fragment
+
+    def noted(route: Route, parents: tuple[str, ...]) -> Any:
+        made.append(route.routespec)
+        return make(route, parents)
+
+    monkeypatch.setattr(renderer, "_fragment", noted)
+    more = [Route.checked(f"/user/0{number:03}/", "http://127.0.0.1:1", {}) for number in range(50)]
+
+    again = renderer.render(Snapshot(2, RouteTable([*MANY, *more])))
+
+    assert sorted(route.routespec for route in more) == sorted(made)
+    assert rendered(*MANY, *more, revision=2) == again.decode()
+
+
+@pytest.mark.parametrize(
+    ("router", "is_flat"),
+    [
+        ({"middlewares": ["m"]}, False),
+        ({"service": "s"}, False),
+        ({"entryPoints": ["x"]}, True),
+        ({"tls": {}}, True),
+        ({"priority": 9}, True),
+        ({"middlewares": ["m"], "rule": "r"}, True),
+    ],
+)
+def test_what_a_child_must_not_have_makes_the_table_flat(router: dict[str, Any], is_flat: bool) -> None:
+    """Entry points and TLS would be errors there, and by rule and priority the whole table decides."""
+    renderer = DynamicRenderer(settings(extra={"http": {"routers": {router_name(MANY[7]): router}}}))
+    texts = [renderer.render(Snapshot(number, RouteTable(MANY))).decode() for number in range(2)]
+
+    for text in texts:
+        parents, _ = routers_of(text)
+        assert is_flat == (not parents)
+        assert router.items() <= read_toml(text)["http"]["routers"][router_name(MANY[7])].items()
+
+
+def test_a_router_of_the_admin_alone_leaves_the_layers() -> None:
+    """What it has is not for us to judge."""
+    parents, _ = routers_of(rendered(*MANY, extra={"http": {"routers": {"own": {"rule": "r", "entryPoints": ["x"]}}}}))
+
+    assert parents
+
+
+def test_the_admin_can_add_to_a_parent() -> None:
+    """It is in the file once, as anything that the admin adds to."""
+    name = min(routers_of(rendered(*MANY))[0])
+
+    parents, _ = routers_of(rendered(*MANY, extra={"http": {"routers": {name: {"middlewares": ["m"]}}}}))
+
+    assert parents[name]["middlewares"] == ["m"]
+    assert "rule" in parents[name]
 
 
 @pytest.mark.parametrize(
