@@ -136,8 +136,7 @@ def _path_regexp(argument: str) -> Matcher:
     escaped = re.findall(r"\\(.)", argument, re.DOTALL)
     assert set(escaped) <= set(punctuation)
     pattern = re.compile(re.sub(r"(\\.)|\$", lambda found: found[1] or r"\Z", argument, flags=re.DOTALL))
-    # What is not UTF-8 is U+FFFD to Go, byte by byte.
-    return lambda request: pattern.search(re.sub("[\udc80-\udcff]", "\ufffd", request.matched_path)) is not None
+    return lambda request: pattern.search(request.matched_path) is not None
 
 
 def _host_regexp(argument: str) -> Matcher:
