@@ -30,13 +30,13 @@ from zlib import crc32
 from ..routes import Place
 from .rules import RAW_OR_ENCODED, RESERVED, as_matched, as_pattern, go_string, rule
 
-# So few are compared in next to no time, and a flat table is easier to read.
+# A flat table is easier to read; with so few routes it costs a request a tenth more time at most (layers pay from 50 on).
 FEW_ROUTES = 100
 
 # A slash inside a segment, as it is in a key; no segment holds a lone surrogate.
 _INNER_SLASH = "\udc2f"
 
-# By the n-th part of a doubling does the number of routes that are enough for a region grow.
+# In so many steps does the number of routes that are enough for a region double.
 _STEPS = 8
 
 # What can be raw in the path that Traefik matches, but for what ends a segment or begins an escape.
