@@ -131,7 +131,7 @@ def _failed(all_results: Sequence[Results]) -> str:
     rows = [["Case that somebody fails", "Level", "What a proxy must do", "Fails"]]
     for case_id, found in by_case.items():
         case = next(iter(found.values())).case
-        rows.append([f"``{case_id}``", case.level.value, case.rule, ", ".join(found)])
+        rows.append([f"``{case_id}``", case.level.value, case.rule, "; ".join(found)])
     return "\n" + _list_table(rows) if len(rows) > 1 else ""
 
 
