@@ -45,6 +45,7 @@ _NOT_OURS = [
     ("linecache.py", {"checkcache", "updatecache"}),
     ("concurrent/futures/thread.py", {"submit"}),
     ("threading.py", {"start"}),
+    ("coverage/inorout.py", {"should_trace"}),
     ("conformance/subject.py", {"internal_certificates"}),  # JupyterHub does it, when it starts
 ]
 
