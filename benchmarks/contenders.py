@@ -20,7 +20,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from .certificate import write_certificate
+from traefik_toml_proxy.conformance.stage import write_certificate
+
 from .client import Client
 from .tables import (
     REVISION_HEADER,
@@ -332,7 +333,7 @@ class Floor(Contender):
         )
         self._entry_point = entry_point_of(text)
         cert_file, key_file = write_certificate(folder)
-        self._text = with_certificate(text, str(cert_file), str(key_file)).encode()
+        self._text = with_certificate(text, cert_file, key_file).encode()
         self._file, self._temporary = folder / "dynamic.toml", folder / "dynamic.toml.new"
         self._static = folder / "static.toml"
         address = f"127.0.0.1:{self.settings.public_port}"
