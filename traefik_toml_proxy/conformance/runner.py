@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 from .case import Case, Failed, NotOffered, Options
 from .outcome import Outcome, Result
 from .stage import Stage
 from .subject import Subject
 
+T = TypeVar("T")
+
 _SECONDS_TO_START = 90.0
 _SECONDS_TO_CLEAR = 60.0
+_SECONDS_TO_STOP = 120.0
+# What has been cut off may take so long to end.
+_GRACE = 5.0
+
+_log = logging.getLogger("conformance")
 
 
 class Session:
@@ -48,42 +57,63 @@ class Session:
         except Exception as error:  # noqa: BLE001 - whatever it is, the proxy has not done it
             # What state it is in now, nobody knows.
             await self.close()
-            return Result.FAILED, str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+            return Result.FAILED, _told(error)
         return await self._put_away(case)
 
     async def _put_away(self, case: Case) -> tuple[Result, str]:
         try:
             if case.fresh:
-                await self.close()
-            elif self._stage is not None:
+                problem = await self.close()
+                return (Result.FAILED, f"afterwards: {problem}") if problem else (Result.PASSED, "")
+            if self._stage is not None:
                 await within(_SECONDS_TO_CLEAR, self._stage.clear(), "deleting the routes")
+                if await within(_SECONDS_TO_CLEAR, self._stage.has_routes(), "asking for the routes"):
+                    # Whose fault that is, other cases tell; the next one begins without them.
+                    await self.close()
         except Exception as error:  # noqa: BLE001 - as above
             await self.close()
-            return Result.FAILED, f"afterwards, its routes could not be deleted: {type(error).__name__}: {error}"
+            return Result.FAILED, f"afterwards, its routes could not be deleted: {_told(error)}"
         return Result.PASSED, ""
 
-    async def close(self) -> None:
-        """Stop the proxy."""
+    async def close(self) -> str:
+        """Stop the proxy.
+
+        Returns:
+            What went wrong, or ""; a proxy that cannot be stopped must not keep the next case from being run.
+        """
         stage, self._stage = self._stage, None
-        if stage is not None:
-            await stage.close()
+        try:
+            if stage is not None:
+                await within(_SECONDS_TO_STOP, stage.close(), "stopping the proxy")
+        except Exception as error:  # noqa: BLE001 - as above
+            _log.warning("The proxy could not be stopped: %s", _told(error))
+            return _told(error)
+        return ""
 
 
-async def within(seconds: float, doing: Awaitable[object], what: str) -> None:
-    """Await ``doing``, but only so long.
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+
+
+async def within(seconds: float, doing: Awaitable[T], what: str) -> T:
+    """Return what comes of ``doing``, but wait only so long.
 
     Raises:
-        Failed: If it takes longer.
+        Failed: If it takes longer, or was cancelled by somebody else.
     """
     task = asyncio.ensure_future(doing)
     try:
         await asyncio.wait([task], timeout=seconds)
         if not task.done():
             raise Failed(f"{what} took more than {seconds:g} seconds")
-        await task
+        if task.cancelled():
+            raise Failed(f"{what} was cancelled")
+        return task.result()
     finally:
         task.cancel()
-        await asyncio.wait([task], timeout=5)
+        await asyncio.wait([task], timeout=_GRACE)
+        if task.done() and not task.cancelled():
+            task.exception()  # known, or come too late to be of interest
 
 
 async def run_all(

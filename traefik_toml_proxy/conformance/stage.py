@@ -68,14 +68,17 @@ class Stage:
         finally:
             await self._backends.aclose()
 
+    async def has_routes(self) -> bool:
+        """Whether the proxy tells of any routes."""
+        return bool(await self.proxy.get_all_routes())
+
     async def close(self) -> None:
-        """End everything."""
-        try:
-            await self._backends.aclose()
-            await self.subject.stop()
-        finally:
-            await self.hub.close()
-            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        """End everything; what cannot be ended does not keep the rest."""
+        async with contextlib.AsyncExitStack() as last_first:
+            last_first.push_async_callback(asyncio.to_thread, shutil.rmtree, self._folder, ignore_errors=True)
+            last_first.push_async_callback(self.hub.close)
+            last_first.push_async_callback(self.subject.stop)
+            last_first.push_async_callback(self._backends.aclose)
 
     @property
     def url(self) -> str:

@@ -56,7 +56,10 @@ async def _moved_when_replaced(stage: Stage) -> None:
 
 
 class _Users:
-    """Clients that ask again and again, each over its own connection, and remember what went wrong."""
+    """Clients that ask again and again, each over its own connection, and remember what went wrong.
+
+    An asynchronous context manager, at whose end they leave.
+    """
 
     def __init__(self, stage: Stage, target: str, name: str) -> None:
         self.failures: list[str] = []
@@ -75,9 +78,24 @@ class _Users:
         except (OSError, BrokenMessage) as error:
             self.failures.append(f"{type(error).__name__}: {error}")
 
-    async def leave(self) -> None:
+    @property
+    def are_gone(self) -> bool:
+        """Whether the connection of each has failed."""
+        return all(task.done() for task in self._tasks)
+
+    async def __aenter__(self) -> _Users:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._enough = True
-        await asyncio.gather(*self._tasks)
+        if kind is not None:
+            for task in self._tasks:
+                task.cancel()
+        # Cancelled itself, it cancels them, too.
+        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
+        errors = [error for error in ended if isinstance(error, Exception)]
+        if errors and kind is None:
+            raise errors[0]
 
 
 async def _change(stage: Stage, enough: Callable[[], bool] = lambda: True) -> int:
@@ -97,11 +115,11 @@ async def _change(stage: Stage, enough: Callable[[], bool] = lambda: True) -> in
 async def _others_lose_nothing(stage: Stage) -> None:
     """While routes are added, replaced and deleted, no request of anybody else fails."""
     backend = await stage.served("/user/ada/")
-    users = _Users(stage, "/user/ada/x", backend.name)
-    changes = await _change(stage, lambda: users.asked >= _REQUESTS)
-    await users.leave()
+    async with _Users(stage, "/user/ada/x", backend.name) as users:
+        changes = await _change(stage, lambda: users.asked >= _REQUESTS or users.are_gone)
+    failed = len(users.failures)
+    expect(not failed, f"{failed} requests failed, and {users.asked} were answered: {users.failures[:3]}")
     expect(changes and users.asked, f"{changes} changes and {users.asked} requests are not enough to see anything")
-    expect(not users.failures, f"{len(users.failures)} of {users.asked} requests failed: {users.failures[:3]}")
 
 
 @GROUP.case("moving-loses-nothing", _B, "a route whose target changes is not without a target in between", seconds=90)
@@ -109,13 +127,12 @@ async def _moving_loses_nothing(stage: Stage) -> None:
     """While a route moves from one target to another and back, no request for it fails."""
     one, two = await stage.backend("same"), await stage.backend("same")
     await stage.add("/user/ada/", one)
-    users = _Users(stage, "/user/ada/x", "same")
-    loop = asyncio.get_running_loop()
-    end, moves = loop.time() + _SECONDS / 2, 0
-    while loop.time() < end and moves < _CHANGES:
-        await stage.add("/user/ada/", (two, one)[moves % 2])
-        moves += 1
-    await users.leave()
+    async with _Users(stage, "/user/ada/x", "same") as users:
+        loop = asyncio.get_running_loop()
+        end, moves = loop.time() + _SECONDS / 2, 0
+        while loop.time() < end and moves < _CHANGES:
+            await stage.add("/user/ada/", (two, one)[moves % 2])
+            moves += 1
     expect(not users.failures, f"{len(users.failures)} of {users.asked} requests failed: {users.failures[:3]}")
 
 
@@ -125,12 +142,16 @@ async def _websocket_lives(stage: Stage) -> None:
     async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
         changing = asyncio.create_task(_change(stage))
         count = 0
-        while not changing.done():
-            await socket.write_message(str(count))
-            expect_equal(await socket.read_message(), str(count), "the echo")
-            count += 1
-            await asyncio.sleep(0.01)
-        await changing
+        try:
+            while not changing.done():
+                await socket.write_message(str(count))
+                expect_equal(await socket.read_message(), str(count), "the echo")
+                count += 1
+                await asyncio.sleep(0.01)
+            await changing
+        finally:
+            changing.cancel()
+            await asyncio.gather(changing, return_exceptions=True)
         expect(count, "no message was sent")
 
 
