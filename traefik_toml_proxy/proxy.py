@@ -214,7 +214,8 @@ class TraefikProxy(Proxy):
         publisher = await self._ready()
         if publisher is None:
             raise ProxyError(f"The proxy has not been started; {shown(routespec)} cannot be added.")
-        await publisher.add(routespec, target, data)
+        # As it is now: it is looked at when the changes before this one have been made.
+        await publisher.add(routespec, target, dict(data) if isinstance(data, dict) else data)
 
     async def delete_route(self, routespec: str) -> None:
         """Route nothing for ``routespec`` any more; returns when that is live. Warns if there was no such route.

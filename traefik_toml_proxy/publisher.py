@@ -15,8 +15,8 @@ from .errors import InvalidRoute, ProxyError, StoreError
 from .routes import Change, Route, RouteTable, Snapshot
 from .stores import Store
 
-# A few milliseconds of work.
-_REQUESTS_AT_ONCE = 100
+# How long others may be kept from running, in seconds.
+_LONGEST_TURN = 0.003
 # How often in a row Traefik may be seen without the last commit, as it may just be loading it, before it is told again.
 _PATIENCE = 5
 _LONGEST_PATIENCE = 60
@@ -66,7 +66,7 @@ class _Request:
         """Check what is wanted; a route that cannot be served is refused here."""
         try:
             self.change = Change(self.routespec, self.make_route and self.make_route())
-        except InvalidRoute as refusal:
+        except Exception as refusal:  # noqa: BLE001 - also what is not even text: the others of the batch are not to hear of it
             self.settle(refusal)
 
     def settle(self, error: Exception | None) -> None:
@@ -81,10 +81,13 @@ class _Request:
 
 async def _with_pauses(batch: list[_Request]) -> AsyncIterator[_Request]:
     """Go through a batch, and let others run now and then: the Hub may change thousands of routes at once."""
-    for number, request in enumerate(batch, start=1):
+    loop = asyncio.get_running_loop()
+    paused = loop.time()
+    for request in batch:
         yield request
-        if number % _REQUESTS_AT_ONCE == 0:
+        if loop.time() - paused > _LONGEST_TURN:
             await asyncio.sleep(0)
+            paused = loop.time()
 
 
 class RoutePublisher:
@@ -181,7 +184,7 @@ class RoutePublisher:
             raise StoreError("The proxy has been stopped; its routes cannot be changed.")
         request = _Request(routespec, make_route, asyncio.get_running_loop().create_future())
         self._waiting.append(request)
-        if self._writer is None:
+        if self._writer is None or self._writer.done():  # done, where somebody has cancelled all tasks
             self._writer = asyncio.create_task(self._write_all(), name="traefik_toml_proxy writer")
         return await request.done
 

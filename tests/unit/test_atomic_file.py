@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -306,6 +307,34 @@ class TestLock:
 
         assert (folder / "new-1").read_bytes() == b"half"
         (folder / "new-1").unlink()
+
+    async def test_a_lock_that_somebody_has_removed_is_taken_again(self, file: AtomicFile) -> None:
+        """Tidying up its folder lets no second writer in, once the first one has looked at its file or written it."""
+        await file.replace(b"old")
+        shutil.rmtree(file.path.with_name("some.toml.tmp"))
+        assert await asyncio.to_thread(file.damage) is None
+        with pytest.raises(StoreLocked):
+            await asyncio.to_thread(AtomicFile(file.path, 0o600).lock)
+
+        shutil.rmtree(file.path.with_name("some.toml.tmp"))
+        await file.replace(b"new")
+        with pytest.raises(StoreLocked):
+            await asyncio.to_thread(AtomicFile(file.path, 0o600).lock)
+
+    async def test_a_lock_that_is_somebody_else_s_by_now_is_respected(self, file: AtomicFile) -> None:
+        """Two writers would undo each other's changes for ever; the caller is told who writes now."""
+        await file.replace(b"old")
+        shutil.rmtree(file.path.with_name("some.toml.tmp"))
+        other = AtomicFile(file.path, 0o600)
+        await asyncio.to_thread(other.lock)
+        await other.replace(b"other")
+
+        assert await asyncio.to_thread(file.damage) is None
+        with pytest.raises(StoreLocked, match=f"process {os.getpid()}"):
+            await file.replace(b"new")
+
+        assert file.path.read_bytes() == b"other"
+        other.unlock()
 
     def test_after_unlocking_another_may(self, file: AtomicFile) -> None:
         """A lock is given back, also when it is given back twice."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,17 @@ async def test_routes_of_the_other_kind_of_routing_are_dropped_at_start(
     proxy = make_proxy(should_start=False, host_routing=host_routing)
 
     assert set(await proxy.get_all_routes()) == kept
+
+
+async def test_data_that_is_changed_meanwhile_is_as_it_was(make_proxy: ProxyMaker, tmp_path: Path) -> None:
+    """What counts is what was handed over, not what has become of it when it is written."""
+    proxy = make_proxy(should_start=False, check_route_timeout=1, dynamic_config_file=str(tmp_path / "routes.toml"))
+    await proxy.get_all_routes()
+    data = {"user": "ada"}
+    adding = asyncio.create_task(proxy.add_route("/user/ada/", "http://127.0.0.1:1", data))
+    await asyncio.sleep(0)
+    data["user"] = "mallory"
+    await asyncio.wait([adding])
+    adding.exception()  # nobody serves it
+
+    assert (await proxy.get_all_routes())["/user/ada/"]["data"] == {"user": "ada"}

@@ -14,6 +14,7 @@ from support.fakes import FakeTraefik, MemoryPlace, MemoryStore
 from support.store_contract import table_of
 from support.waiting import eventually
 
+from traefik_toml_proxy import publisher
 from traefik_toml_proxy.errors import CommitFailed, InvalidRoute, RouteNotLive, StoreError
 from traefik_toml_proxy.publisher import RoutePublisher
 from traefik_toml_proxy.routes import RouteTable
@@ -200,6 +201,24 @@ class TestBatches:
         assert good is None
         assert desk.names == ["cleo", "first"]
 
+    async def test_an_argument_that_is_not_even_text_is_refused_alone(self, desk: Desk) -> None:
+        """A mistake in one caller's code is not everybody's."""
+        await desk.add("old")
+        first = await desk.holding()
+        tasks: list[asyncio.Task[Any]] = [
+            asyncio.create_task(desk.publisher.add("/user/bad/", None, {})),  # type: ignore[arg-type] # the mistake
+            asyncio.create_task(desk.add("good")),
+            asyncio.create_task(desk.delete("old")),
+        ]
+        await asyncio.sleep(0)
+        desk.store.gate.set()
+        bad, good, old = await outcomes(tasks)
+        await first
+
+        assert isinstance(bad, AttributeError)
+        assert (good, old) == (None, True)
+        assert desk.names == ["first", "good"]
+
     async def test_a_refused_route_writes_nothing(self, desk: Desk) -> None:
         """A batch in which nothing is left costs no commit."""
         with pytest.raises(InvalidRoute):
@@ -207,8 +226,11 @@ class TestBatches:
 
         assert len(desk.store.commits) == 1
 
-    async def test_the_loop_is_free_while_thousands_are_added(self, desk: Desk) -> None:
-        """Others run in between, however large a batch is."""
+    async def test_the_loop_is_free_while_thousands_are_added(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Others run in between, whenever they have waited for too long; here any time is too long."""
+        monkeypatch.setattr(publisher, "_LONGEST_TURN", 0.0)
         turns = 0
 
         async def take_turns() -> None:
@@ -225,8 +247,8 @@ class TestBatches:
         await asyncio.gather(first, *others)
         other.cancel()
 
-        # A turn for each hundred that are checked, and for each hundred that are told; a handful without pauses.
-        assert turns >= 2 * 3000 // 100
+        # A turn for each that is checked, and for each that is told; a handful without pauses.
+        assert turns >= 2 * 3000
 
 
 class TestFailedCommits:
@@ -352,6 +374,19 @@ class TestCancelledCallers:
         await eventually(lambda: len(desk.store.commits) == 3)
 
         assert desk.names == ["ada", "bob", "first"]
+
+    async def test_a_writer_that_was_cancelled_has_a_successor(self, desk: Desk) -> None:
+        """Somebody has cancelled all tasks: who waits is told, and the next change is made."""
+        first = await desk.holding()
+        assert desk.publisher._writer is not None
+        desk.publisher._writer.cancel()
+        desk.store.gate.set()
+
+        with pytest.raises(StoreError):
+            await first
+        await desk.add("next")
+
+        assert "next" in desk.names
 
     async def test_a_caller_that_went_before_a_failure_is_no_problem(self, desk: Desk) -> None:
         """A failure that nobody waits for is nobody's exception."""

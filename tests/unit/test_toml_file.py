@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -15,9 +17,9 @@ from support.store_contract import routes_of, table_of
 from support.stores import toml_store
 
 from traefik_toml_proxy.errors import StoreError
-from traefik_toml_proxy.routes import RouteTable, Snapshot
+from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
 from traefik_toml_proxy.stores.toml_file import TomlFileStore
-from traefik_toml_proxy.traefik.dynamic import read_snapshot
+from traefik_toml_proxy.traefik.dynamic import DynamicRenderer, DynamicSettings, read_snapshot
 
 OURS = b"[jupyterhub]\nformat = 1\nrevision = 1\n"
 
@@ -247,6 +249,39 @@ async def test_the_file_and_its_folder_stay_closed_under_an_open_umask(tmp_path:
     folder = tmp_path / "state"
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (folder, *folder.rglob("*"))}
     assert modes == {"state": 0o700, "dynamic.toml": 0o600, "dynamic.toml.tmp": 0o700, "lock": 0o600}
+
+
+@pytest.mark.parametrize(
+    ("routespecs", "in_a_thread"),
+    [
+        (["/user/ada/"], False),
+        ([f"/user/{number}/" for number in range(50)], False),
+        ([f"/user/{number}/" for number in range(51)], True),
+        ([f"/user/{'@' * 10_000}/"], True),
+        ([f"/user/{number}{'x' * 200}/" for number in range(40)], True),
+    ],
+    ids=["one", "some", "many", "one long name", "long names"],
+)
+async def test_much_text_is_rendered_in_a_thread(
+    path: Path, monkeypatch: pytest.MonkeyPatch, routespecs: list[str], in_a_thread: bool
+) -> None:
+    """A name of 10,000 characters takes longer than others may be kept waiting; a little text less than the way there."""
+    renderer = DynamicRenderer(DynamicSettings("http", "/secret", "test"))
+    seen: list[threading.Thread] = []
+    render = renderer.render
+
+    def noting(snapshot: Snapshot) -> bytes:
+        seen.append(threading.current_thread())
+        return render(snapshot)
+
+    monkeypatch.setattr(renderer, "render", noting)
+    store = TomlFileStore(path, renderer, mode=0o600, log=logging.getLogger("hub"))
+    await store.open()
+    table = RouteTable(Route.checked(routespec, "http://127.0.0.1:1", {}) for routespec in routespecs)
+    await store.commit(Snapshot(1, table))
+    await store.close()
+
+    assert [thread is not threading.main_thread() for thread in seen] == [in_a_thread]
 
 
 async def test_what_is_not_open_is_not_written(path: Path) -> None:

@@ -75,6 +75,21 @@ class AtomicFile:
         self._lock = lock
         self.clean()
 
+    def _keep_lock(self) -> None:
+        """Take the lock again if somebody has removed it.
+
+        Raises:
+            StoreLocked: If another process has taken it meanwhile.
+        """
+        held = self._lock
+        if held is None or not self.path.parent.is_dir():
+            return
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(held), (self._folder / _LOCK_NAME).lstat()):
+                return
+        self.lock()
+        os.close(held)
+
     def clean(self) -> None:
         """Remove what an earlier writer left half-done; only for who is the only writer. Blocks; for a thread."""
         for leftover in self._folder.glob("new-*"):
@@ -111,6 +126,7 @@ class AtomicFile:
         new = self._folder / f"new-{secrets.token_hex(8)}"
         step = "open"
         try:
+            self._keep_lock()
             self._make_folder()
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
@@ -160,7 +176,10 @@ class AtomicFile:
         if self._left is None:
             return None
         try:
+            self._keep_lock()
             now = Fingerprint.of(self.path.lstat())
+        except StoreLocked:
+            return None  # it is somebody else's now; who changes a route hears of it
         except FileNotFoundError:
             return "was deleted"
         except OSError as error:

@@ -12,8 +12,9 @@ from ..routes import RouteTable, Snapshot
 from ..traefik.dynamic import DynamicRenderer, read_snapshot
 from .atomic_file import AtomicFile
 
-# So few routes take less time than the way to a thread and back does, or at most a few milliseconds.
-_RENDERED_AT_ONCE = 50
+# So few routes, with so little text, take less time than the way to a thread and back does, or at most some milliseconds.
+_ROUTES_AT_ONCE = 50
+_CHARACTERS_AT_ONCE = 5_000
 
 
 class TomlFileStore:
@@ -78,7 +79,7 @@ class TomlFileStore:
 
     async def commit(self, snapshot: Snapshot) -> None:
         """Render the snapshot and put it in the place of the file."""
-        if len(snapshot.table) <= _RENDERED_AT_ONCE:
+        if _is_small(snapshot.table):
             data = self._renderer.render(snapshot)
         else:
             data = await asyncio.to_thread(self._renderer.render, snapshot)
@@ -98,3 +99,12 @@ class TomlFileStore:
         if self._file is None:
             raise StoreError(f"{self._path} is not open")
         return self._file
+
+
+def _is_small(table: RouteTable) -> bool:
+    """Whether it is rendered so quickly that the event loop may do it."""
+    if len(table) > _ROUTES_AT_ONCE:
+        return False
+    return (
+        sum(len(route.routespec) + len(route.target) + len(route.data_json) for route in table) <= _CHARACTERS_AT_ONCE
+    )
