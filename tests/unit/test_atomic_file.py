@@ -336,6 +336,27 @@ class TestLock:
         assert file.path.read_bytes() == b"other"
         other.unlock()
 
+    @pytest.mark.parametrize("whose", ["others may write", "a link", "somebody else's"])
+    def test_a_folder_that_is_not_ours_alone_is_not_used(
+        self, tmp_path: Path, whose: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who has made it beforehand, where anybody can, could put other routes in the place of ours."""
+        folder = tmp_path / "routes.toml.tmp"
+        if whose == "a link":
+            (tmp_path / "elsewhere").mkdir()
+            folder.symlink_to(tmp_path / "elsewhere")
+        else:
+            folder.mkdir()
+            folder.chmod(0o777 if whose == "others may write" else 0o755)
+        if whose == "somebody else's":
+            monkeypatch.setattr("os.geteuid", lambda: os.getuid() + 1)
+
+        with pytest.raises(PermissionError, match="remove it") as caught:
+            AtomicFile(tmp_path / "routes.toml", 0o600).lock()
+
+        assert caught.value.filename == str(folder)
+        assert list(folder.iterdir()) == []
+
     def test_after_unlocking_another_may(self, file: AtomicFile) -> None:
         """A lock is given back, also when it is given back twice."""
         file.unlock()

@@ -90,16 +90,27 @@ class _Pair:
     async def ask(self, table: tuple[str, ...], path: str) -> Difference | None:
         """Return how the two differ on a request, if they do."""
         if table != self._table:
-            self._table = table
-            for stage in self._stages:
+            self._table = ()
+            here, there = self._stages
+            for stage in (here, there):
                 await stage.clear()
-                await asyncio.gather(*(stage.add(spec, self._backends[n]) for n, spec in enumerate(table)))
+            if any(await self._add(there, table)):
+                return None  # it does not take such a route, so there is nothing to compare with
+            for refusal in await self._add(here, table):
+                if refusal is not None:
+                    raise refusal
+            self._table = table
         taken = []
         for stage in self._stages:
             by = (await stage.get(path)).by
             taken.append(None if by is None else table[int(by)])
-        here, there = taken
-        return None if here == there else Difference(table, path, here, there)
+        by_here, by_there = taken
+        return None if by_here == by_there else Difference(table, path, by_here, by_there)
+
+    async def _add(self, stage: Stage, table: tuple[str, ...]) -> list[BaseException | None]:
+        """Add all routes to one of the two; return for each why it was refused, or None."""
+        adding = (stage.add(spec, self._backends[number]) for number, spec in enumerate(table))
+        return await asyncio.gather(*adding, return_exceptions=True)
 
 
 def find_difference(

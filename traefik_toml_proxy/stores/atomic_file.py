@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -157,6 +158,13 @@ class AtomicFile:
         if not self._folder.is_dir():
             self._folder.mkdir(mode=0o700, exist_ok=True)
             self._folder.chmod(stat.S_IMODE(self.path.parent.stat().st_mode) & 0o755)
+        status = self._folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            # Whoever made it could exchange a new version before it is renamed.
+            reason = (
+                "it belongs to somebody else, or others may write into it, so they could change the routes; remove it"
+            )
+            raise PermissionError(errno.EPERM, reason, str(self._folder))
 
     def _sync_folder(self) -> None:
         """Make the renaming durable.
