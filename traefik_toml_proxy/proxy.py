@@ -380,7 +380,8 @@ class TraefikProxy(Proxy):
         try:
             await process.while_running(publisher.wait_live(_ADOPTION_TIMEOUT))
         except (RouteNotLive, TraefikStartFailed) as error:
-            refused = [line for line in process.last_lines if " ERR " in line and str(self._dynamic_file) in line]
+            # Not every version names the file.
+            refused = [line for line in process.last_lines if " ERR " in line and "providerName=file" in line]
             if refused and isinstance(error, RouteNotLive):
                 # Nor would a new one take it; the one that runs goes on with the routes that it has.
                 await process.leave()
