@@ -20,7 +20,7 @@ from .errors import CommitFailed, ConfigurationError, ProxyError, RouteNotLive, 
 from .publisher import RoutePublisher
 from .routes import RouteTable, Snapshot
 from .stores import Store
-from .stores.atomic_file import AtomicFile
+from .stores.atomic_file import AtomicFile, to_its_end
 from .stores.toml_file import TomlFileStore
 from .traefik.certificate import checked_certificate, default_certificate
 from .traefik.dynamic import Certificate, DynamicRenderer, DynamicSettings
@@ -294,7 +294,7 @@ class TraefikProxy(Proxy):
         program = await find_program(self.traefik_command, environment)
         folder = await asyncio.to_thread(self._make_state_dir)
         self._state_lock = AtomicFile(folder / "traefik", 0o600)
-        await asyncio.to_thread(self._lock, self._state_lock, folder, "state_dir")
+        await to_its_end(self._lock, self._state_lock, folder, "state_dir")
         if self.ssl_cert:
             certificate = await asyncio.to_thread(checked_certificate, self.ssl_cert, self.ssl_key)
         else:
@@ -304,7 +304,7 @@ class TraefikProxy(Proxy):
         static = static_tree(settings, program.version)
         static_text = self._static_text(static)
         static_writer = self._static_writer = AtomicFile(static_file, 0o600)
-        await asyncio.to_thread(self._lock, static_writer, static_file, "static_config_file")
+        await to_its_end(self._lock, static_writer, static_file, "static_config_file")
         await static_writer.replace(static_text)
         process = self._process = TraefikProcess(
             program,

@@ -12,7 +12,6 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from aiofiles.threadpool.binary import AsyncFileIO
 from support.disk import STEPS_BEFORE, SYNC_FOLDER, disturbed, failing
 from support.inotify import Changes
 
@@ -61,13 +60,16 @@ class TestReplacing:
 
     async def test_a_write_that_takes_only_a_part_goes_on(self, file: AtomicFile) -> None:
         """The operating system may take fewer bytes than it was given."""
+        real_write, sizes = os.write, []
 
-        async def sparing(file: AsyncFileIO, data: memoryview) -> int:
-            return await asyncio.to_thread(os.write, file.fileno(), data[:3])
+        def sparing(descriptor: int, data: memoryview) -> int:
+            sizes.append(len(data))
+            return real_write(descriptor, data[:3])
 
-        with mock.patch.object(AsyncFileIO, "write", sparing):
+        with mock.patch("os.write", sparing):
             await file.replace(b"0123456789")
 
+        assert sizes == [10, 7, 4, 1]
         assert file.path.read_bytes() == b"0123456789"
 
     async def test_the_content_is_on_the_disk_before_its_name(self, file: AtomicFile) -> None:
@@ -356,6 +358,31 @@ class TestLock:
 
         assert caught.value.filename == str(folder)
         assert list(folder.iterdir()) == []
+
+    def test_a_full_disk_does_not_keep_the_lock_from_being_given_back(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whose it is cannot be written down then; it holds, and is let go of, all the same."""
+        first, second = AtomicFile(tmp_path / "some", 0o600), AtomicFile(tmp_path / "some", 0o600)
+        with monkeypatch.context() as patch:
+            patch.setattr("os.pwrite", mock.Mock(side_effect=OSError(28, "No space left on device")))
+            first.lock()
+        with pytest.raises(StoreLocked, match="it did not say which"):
+            second.lock()
+        first.unlock()
+        second.lock()
+        second.unlock()
+
+    def test_the_group_of_the_folder_is_that_of_new_versions(self, tmp_path: Path) -> None:
+        """A folder that gives its group to what is made in it (setgid) is how a Traefik of that group reads the file."""
+        folder = tmp_path / "shared"
+        folder.mkdir()
+        folder.chmod(0o2750)
+        file = AtomicFile(folder / "routes.toml", 0o640)
+        file.lock()
+        file.unlock()
+
+        assert stat.S_IMODE((folder / "routes.toml.tmp").stat().st_mode) == 0o2750
 
     def test_after_unlocking_another_may(self, file: AtomicFile) -> None:
         """A lock is given back, also when it is given back twice."""

@@ -356,6 +356,8 @@ def entry(name: str, routespec: str = "/a/", target: str = "http://h:1", data: s
         ("[jupyterhub]\nformat = 1\n", "has been changed"),
         ("[jupyterhub]\nformat = 1\nrevision = -1\n", "has been changed"),
         ("[jupyterhub]\nformat = 1\nrevision = true\n", "has been changed"),
+        ("[jupyterhub]\nformat = 1\nrevision = 10000000000000000\n", "has been changed"),
+        (OWN + 'x = "\\Uffffffff"\n', "not TOML .OverflowError"),
         ("[jupyterhub]\nformat = 1\nrevision = 1\nroutes = 1\n", "has been changed"),
         (OWN + "[jupyterhub.routes]\nx = 1\n", "a route in it is incomplete: '1'"),
         (OWN + "[jupyterhub.routes.x]\nroutespec = '/a/'\n", "a route in it is incomplete"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
@@ -282,6 +283,20 @@ async def test_much_text_is_rendered_in_a_thread(
     await store.close()
 
     assert [thread is not threading.main_thread() for thread in seen] == [in_a_thread]
+
+
+async def test_an_opening_that_is_cancelled_leaves_no_lock(path: Path) -> None:
+    """Whenever that comes: once the store is closed, another one can be opened."""
+    for turns in range(8):
+        store, another = toml_store(path), toml_store(path)
+        opening = asyncio.create_task(store.open())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.wait([opening])
+        await store.close()
+        await another.open()
+        await another.close()
 
 
 async def test_what_is_not_open_is_not_written(path: Path) -> None:

@@ -9,12 +9,15 @@ import fcntl
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import aiofiles.os
 
 from ..errors import CommitFailed, StoreLocked
+
+T = TypeVar("T")
 
 _LOCK_NAME = "lock"
 
@@ -32,6 +35,24 @@ class Fingerprint(NamedTuple):
     def of(cls, status: os.stat_result) -> Fingerprint:
         """Return the fingerprint that belongs to a stat result."""
         return cls(status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
+
+
+async def to_its_end(call: Callable[..., T], *arguments: object) -> T:
+    """Call it in a thread, and return what it returns; when this is cancelled, the thread comes to its end first.
+
+    A thread cannot be cancelled: it would go on with a file or a lock that somebody else has by then.
+    """
+    calling = asyncio.ensure_future(aiofiles.os.wrap(call)(*arguments))
+    cancelled = False
+    while not calling.done():
+        try:
+            await asyncio.wait([calling])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        calling.exception()
+        raise asyncio.CancelledError
+    return calling.result()
 
 
 class AtomicFile:
@@ -71,8 +92,9 @@ class AtomicFile:
             if not isinstance(error, BlockingIOError):
                 raise
             raise StoreLocked(self.path, owner or "it did not say which") from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"process {os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"process {os.getpid()}\n".encode(), 0)
         self._lock = lock
         self.clean()
 
@@ -109,19 +131,7 @@ class AtomicFile:
             CommitFailed: With the step that failed; the file is as it was.
         """
         # One visit to a thread for all of it: each costs a good part of what Traefik needs to reload.
-        replacing = asyncio.ensure_future(aiofiles.os.wrap(self._replace)(data))
-        cancelled = False
-        while not replacing.done():
-            try:
-                await asyncio.wait([replacing])
-            except asyncio.CancelledError:
-                # A thread cannot be cancelled: it would go on while somebody else begins with the next version.
-                cancelled = True
-        failure = replacing.exception()
-        if cancelled:
-            raise asyncio.CancelledError
-        if failure is not None:
-            raise failure
+        await to_its_end(self._replace, data)
 
     def _replace(self, data: bytes) -> None:
         new = self._folder / f"new-{secrets.token_hex(8)}"
@@ -157,7 +167,9 @@ class AtomicFile:
         """Make the folder for new versions, open to whom the file's own folder is: Traefik looks into it as well."""
         if not self._folder.is_dir():
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            self._folder.chmod(stat.S_IMODE(self.path.parent.stat().st_mode) & 0o755)
+            # The group that the file's own folder gives to what is made in it stays, for a Traefik of that group.
+            inherited = stat.S_IMODE(self._folder.stat().st_mode) & stat.S_ISGID
+            self._folder.chmod(stat.S_IMODE(self.path.parent.stat().st_mode) & 0o755 | inherited)
         status = self._folder.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
             # Whoever made it could exchange a new version before it is renamed.

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import StoreError
 from ..routes import RouteTable, Snapshot
 from ..traefik.dynamic import DynamicRenderer, read_snapshot
-from .atomic_file import AtomicFile
+from .atomic_file import AtomicFile, to_its_end
 
 # So few routes, with so little text, take less time than the way to a thread and back does, or at most some milliseconds.
 _ROUTES_AT_ONCE = 50
@@ -40,7 +40,7 @@ class TomlFileStore:
 
     async def open(self) -> Snapshot:
         """Lock the file and read what is in it; one that cannot be read is set aside under another name."""
-        return await asyncio.to_thread(self._open)
+        return await to_its_end(self._open)
 
     def _open(self) -> Snapshot:
         try:

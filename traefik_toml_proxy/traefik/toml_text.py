@@ -161,6 +161,6 @@ def loads(text: str) -> dict[str, Any]:
     """
     try:
         return toml.loads(text)
-    except (IndexError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (IndexError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
         # The package trips over some broken text instead of saying that it is broken.
         raise ValueError(f"not TOML ({type(error).__name__}: {error})") from error
