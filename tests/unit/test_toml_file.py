@@ -16,9 +16,11 @@ import pytest
 from support.inotify import Changes
 from support.store_contract import routes_of, table_of
 from support.stores import toml_store
+from support.waiting import PATIENCE
 
 from traefik_toml_proxy.errors import StoreError
 from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
+from traefik_toml_proxy.stores.atomic_file import AtomicFile
 from traefik_toml_proxy.stores.toml_file import TomlFileStore
 from traefik_toml_proxy.traefik.dynamic import DynamicRenderer, DynamicSettings, read_snapshot
 
@@ -285,18 +287,32 @@ async def test_much_text_is_rendered_in_a_thread(
     assert [thread is not threading.main_thread() for thread in seen] == [in_a_thread]
 
 
-async def test_an_opening_that_is_cancelled_leaves_no_lock(path: Path) -> None:
-    """Whenever that comes: once the store is closed, another one can be opened."""
-    for turns in range(8):
-        store, another = toml_store(path), toml_store(path)
+async def test_an_opening_that_is_cancelled_leaves_no_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that takes the lock is waited for, so that it can be given back."""
+    begun, go, ended = threading.Event(), threading.Event(), threading.Event()
+    real_lock = AtomicFile.lock
+
+    def slow_lock(file: AtomicFile) -> None:
+        begun.set()
+        go.wait(PATIENCE)
+        real_lock(file)
+        ended.set()
+
+    store = toml_store(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(AtomicFile, "lock", slow_lock)
         opening = asyncio.create_task(store.open())
-        for _ in range(turns):
-            await asyncio.sleep(0)
+        await asyncio.to_thread(begun.wait, PATIENCE)
         opening.cancel()
+        asyncio.get_running_loop().call_later(0.1, go.set)
         await asyncio.wait([opening])
         await store.close()
-        await another.open()
-        await another.close()
+        await asyncio.to_thread(ended.wait, PATIENCE)
+    another = toml_store(path)
+    await another.open()
+    await another.close()
+
+    assert opening.cancelled()
 
 
 async def test_what_is_not_open_is_not_written(path: Path) -> None:
