@@ -210,7 +210,8 @@ class StartedByHub(Subject):
         """Stop the proxy and the program, and what they have left."""
         proxy, self._proxy = self._proxy, None
         try:
-            if proxy is not None and proxy.should_start:
+            if proxy is not None:
+                # JupyterHub does not stop one that it has not started, but ends; this process goes on without it.
                 stopping = asyncio.ensure_future(_stopped(proxy))
                 await asyncio.wait([stopping], timeout=_PATIENCE)
                 if stopping.done() and stopping.exception():

@@ -29,9 +29,18 @@ class Runner:
         """Stop the proxy."""
         try:
             self._loop.run_until_complete(self._session.close())
+            self._loop.run_until_complete(_cancel_all())
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:
             self._loop.close()
+
+
+async def _cancel_all() -> None:
+    """End what a proxy has left running in this loop, as ``asyncio.run`` does."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 class ProxyConformance:
