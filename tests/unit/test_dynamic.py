@@ -16,6 +16,7 @@ from traefik_toml_proxy.traefik.rules import router_name
 ALICE = Route.checked("/user/alice/", "http://127.0.0.1:8001", {"user": "alice"})
 BOB = Route.checked("/user/bob/", "http://127.0.0.1:8002/base", {"user": "bob"})
 ALICE_NAME = router_name(ALICE)
+ALICE_LINE = '{"routespec":"/user/alice/","target":"http://127.0.0.1:8001","data":{"user":"alice"}}'
 
 
 def settings(**changes: Any) -> DynamicSettings:
@@ -36,7 +37,7 @@ def test_the_whole_file_for_one_route() -> None:
 # Put your own settings into c.TraefikProxy.extra_dynamic_config in jupyterhub_config.py.
 
 [jupyterhub]
-format = 1
+format = 2
 revision = 7
 
 [http.routers.jupyterhub-revision]
@@ -49,18 +50,14 @@ service = "noop@internal"
 [http.middlewares.jupyterhub-revision.headers.customResponseHeaders]
 X-Jupyterhub-Routes-Revision = "7"
 
+[jupyterhub.routes]
+{ALICE_NAME} = '{ALICE_LINE}'
+
 [http.routers.{ALICE_NAME}]
 rule = "Path(\\"/user/alice\\") || PathPrefix(\\"/user/alice/\\")"
 entryPoints = ["http"]
 priority = 3
 service = "{ALICE_NAME}"
-
-[jupyterhub.routes.{ALICE_NAME}]
-routespec = "/user/alice/"
-target = "http://127.0.0.1:8001"
-data = "\\u007b\\"user\\":\\"alice\\"}}"
-
-[http.services.{ALICE_NAME}.loadBalancer]
 
 [[http.services.{ALICE_NAME}.loadBalancer.servers]]
 url = "http://127.0.0.1:8001"
@@ -325,10 +322,30 @@ def test_a_route_that_is_there_twice_is_refused() -> None:
     """Somebody has copied a part of the file: which of the two is meant is not for us to guess."""
     routes = [Route.checked(f"/user/{number:04}/", "http://127.0.0.1:1", {}) for number in range(230)]
     text = rendered(*routes)
-    start = text.index("\n[http.routers.user-0000")
+    line = next(line for line in text.splitlines(keepends=True) if line.startswith("user-0000"))
+    begin = "[jupyterhub.routes]\n"
 
+    with pytest.raises(ValueError, match="is in it twice"):
+        read_snapshot(text.replace(begin, begin + line))
     with pytest.raises(ValueError, match="Duplicate keys"):
-        read_snapshot(text + text[start : text.index("\n[http.routers.user-0001")])
+        read_snapshot(text.replace(begin, begin + "# a comment\n" + line))
+
+
+def test_a_file_without_its_end_is_refused() -> None:
+    """Wherever it is cut off, no route is missing from what is read, or nothing is."""
+    routes = [Route.checked(f"/user/{number:04}/", "http://127.0.0.1:1", {}) for number in range(120)]
+    text = rendered(*routes)
+    refused = 0
+
+    for end in range(len(text) // 50, len(text), len(text) // 50):
+        try:
+            found = read_snapshot(text[:end])
+        except ValueError:
+            refused += 1
+        else:
+            assert found is None or sorted(routes, key=str) == sorted(found.table, key=str)
+
+    assert refused
 
 
 @pytest.mark.parametrize("text", ["", "\n", " \n\t\n"])
@@ -337,12 +354,13 @@ def test_an_empty_file_has_no_snapshot(text: str) -> None:
     assert read_snapshot(text) is None
 
 
-OWN = "[jupyterhub]\nformat = 1\nrevision = 1\n"
+OWN = "[jupyterhub]\nformat = 2\nrevision = 1\n"
+ROUTES = "[jupyterhub.routes]\n"
 
 
 def entry(name: str, routespec: str = "/a/", target: str = "http://h:1", data: str = "{}") -> str:
-    """Return the text of one route in our table."""
-    return f"[jupyterhub.routes.{name}]\nroutespec = '{routespec}'\ntarget = '{target}'\ndata = '{data}'\n"
+    """Return the line of one route in our table."""
+    return f"""{name} = '{{"routespec":"{routespec}","target":"{target}","data":{data}}}'\n"""
 
 
 @pytest.mark.parametrize(
@@ -352,21 +370,26 @@ def entry(name: str, routespec: str = "/a/", target: str = "http://h:1", data: s
         ("[http]\na = 1\n", "so this package did not write it"),
         ("jupyterhub = 1\n", "so this package did not write it"),
         ("[jupyterhub]\nrevision = 1\n", "have format None"),
-        ("[jupyterhub]\nformat = 2\nrevision = 1\n", "have format 2; this version reads 1"),
-        ("[jupyterhub]\nformat = 1\n", "has been changed"),
-        ("[jupyterhub]\nformat = 1\nrevision = -1\n", "has been changed"),
-        ("[jupyterhub]\nformat = 1\nrevision = true\n", "has been changed"),
-        ("[jupyterhub]\nformat = 1\nrevision = 10000000000000000\n", "has been changed"),
+        ("[jupyterhub]\nformat = 1\nrevision = 1\n", "have format 1; this version reads 2"),
+        ("[jupyterhub]\nformat = 2\n", "has been changed"),
+        ("[jupyterhub]\nformat = 2\nrevision = -1\n", "has been changed"),
+        ("[jupyterhub]\nformat = 2\nrevision = true\n", "has been changed"),
+        ("[jupyterhub]\nformat = 2\nrevision = 10000000000000000\n", "has been changed"),
         (OWN + 'x = "\\Uffffffff"\n', "not TOML .OverflowError"),
-        ("[jupyterhub]\nformat = 1\nrevision = 1\nroutes = 1\n", "has been changed"),
-        (OWN + "[jupyterhub.routes]\nx = 1\n", "a route in it is incomplete: '1'"),
+        ("[jupyterhub]\nformat = 2\nrevision = 1\nroutes = 1\n", "has been changed"),
+        (OWN + ROUTES + "x = 1\n\n[x]\n", "a route in it is incomplete: '1'"),
+        (OWN + ROUTES + """x = '{"routespec":"/a/"}'\n[x]\n""", "a route in it is incomplete"),
         (OWN + "[jupyterhub.routes.x]\nroutespec = '/a/'\n", "a route in it is incomplete"),
-        (OWN + entry("x", routespec="a"), "'a' is refused: it has no path"),
-        (OWN + entry("x", target="ftp://h"), "does not begin with http"),
-        (OWN + entry("x", data="[]"), "its data is not a dict"),
-        (OWN + entry("x", data="{"), "Expecting"),
-        (OWN + entry("x", data="[" * 100_000), "nested too deeply"),
-        (OWN + entry("x") + entry("y", routespec="/%61/"), "is the same place in another spelling"),
+        (OWN + ROUTES + entry("x"), "its end is missing"),
+        (OWN + ROUTES + entry("x", routespec="a") + "\n[x]\n", "'a' is refused: it has no path"),
+        (OWN + ROUTES + entry("x", target="ftp://h") + "\n[x]\n", "does not begin with http"),
+        (OWN + ROUTES + entry("x", data="[]") + "\n[x]\n", "its data is not a dict"),
+        (OWN + ROUTES + entry("x", data="{") + "\n[x]\n", "Expecting"),
+        (OWN + ROUTES + entry("x", data="[" * 100_000) + "\n[x]\n", "nested too deeply"),
+        (
+            OWN + ROUTES + entry("x") + entry("y", routespec="/%61/") + "\n[x]\n",
+            "is the same place in another spelling",
+        ),
     ],
 )
 def test_a_file_that_is_not_ours_is_refused_with_a_reason(text: str, reason: str) -> None:

@@ -181,11 +181,11 @@ class TestEnvironment:
 
         kept = child_environment({})
         assert "secret" not in kept.values()
-        assert (kept["PATH"], kept["LANG"]) == ("/some/bin", "C")
+        assert (kept["PATH"], kept["LANG"], kept["GOGC"]) == ("/some/bin", "C", "200")
 
     def test_what_the_admin_says_is_added_and_wins(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """traefik_env may give it anything, also another PATH or a proxy."""
         monkeypatch.setenv("PATH", "/some/bin")
-        environment = child_environment({"PATH": "/other", "HTTP_PROXY": "http://proxy"})
+        environment = child_environment({"PATH": "/other", "HTTP_PROXY": "http://proxy", "GOGC": "50"})
 
-        assert (environment["PATH"], environment["HTTP_PROXY"]) == ("/other", "http://proxy")
+        assert (environment["PATH"], environment["HTTP_PROXY"], environment["GOGC"]) == ("/other", "http://proxy", "50")

@@ -24,7 +24,7 @@ from traefik_toml_proxy.stores.atomic_file import AtomicFile
 from traefik_toml_proxy.stores.toml_file import TomlFileStore
 from traefik_toml_proxy.traefik.dynamic import DynamicRenderer, DynamicSettings, read_snapshot
 
-OURS = b"[jupyterhub]\nformat = 1\nrevision = 1\n"
+OURS = b"[jupyterhub]\nformat = 2\nrevision = 1\n"
 
 
 @pytest.fixture
@@ -72,14 +72,14 @@ async def test_an_empty_file_is_no_routes(path: Path, caplog: pytest.LogCaptureF
         b"\xff\xfe\x00",
         b"\0" * 4096,
         b"[http.routers.mine]\nrule = 'PathPrefix(`/`)'\n",
-        b"[jupyterhub]\nformat = 2\nrevision = 1\n",
-        b"[jupyterhub]\nformat = 1\nrevision = -1\n",
-        b"[jupyterhub]\nformat = 1\nrevision = true\n",
-        b"[jupyterhub]\nformat = 1\n",
+        b"[jupyterhub]\nformat = 9\nrevision = 1\n",
+        b"[jupyterhub]\nformat = 2\nrevision = -1\n",
+        b"[jupyterhub]\nformat = 2\nrevision = true\n",
+        b"[jupyterhub]\nformat = 2\n",
         b"jupyterhub = 1\n",
         OURS + b"[jupyterhub.routes.r]\nroutespec = '/'\n",
-        OURS + b"[jupyterhub.routes.r]\nroutespec = '/x/'\ntarget = 'ftp://h'\ndata = '{}'\n",
-        OURS + b"[jupyterhub.routes.r]\nroutespec = '/x/'\ntarget = 'http://h'\ndata = '{'\n",
+        OURS + b"""[jupyterhub.routes]\nr = '{"routespec":"/x/","target":"ftp://h","data":{}}'\n\n[x]\n""",
+        OURS + b"""[jupyterhub.routes]\nr = '{"routespec":"/x/","target":"http://h","data":{'\n\n[x]\n""",
         OURS + b"routes = []\n",
     ],
     ids=[

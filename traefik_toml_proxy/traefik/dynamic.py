@@ -1,13 +1,15 @@
 """A snapshot of the routes <-> the text of Traefik's dynamic configuration. Pure.
 
-Each route has its own fragment of text: a router, a service, and, in a root table of ours that Traefik passes over
-(paerser/file/file.go:66-73), what JupyterHub gave. The fragment of a route that has not changed is kept, not made again.
-Many routes are in two layers (see ``layers.py``): then a route's router is the child of a parent router.
+What JupyterHub gave is in a root table of ours that Traefik passes over (paerser/file/file.go:66-73), a line for each route:
+Traefik reads the text all the same, and tables of their own would take it longer. Below, each route has a router and a
+service. The texts of a route that has not changed are kept, not made again. Many routes are in two layers (see
+``layers.py``): then a route's router is the child of a parent router.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -26,7 +28,7 @@ REVISION_HEADER = "X-Jupyterhub-Routes-Revision"
 
 # The root table that is ours, the form of what is in it, and the name of the revision route's router and middleware.
 _OWN_TABLE = "jupyterhub"
-_FORMAT = 1
+_FORMAT = 2
 _REVISION_NAME = "jupyterhub-revision"
 
 # Before every route (a path has far fewer segments), so that asking costs the same however many routes there are.
@@ -35,9 +37,10 @@ _REVISION_PRIORITY = 1_000_000
 # What an admin can give to the router of a route and leave it where it is: its parent decides all the rest.
 _CHILD_MAY_HAVE = frozenset({"middlewares", "service"})
 
-# Where a fragment begins, and how many of them are read at once: some milliseconds of work.
-_BEFORE_FRAGMENT = "\n\n[http.routers."
-_READ_AT_ONCE = 50
+# The line before those of the routes, what such a line is, and what follows the last one.
+_BEFORE_ROUTES = f"\n[{_OWN_TABLE}.routes]\n"
+_ROUTE_LINE = re.compile(r"([a-z0-9-]+) = '([^']*)'")
+_AFTER_ROUTES = "\n\n["
 
 # No Hub gets so far by counting; Traefik and the probe read numbers up to a hundred times as large.
 _LARGEST_REVISION = 10**16
@@ -105,13 +108,15 @@ class _Fragment(NamedTuple):
         route: The route.
         name: The name of its router and service.
         parents: The names of its router's parents; none in a flat table.
-        text: All of it.
-        around: What stands before and after the names of the parents.
+        line: The line in our own table.
+        text: The router and the service.
+        around: What stands in it before and after the names of the parents.
     """
 
     route: Route
     name: str
     parents: tuple[str, ...]
+    line: bytes
     text: bytes
     around: tuple[bytes, bytes]
 
@@ -151,8 +156,12 @@ class DynamicRenderer:
                 fragments[key] = kept if kept.parents == parents else kept.with_parents(parents)
         self._fragments, self._order = fragments, order
         self._parents = {parent: self._parents.get(parent) or self._parent_text(parent) for parent in layers.parents}
-        head = self._head(snapshot.revision).encode()
-        return b"".join([head, *self._parents.values(), *(fragment.text for fragment in fragments.values())])
+        parts = [self._head(snapshot.revision).encode()]
+        if fragments:
+            parts += [_BEFORE_ROUTES.encode(), *(fragment.line for fragment in fragments.values())]
+        parts += self._parents.values()
+        parts += (fragment.text for fragment in fragments.values())
+        return b"".join(parts)
 
     def _by_key(self, table: RouteTable) -> dict[str, Route]:
         known, self._keys = self._keys, {}
@@ -199,7 +208,7 @@ class DynamicRenderer:
         text = b"\n" + dumps(self._with_extra(_route_tree(route, name, where), name)).encode()
         # Quotes inside of strings have a backslash, so nothing else looks like these names.
         before, _, after = text.partition(_listed(parents)) if parents else (text, b"", b"")
-        return _Fragment(route, name, parents, text, (before, after))
+        return _Fragment(route, name, parents, _route_line(route, name), text, (before, after))
 
     def _parent_text(self, parent: Parent) -> bytes:
         router = {"rule": parent.rule, **_at_top(self.settings), "priority": parent.priority}
@@ -253,8 +262,20 @@ def _route_tree(route: Route, name: str, where: Mapping[str, Any]) -> dict[str, 
             "routers": {name: router},
             "services": {name: {"loadBalancer": {"servers": [server]}}},
         },
-        _OWN_TABLE: {"routes": {name: {"routespec": route.routespec, "target": route.target, "data": route.data_json}}},
     }
+
+
+def _route_line(route: Route, name: str) -> bytes:
+    """Return the line that holds what JupyterHub gave: JSON in a TOML literal string, so nearly as it is.
+
+    It must have no apostrophe, which would end the string, and no ``{{``, which would begin a Go template (see
+    ``toml_text.py``); JSON has them only in strings of its own, which take escapes.
+    """
+    given = (
+        f'{{"routespec":{json.dumps(route.routespec)},"target":{json.dumps(route.target)},"data":{route.data_json}}}'
+    )
+    escaped = given.replace("'", "\\u0027").replace("{{", "\\u007b\\u007b")
+    return f"{name} = '{escaped}'\n".encode()
 
 
 def _objects(extra: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -299,10 +320,9 @@ def read_snapshot(text: str) -> Snapshot | None:
     """
     if not text.strip():
         return None
-    try:
-        own: Any = _read_in_pieces(text)
-    except (ValueError, AttributeError):
-        # Somebody has edited it, so that not every piece makes sense by itself.
+    own: Any = _read_lines(text)
+    if own is None:
+        # There is no route in it, or somebody has edited it.
         own = loads(text).get(_OWN_TABLE)
     if not isinstance(own, dict):
         raise ValueError(f"it has no table [{_OWN_TABLE}], so this package did not write it")
@@ -317,34 +337,37 @@ def read_snapshot(text: str) -> Snapshot | None:
         raise ValueError(str(error)) from error
 
 
-def _read_in_pieces(text: str) -> dict[str, Any] | None:
-    """Return our own table, or None if there is none; reads some fragments at a time.
+def _read_lines(text: str) -> dict[str, Any] | None:
+    """Return our own table from a text in which each route still has a line of its own, just as it was written; else None.
 
     ``toml.loads`` gives its whole text to single calls of C, which let no other thread run: with the text of 10,000 routes
     each would hold the event loop.
 
     Raises:
-        ValueError: If a piece is not TOML, or two hold the same route.
-        AttributeError: If what should be a table is none.
+        ValueError: If the end of the text is missing, what comes before the routes is not TOML, or a route is there twice.
     """
-    first, *others = text.split(_BEFORE_FRAGMENT)
-    fragments = [first, *(_BEFORE_FRAGMENT + fragment for fragment in others)]
-    numbers = range(0, len(fragments), _READ_AT_ONCE)
-    trees = (loads("".join(fragments[number : number + _READ_AT_ONCE])) for number in numbers)
-    tables = [tree[_OWN_TABLE] for tree in trees if _OWN_TABLE in tree]
-    if not tables:
+    head, routes_follow, rest = text.partition(_BEFORE_ROUTES)
+    if not routes_follow:
         return None
-    routes = [item for table in tables for item in table.get("routes", {}).items()]
-    if len(dict(routes)) != len(routes):
+    if "\n[" not in rest:
+        raise ValueError("its end is missing")  # the routers follow
+    matches = [_ROUTE_LINE.fullmatch(line) for line in rest.partition(_AFTER_ROUTES)[0].split("\n")]
+    if not all(matches):
+        return None
+    routes = {match[1]: match[2] for match in matches if match}
+    if len(routes) < len(matches):
         raise ValueError("a route is in it twice")
-    return {**tables[0], "routes": dict(routes)}
+    own = loads(head).get(_OWN_TABLE)
+    return {**own, "routes": routes} if isinstance(own, dict) else None
 
 
-def _read_route(entry: Any) -> Route:
-    match entry:
-        case {"routespec": str(routespec), "target": str(target), "data": str(data)}:
-            try:
-                return Route.checked(routespec, target, json.loads(data))
-            except RecursionError as error:
-                raise ValueError(f"the data of a route in it is nested too deeply: {shown(data)}") from error
-    raise ValueError(f"a route in it is incomplete: {shown(str(entry))}")
+def _read_route(line: Any) -> Route:
+    if not isinstance(line, str):
+        raise ValueError(f"a route in it is incomplete: {shown(str(line))}")
+    try:
+        match json.loads(line):
+            case {"routespec": str(routespec), "target": str(target), "data": data}:
+                return Route.checked(routespec, target, data)
+    except RecursionError as error:
+        raise ValueError(f"the data of a route in it is nested too deeply: {shown(line)}") from error
+    raise ValueError(f"a route in it is incomplete: {shown(line)}")
