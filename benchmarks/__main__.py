@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks COMMAND``. I/O: arguments, standard output, the file named by --json."""
+"""The command line: ``python -m benchmarks [COMMAND]``. I/O: arguments, standard output, files in the folder of --to."""
 
 from __future__ import annotations
 
@@ -6,21 +6,67 @@ import argparse
 import asyncio
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from . import conformance, report, routes
+from . import conformance, plots, profile, report, routes
+from .bench import Common
 from .contenders import CONTENDERS
+
+_ALL = "profile"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Measure this proxy beside others, on this machine."
+        prog="python -m benchmarks",
+        description="Measure this proxy beside others, on this machine. Without a command, everything is measured.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
+    about = "everything: what a change of routes takes, and what users notice of the proxy"
+    command = commands.add_parser(_ALL, help=about, description=about.capitalize() + ".")
+    command.add_argument(
+        "--parts", nargs="+", choices=list(profile.PARTS), default=list(profile.PARTS), metavar="PART",
+        help=f"only these, of {', '.join(profile.PARTS)}",
+    )  # fmt: skip
+    command.add_argument("--quick", action="store_true", help="see in a few minutes that it works; measures little")
+    _add_common(command)
+    _add_routes(commands)
+    command = commands.add_parser("plots", help="draw the plots of an earlier run again")
+    command.add_argument("results", help="the file results.json of that run")
+    command.add_argument("--to", default=".", metavar="FOLDER", help="write them there (default: here)")
+    command = commands.add_parser("conformance", help="what this proxy and the others do of what a proxy must do")
+    command.add_argument("--traefik", default="", help="the binary (default: on PATH, or beside this Python)")
+    command.add_argument("--chp", default="", help="the command (default: on PATH)")
+    command.add_argument("--rst", default="", metavar="FILE", help="write the table of the README there")
+    command.add_argument("--json", default="", metavar="FILE", help="write all results there")
+    return parser
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--contenders",
+        nargs="+",
+        choices=list(CONTENDERS),
+        default=list(CONTENDERS),
+        metavar="NAME",
+        help=f"whom to compare, of {', '.join(CONTENDERS)} (floor: bare Traefik; direct: no proxy)",
+    )
+    command.add_argument("--traefik", default="", help="the binary (default: on PATH, or beside this Python)")
+    command.add_argument("--chp", default="", help="the command (default: on PATH, or in ./node_modules/.bin)")
+    command.add_argument(
+        "--to",
+        default="benchmark-results",
+        metavar="FOLDER",
+        help="write results.json, report.txt and the plots there (default: benchmark-results)",
+    )
+
+
+def _add_routes(commands: Any) -> None:
     default = routes.Options()
     command = commands.add_parser(
         "routes",
-        help="how long adding and deleting routes takes, beside how many there are",
+        help="only how long adding and deleting routes takes, and with other numbers",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     command.add_argument(
@@ -49,32 +95,32 @@ def _parser() -> argparse.ArgumentParser:
         default=default.seconds,
         help="how long each contender may take at each table for its single changes, and again for its bursts",
     )
-    command.add_argument(
-        "--contenders",
-        nargs="+",
-        choices=list(CONTENDERS),
-        default=list(default.contenders),
-        metavar="NAME",
-        help=f"whom to compare, of {', '.join(CONTENDERS)}",
-    )
-    command.add_argument("--traefik", default="", help="the binary (default: on PATH, or beside this Python)")
-    command.add_argument("--chp", default="", help="the command (default: on PATH, or in ./node_modules/.bin)")
-    command.add_argument(
-        "--json", default="", metavar="FILE", help="write the results there (default: standard output)"
-    )
-    command = commands.add_parser("conformance", help="what this proxy and the others do of what a proxy must do")
-    command.add_argument("--traefik", default="", help="the binary (default: on PATH, or beside this Python)")
-    command.add_argument("--chp", default="", help="the command (default: on PATH)")
-    command.add_argument("--rst", default="", metavar="FILE", help="write the table of the README there")
-    command.add_argument("--json", default="", metavar="FILE", help="write all results there")
-    return parser
+    _add_common(command)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        arguments = [_ALL, *arguments]
     given = _parser().parse_args(arguments)
     if given.command == "conformance":
         return conformance.run(conformance.Options(given.chp, given.traefik, given.rst, given.json))
+    if given.command == "plots":
+        plots.draw(json.loads(Path(given.results).read_text(encoding="utf-8")), Path(given.to))
+        return 0
+    try:
+        result = profile.run(Common(tuple(given.contenders), given.traefik, given.chp), _options(given))
+    except asyncio.CancelledError:
+        print("interrupted before anything was measured; everything that was started has been ended", file=sys.stderr)
+        return 130
+    _write(result, Path(given.to))
+    return 130 if result["interrupted"] else 0
+
+
+def _options(given: argparse.Namespace) -> Mapping[str, Any]:
+    if given.command == _ALL:
+        return {name: profile.QUICK[name] if given.quick else profile.PARTS[name][1] for name in given.parts}
     options = routes.Options(
         existing=tuple(given.existing),
         burst=given.burst,
@@ -82,23 +128,19 @@ def main(arguments: list[str] | None = None) -> int:
         repeat=given.repeat,
         bursts=given.bursts,
         seconds=given.seconds,
-        contenders=tuple(given.contenders),
-        traefik=given.traefik,
-        chp=given.chp,
     )
-    try:
-        result = routes.run(options)
-    except asyncio.CancelledError:
-        print("interrupted before anything was measured; everything that was started has been ended", file=sys.stderr)
-        return 130
-    as_json = json.dumps(result, indent=1)
-    if given.json:
-        Path(given.json).write_text(as_json + "\n", encoding="utf-8")
-        print(report.text(result))
-    else:
-        print(as_json)
-        print(report.text(result), file=sys.stderr)
-    return 130 if result["interrupted"] else 0
+    return {"routes": options}
+
+
+def _write(result: dict[str, Any], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    result["ratios"] = report.ratios(result)
+    (folder / "results.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    text = report.text(result)
+    (folder / "report.txt").write_text(text, encoding="utf-8")
+    plots.draw(result, folder)
+    print(text)
+    print(f"All of it, and plots, are in {folder.absolute()}", file=sys.stderr)
 
 
 if __name__ == "__main__":

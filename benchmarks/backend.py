@@ -1,7 +1,11 @@
-"""The two servers behind the routes, in a process of their own: ``python -m benchmarks.backend``. I/O: sockets.
+"""The servers behind the routes, in a process of their own: ``python -m benchmarks.backend CERT KEY``. I/O: sockets.
 
-Prints one line of JSON with their addresses, answers every request with a few bytes and a header that tells which of the
-two it is, and ends when its standard input does.
+Prints one line of JSON with their addresses (:class:`benchmarks.tables.Addresses`) and ends when its standard input does.
+Two of each kind, for the Hub's route and for the users', and each answer tells in a header which of the two it is from:
+
+- one that does as little as can be: a few bytes, or 1 MiB where the path ends in ``/large``; so that what is measured is the
+  proxy and not what is behind it;
+- one that is like a user's own server, which is tornado as well: pages, and WebSockets that send back what they get.
 """
 
 from __future__ import annotations
@@ -9,36 +13,98 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import sys
+from collections.abc import Mapping
+from typing import cast
 
-from .tables import SERVER_HEADER
+import uvloop
+from tornado.web import Application, RequestHandler
+from tornado.websocket import WebSocketHandler
+
+from .tables import LARGE_BYTES, LARGE_PATH, SERVER_HEADER, SOCKET_PATH, Addresses
+
+_NAMES = ("hub", "user")
 
 
-async def _serve(name: str) -> int:
-    head = ["HTTP/1.1 200 OK", "Content-Type: text/plain", f"Content-Length: {len(name)}", f"{SERVER_HEADER}: {name}"]
-    answer = "\r\n".join([*head, "", name]).encode()
+class _Quick(asyncio.Protocol):
+    """Answers GET requests, which have no body, one after the other.
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                await reader.readuntil(b"\r\n\r\n")  # a GET has no body
-                writer.write(answer)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+    Args:
+        answers: All answers there are, made beforehand: by whether it is a large one, and the last of its connection.
+    """
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    return int(server.sockets[0].getsockname()[1])
+    def __init__(self, answers: Mapping[tuple[bool, bool], bytes]) -> None:
+        self._answers = answers
+        self._received = b""
+        self._transport: asyncio.WriteTransport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is no subclass
+
+    def data_received(self, data: bytes) -> None:
+        *heads, self._received = (self._received + data).split(b"\r\n\r\n")
+        for head in heads:
+            line = head.partition(b"\r\n")[0]
+            is_last = b"\r\nconnection: close" in head.lower()
+            self._transport.write(self._answers[line.endswith(_LARGE), is_last])
+            if is_last:
+                self._transport.close()
+
+
+_LARGE = LARGE_PATH.encode() + b" HTTP/1.1"
+
+
+def _answer(name: str, body: bytes, *, is_last: bool) -> bytes:
+    head = ["HTTP/1.1 200 OK", "Content-Type: text/plain", f"Content-Length: {len(body)}", f"{SERVER_HEADER}: {name}"]
+    if is_last:
+        head.append("Connection: close")
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
+async def _serve_quick(name: str, tls: ssl.SSLContext | None = None) -> str:
+    bodies = {False: name.encode(), True: bytes(LARGE_BYTES)}
+    answers = {
+        (large, is_last): _answer(name, body, is_last=is_last)
+        for large, body in bodies.items()
+        for is_last in (False, True)
+    }
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Quick(answers), "127.0.0.1", 0, ssl=tls, backlog=1024)
+    return f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def _serve_pages(name: str) -> str:
+    class Page(RequestHandler):
+        def get(self) -> None:
+            self.set_header(SERVER_HEADER, name)
+            self.write(name)
+
+    class Echo(WebSocketHandler):
+        def on_message(self, message: str | bytes) -> None:
+            # Nothing waits for it: who sends waits for the answer.
+            self.write_message(message, isinstance(message, bytes))
+
+        def check_origin(self, origin: str) -> bool:  # noqa: ARG002 - there are no browsers here
+            return True
+
+    application = Application([(rf".*{SOCKET_PATH}", Echo), (r".*", Page)])
+    server = application.listen(0, "127.0.0.1")
+    (listening,) = server._sockets.values()  # noqa: SLF001 - the only way to ask for the port
+    return f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
 async def _main() -> None:
-    addresses = {name: f"http://127.0.0.1:{await _serve(name)}" for name in ("hub", "user")}
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*sys.argv[1:3])
+    hub, user = [await _serve_quick(name) for name in _NAMES]
+    pages_hub, pages_user = [_serve_pages(name) for name in _NAMES]
+    addresses = Addresses(hub, user, await _serve_quick("hub", context), pages_hub, pages_user)
     print(json.dumps(addresses), flush=True)
     await asyncio.to_thread(sys.stdin.read)
     os._exit(0)  # connections that are still open would be closed with a traceback each
 
 
 if __name__ == "__main__":
+    uvloop.install()
     asyncio.run(_main())

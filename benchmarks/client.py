@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import ssl
 import time
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from .tables import SERVER_HEADER
 
@@ -21,11 +23,15 @@ class Client:
     """Asks over one keep-alive connection; opens a new one if the proxy closed it meanwhile.
 
     Args:
-        port: The public entry point's on 127.0.0.1.
+        url: The public URL; no certificate is checked.
     """
 
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=30)
+        if parts.scheme == "https":
+            context = ssl._create_unverified_context()  # noqa: SLF001 - documented, PEP 476
+            self._connection = http.client.HTTPSConnection(str(parts.hostname), parts.port, timeout=30, context=context)
 
     def ask(self, path: str, header: str = SERVER_HEADER) -> Answer:
         """Return the answer to one GET.

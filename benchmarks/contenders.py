@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -28,12 +28,10 @@ from .tables import (
     REVISION_PATH,
     Entry,
     Servers,
-    entry_point_of,
     existing_entries,
     floor_dynamic,
     floor_static,
     revision_router,
-    with_certificate,
 )
 
 # How many routes are added at once while a table is filled: one iteration of the event loop starts all of them.
@@ -55,7 +53,9 @@ class Settings:
         existing: How many routes the table shall hold before anything is measured.
         traefik: The Traefik binary, or "" if there is none.
         chp: The ``configurable-http-proxy`` command, or "".
-        dynamic_file: For ``floor``: a copy of the file that ours wrote for this table, or "".
+        cert_file: The certificate if the public entry point is HTTPS, else "".
+        key_file: Its key.
+        all_answer: Whether all routes lead to servers that answer.
     """
 
     folder: str
@@ -65,12 +65,18 @@ class Settings:
     existing: int
     traefik: str
     chp: str
-    dynamic_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    all_answer: bool = False
 
     @property
     def public_url(self) -> str:
         """JupyterHub's ``bind_url``."""
-        return f"http://127.0.0.1:{self.public_port}"
+        return f"{'https' if self.cert_file else 'http'}://127.0.0.1:{self.public_port}"
+
+    def existing_entries(self) -> Iterator[Entry]:
+        """Yield the routes that the table shall hold before anything is measured."""
+        return existing_entries(self.existing, self.servers, all_answer=self.all_answer)
 
     @property
     def api_url(self) -> str:
@@ -128,10 +134,6 @@ class Contender(ABC):
     async def stop(self) -> None:
         """Stop the proxy."""
 
-    def dynamic_text(self) -> str:
-        """Return the text of the dynamic file, if it has one."""
-        return ""
-
 
 class HubContender(Contender):
     """A ``jupyterhub.proxy.Proxy``, driven as the Hub does."""
@@ -149,6 +151,8 @@ class HubContender(Contender):
             public_url=self.settings.public_url,
             hub=SimpleNamespace(url=f"{hub}/hub/", host=hub, base_url="/hub/", routespec="/"),
             app=SimpleNamespace(internal_ssl=False, subdomain_host=""),
+            ssl_cert=self.settings.cert_file,
+            ssl_key=self.settings.key_file,
         )
 
     async def start(self) -> None:
@@ -157,7 +161,7 @@ class HubContender(Contender):
 
     async def fill(self) -> None:
         """Add the existing routes through the proxy's own interface, many at once."""
-        entries = list(existing_entries(self.settings.existing, self.settings.servers))
+        entries = list(self.settings.existing_entries())
         for first in range(0, len(entries), _FILL_AT_ONCE):
             await self.add(entries[first : first + _FILL_AT_ONCE])
 
@@ -204,12 +208,6 @@ class Ours(HubContender):
         from traefik_toml_proxy import TraefikTomlProxy
 
         return TraefikTomlProxy(state_dir=str(Path(self.settings.folder) / "state"), **common)
-
-    def dynamic_text(self) -> str:
-        """Return the file that Traefik reads now."""
-        files = [Path(self.proxy.dynamic_config_file), *Path(self.settings.folder).rglob("*.toml")]
-        texts = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
-        return next((text for text in texts if "[http.routers" in text), "")
 
 
 class Chp(HubContender):
@@ -289,7 +287,7 @@ class Jtp(HubContender):
         """
         super().prepare()
         table = self.proxy.dynamic_config
-        for entry in existing_entries(self.settings.existing, self.settings.servers):
+        for entry in self.settings.existing_entries():
             traefik, jupyterhub = self.proxy._dynamic_config_for_route(*entry)  # noqa: SLF001
             table["http"]["routers"].update(traefik["http"]["routers"])
             table["http"]["services"].update(traefik["http"]["services"])
@@ -302,9 +300,10 @@ class Jtp(HubContender):
 class Floor(Contender):
     """The least that any proxy which keeps its routes in one Traefik file has to do for a change.
 
-    A file of the same size, ready-made; rename it into place; ask the public entry point, as fast as can be, until it
-    answers with the new revision. No checks, no table, no TOML made, no fsync, no event loop. A change of one route and of
-    two hundred are the same to it: one reload.
+    A file with the same routes, ready-made, each a router and a service as Traefik's documentation has them, and what
+    JupyterHub gave; rename it into place; ask the public entry point, as fast as can be, until it answers with the new
+    revision. No checks, no table, no TOML made, no fsync, no event loop. A change of one route and of two hundred are the
+    same to it: one reload.
     """
 
     is_bare = True
@@ -323,22 +322,19 @@ class Floor(Contender):
         return traefik_version(self.settings.traefik)
 
     def prepare(self) -> None:
-        """Make the text of the file, from the one that ours wrote if there is one."""
+        """Make the text of the file."""
         folder = Path(self.settings.folder)
-        copied = self.settings.dynamic_file
-        text = (
-            Path(copied).read_text(encoding="utf-8")
-            if copied
-            else floor_dynamic(self.settings.existing, self.settings.servers)
-        )
-        self._entry_point = entry_point_of(text)
-        cert_file, key_file = write_certificate(folder)
-        self._text = with_certificate(text, cert_file, key_file).encode()
+        folder.mkdir(parents=True, exist_ok=True)
+        cert_file, key_file = self.settings.cert_file, self.settings.key_file
+        if not cert_file:
+            cert_file, key_file = write_certificate(folder)
+        self._text = floor_dynamic(self.settings.existing_entries(), cert_file, key_file).encode()
         self._file, self._temporary = folder / "dynamic.toml", folder / "dynamic.toml.new"
         self._static = folder / "static.toml"
         address = f"127.0.0.1:{self.settings.public_port}"
-        self._static.write_text(floor_static(address, str(self._file), self._entry_point), encoding="utf-8")
-        self._client = Client(self.settings.public_port)
+        static = floor_static(address, str(self._file), tls=bool(self.settings.cert_file))
+        self._static.write_text(static, encoding="utf-8")
+        self._client = Client(self.settings.public_url)
 
     async def start(self) -> None:
         """Start Traefik with the whole table."""
@@ -362,7 +358,7 @@ class Floor(Contender):
 
     def _write(self) -> None:
         self._revision += 1
-        self._temporary.write_bytes(self._text + revision_router(self._revision, self._entry_point).encode())
+        self._temporary.write_bytes(self._text + revision_router(self._revision).encode())
         self._temporary.rename(self._file)
 
     def _wait(self) -> None:
@@ -383,6 +379,12 @@ class Floor(Contender):
         """Return how many routes the file is for."""
         return self.settings.existing + 1
 
+    def crash(self) -> None:
+        """Let Traefik end as in a crash."""
+        if self._traefik is not None:
+            self._traefik.kill()
+            self._traefik.wait(10)
+
     async def stop(self) -> None:
         """Stop Traefik."""
         if self._traefik is None:
@@ -395,7 +397,43 @@ class Floor(Contender):
             await asyncio.to_thread(self._traefik.wait, 15)
 
 
-CONTENDERS: dict[str, type[Contender]] = {"ours": Ours, "floor": Floor, "chp": Chp, "jtp": Jtp}
+class Direct(Contender):
+    """No proxy at all: the server that is behind the others' routes, at the port that it listens on anyway."""
+
+    is_bare = True
+
+    def missing(self) -> str:
+        """Nothing is missing."""
+        return ""
+
+    def version(self) -> str:
+        """It has no version."""
+        return ""
+
+    def prepare(self) -> None:
+        """Nothing."""
+
+    async def start(self) -> None:
+        """Nothing."""
+
+    async def fill(self) -> None:
+        """Nothing."""
+
+    async def add(self, entries: Sequence[Entry]) -> None:
+        """Nothing."""
+
+    async def delete(self, routespecs: Sequence[str]) -> None:
+        """Nothing."""
+
+    async def count(self) -> int:
+        """Return that it has no routes."""
+        return 0
+
+    async def stop(self) -> None:
+        """Nothing."""
+
+
+CONTENDERS: dict[str, type[Contender]] = {"ours": Ours, "floor": Floor, "chp": Chp, "jtp": Jtp, "direct": Direct}
 
 
 def traefik_version(command: str) -> str:

@@ -13,16 +13,20 @@ from typing import Any
 
 from .contenders import Settings
 from .processes import Process, descendants, end, is_running
+from .tables import Addresses
 
 _ROOT = Path(__file__).parent.parent
+
+# How long a worker may take for one command, in seconds.
+_PATIENCE = 300
 
 
 class WorkerFailed(Exception):
     """A worker could not do what it was asked; its message says what, and where its log is."""
 
 
-def _environment() -> dict[str, str]:
-    # A worker runs in a folder of its own, and still finds this package, and the one beside it.
+def environment() -> dict[str, str]:
+    """Return ours, in which a process in another folder still finds this package, and the one beside it."""
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
     return {**os.environ, "PYTHONPATH": path}
 
@@ -56,11 +60,11 @@ class Remote:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env=_environment(),
+                env=environment(),
                 start_new_session=True,  # Ctrl-C is for us, and we end it in order
             )
 
-    async def ask(self, do: str, seconds: float = 300, **arguments: Any) -> dict[str, Any]:
+    async def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Have one command carried out.
 
         Raises:
@@ -72,10 +76,10 @@ class Remote:
         process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
         try:
             await process.stdin.drain()
-            line = await asyncio.wait_for(process.stdout.readline(), seconds)
+            line = await asyncio.wait_for(process.stdout.readline(), _PATIENCE)
         except (asyncio.TimeoutError, ConnectionError) as error:
             await self.close()
-            raise WorkerFailed(f"{self.name}: {do}: no answer in {seconds:.0f} s") from error
+            raise WorkerFailed(f"{self.name}: {do}: no answer in {_PATIENCE} s") from error
         answer: dict[str, Any] = json.loads(line) if line else {"error": "the worker ended"}
         if "proxies" in answer:
             self._proxies += [Process(*each) for each in answer.pop("proxies")]
@@ -115,23 +119,37 @@ class Remote:
 
 
 class Backend:
-    """The two servers behind the routes, for as long as the context lasts."""
+    """The servers behind the routes, for as long as the context lasts.
 
-    async def __aenter__(self) -> dict[str, str]:
-        """Start them, and return their addresses by name."""
+    Args:
+        cert_file: A certificate, for one of them.
+        key_file: Its key.
+    """
+
+    def __init__(self, cert_file: str, key_file: str) -> None:
+        self._certificate = (cert_file, key_file)
+        self._process: asyncio.subprocess.Process
+
+    async def __aenter__(self) -> Addresses:
+        """Start them, and return their addresses."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "benchmarks.backend",
+            *self._certificate,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=_environment(),
+            env=environment(),
             start_new_session=True,
         )
         assert self._process.stdout is not None
         line = await asyncio.wait_for(self._process.stdout.readline(), 30)
-        addresses: dict[str, str] = json.loads(line)
-        return addresses
+        return Addresses(*json.loads(line))
+
+    @property
+    def pid(self) -> int:
+        """The process that they are in."""
+        return self._process.pid
 
     async def __aexit__(self, *_: object) -> None:
         assert self._process.stdin is not None

@@ -1,270 +1,56 @@
-"""The ratios that matter, and a table to read. Pure."""
+"""Everything that was measured, as text to read, and the ratios that promises hang on. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypedDict
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from .stats import Summary, longest, summarize
+from . import report_routes, report_users
+from .tabular import Ratio, ratio_table
 
-_Kind = Literal["single", "burst"]
+_TEXTS: Mapping[str, Callable[[Any], str]] = {
+    "routes": report_routes.text,
+    "requests": report_users.requests_text,
+    "websockets": report_users.websockets_text,
+    "churn": report_users.churn_text,
+    "restart": report_users.restart_text,
+}
 
-
-class Ratio(TypedDict):
-    """One number that a promise hangs on.
-
-    Attributes:
-        name: What it is.
-        value: None if it could not be measured.
-        wanted: The limit, with its direction.
-        kept: Whether the value keeps it; None without a value.
-        note: How it came about.
-    """
-
-    name: str
-    value: float | None
-    wanted: str
-    kept: bool | None
-    note: str
+_RATIOS: Mapping[str, Callable[[Any], list[Ratio]]] = {
+    "routes": report_routes.ratios,
+    "requests": report_users.request_ratios,
+    "churn": report_users.churn_ratios,
+    "restart": report_users.restart_ratios,
+}
 
 
-def ratios(result: dict[str, Any]) -> list[Ratio]:
-    """Return the ratios from everything that ``routes`` measured."""
-    existing = result["parameters"]["existing"]
-    burst_existing = result["parameters"]["burst_existing"]
-    largest = max(existing)
-    return [
-        _one_add(result, min(existing)),
-        _burst_in_reloads(result, burst_existing),
-        _burst_beside_jtp(result, burst_existing),
-        _loop_delay(result, largest),
-        _bytes_per_route(result),
-    ]
+def ratios(result: Mapping[str, Any]) -> list[Ratio]:
+    """Return the ratios of all parts that were measured."""
+    return [found for name, part in result["parts"].items() if name in _RATIOS for found in _RATIOS[name](part)]
 
 
-def _ratio(name: str, value: float | None, limit: float, note: str, *, at_least: bool = False) -> Ratio:
-    kept = None if value is None else (value >= limit if at_least else value <= limit)
-    return {
-        "name": name,
-        "value": value,
-        "wanted": f"{'>=' if at_least else '<='} {limit:g}",
-        "kept": kept,
-        "note": note if value is not None else "not measured",
-    }
-
-
-def _one_add(result: dict[str, Any], existing: int) -> Ratio:
-    ours, floor = (_summary(result, existing, name, "single", "add") for name in ("ours", "floor"))
-    name = f"one add at {existing} routes, ours / floor"
-    if ours is None or floor is None:
-        return _ratio(name, None, 2, "")
-    note = f"medians {ours['median']:.1f} and {floor['median']:.1f} ms, n {ours['n']} and {floor['n']}"
-    return _ratio(name, ours["median"] / floor["median"], 2, note)
-
-
-def _burst_in_reloads(result: dict[str, Any], existing: int) -> Ratio:
-    ours, floor = (_summary(result, existing, name, "burst", "add") for name in ("ours", "floor"))
-    if ours is None or floor is None:
-        return _ratio(f"a burst of adds over {existing} routes, in reloads", None, 4, "")
-    name = f"{ours['changes'] // ours['n']} adds at once over {existing} routes, in reloads"
-    note = f"medians {ours['median']:.0f} and {floor['median']:.0f} ms, n {ours['n']} and {floor['n']}"
-    return _ratio(name, ours["median"] / floor["median"], 4, note)
-
-
-def _burst_beside_jtp(result: dict[str, Any], existing: int) -> Ratio:
-    ours, jtp = (_summary(result, existing, name, "burst", "add") for name in ("ours", "jtp"))
-    name = f"adds per second over {existing} routes, ours / jtp"
-    if ours is None or jtp is None:
-        return _ratio(name, None, 100, "", at_least=True)
-    note = (
-        f"{ours['changes_per_second']:.1f}/s ({ours['changes'] // ours['n']} at once, {ours['changes']} in all) and "
-        f"{jtp['changes_per_second']:.2f}/s ({jtp['changes'] // jtp['n']} at once, {jtp['changes']} in all)"
-    )
-    return _ratio(name, ours["changes_per_second"] / jtp["changes_per_second"], 100, note, at_least=True)
-
-
-def loop_gaps(result: dict[str, Any], existing: int, name: str) -> dict[str, float | None]:
-    """Return the longest delay of the event loop in each kind of work of one contender at one table."""
-    found = _found(result, existing, name)
-    gaps: dict[str, float | None] = {
-        what: found[what]["start_gap_ms"] for what in ("start", "restart") if found.get(what)
-    }
-    for kind in ("single", "burst"):
-        samples = found.get(kind, {})
-        gaps[kind] = longest(each["loop_gap_ms"] for change in samples.values() for each in change)
-    for what in ("get_all", "restart_get_all"):
-        if found.get(what):
-            gaps[what] = found[what]["loop_gap_ms"]
-    return gaps
-
-
-def _loop_delay(result: dict[str, Any], existing: int) -> Ratio:
-    gaps = loop_gaps(result, existing, "ours")
-    start = _found(result, existing, "ours").get("start") or {}
-    note = ", ".join(f"{what} {gap:.1f}" for what, gap in gaps.items() if gap is not None)
-    note += f"; an idle loop {start.get('idle_gap_ms', 0):.1f}"
-    return _ratio(f"longest delay of ours' event loop at {existing} routes, ms", longest(gaps.values()), 25, note)
-
-
-def _bytes_per_route(result: dict[str, Any]) -> Ratio:
-    memory = result["memory"] or {}
-    value = memory.get("bytes_per_route")
-    note = f"tracemalloc, {memory.get('routes', 0)} routes, in a fresh process"
-    start = _found(result, max(result["parameters"]["existing"]), "ours").get("start") or {}
-    if start.get("routes", 0) > 1:
-        note += (
-            f"; resident memory grew by {start['fill_rss_bytes'] / start['routes']:.0f} per route while it was filled"
-        )
-    return _ratio("bytes of Python's memory per route, ours", value, 4096, note)
-
-
-def _found(result: dict[str, Any], existing: int, name: str) -> dict[str, Any]:
-    for level in result["levels"]:
-        if level["existing"] == existing:
-            found: dict[str, Any] = level["contenders"].get(name, {})
-            return found
-    return {}
-
-
-def _summary(result: dict[str, Any], existing: int, name: str, kind: _Kind, change: str) -> Summary | None:
-    return summarize(_found(result, existing, name).get(kind, {}).get(change, []))
-
-
-def summaries(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the numbers of each table, contender, kind and change, in order."""
-    rows = []
-    for level in result["levels"]:
-        for name, found in level["contenders"].items():
-            for kind in ("single", "burst"):
-                for change, samples in found.get(kind, {}).items():
-                    summary = summarize(samples)
-                    if summary is not None:
-                        at_once = summary["changes"] // summary["n"]
-                        rows.append(
-                            {
-                                "existing": level["existing"],
-                                "change": change,
-                                "at_once": at_once,
-                                "contender": name,
-                                **summary,
-                            }
-                        )
-    rows.sort(key=lambda row: (row["existing"], row["at_once"] > 1, row["change"], row["contender"]))
-    return rows
-
-
-def text(result: dict[str, Any]) -> str:
-    """Return the results for reading."""
+def about(result: Mapping[str, Any]) -> str:
+    """Return what was compared, on which machine, in which versions."""
     machine, versions = result["machine"], result["versions"]
     head = [
+        f"{result['date']}, {result['seconds_taken'] / 60:.0f} minutes",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_mib']} MiB, {machine['kernel']}",
-        f"load {machine['load_1min']:.1f}, fsync {machine['fsync_ms']:.2f} ms",
+        f"load {machine['load_1min']:.1f} before, fsync {machine['fsync_ms']:.2f} ms",
         ", ".join(f"{name} {version}" for name, version in versions.items()),
         *(f"{name}: {status}" for name, status in result["contenders"].items() if status != "installed"),
     ]
-    failures = [
-        f"{name} at {level['existing']} routes FAILED: {found['failed'].splitlines()[0]}"
-        for level in result["levels"]
-        for name, found in level["contenders"].items()
-        if "failed" in found
-    ]
-    if result.get("interrupted"):
+    if result["interrupted"]:
         head.append("INTERRUPTED: this is what was measured until then")
-    parts = ["\n".join(head + failures), _changes_table(result), _whole_table(result), _ratio_table(result)]
-    return "\n\n".join(parts) + "\n"
+    return "\n".join(head)
 
 
-_COLUMNS: Sequence[tuple[str, Callable[[dict[str, Any]], str]]] = (
-    ("routes", lambda row: f"{row['existing']}"),
-    ("change", lambda row: f"{row['change']} {row['at_once']}"),
-    ("who", lambda row: row["contender"]),
-    ("n", lambda row: f"{row['n']}"),
-    ("median ms", lambda row: f"{row['median']:.1f}"),
-    ("p95", lambda row: f"{row['p95']:.1f}"),
-    ("min", lambda row: f"{row['min']:.1f}"),
-    ("live", lambda row: f"{row['live_median']:.1f}"),
-    ("missed", lambda row: "" if row["contender"] == "floor" else f"{row['missed']}/{row['changes']}"),
-    ("per s", lambda row: "" if row["contender"] == "floor" else f"{row['changes_per_second']:.1f}"),
-    ("loop gap", lambda row: _number(row["loop_gap_max"])),
-    ("hub cpu", lambda row: f"{row['hub_cpu_per_change']:.1f}"),
-    ("proxy cpu", lambda row: f"{row['proxy_cpu_per_change']:.1f}"),
-)
-
-
-def _changes_table(result: dict[str, Any]) -> str:
-    rows = [[write(row) for _, write in _COLUMNS] for row in summaries(result)]
-    note = (
-        "times in ms; live: until the public entry point was seen to do it; missed: the very next request still saw the "
-        "old table; cpu: ms per change"
-    )
-    return _table([name for name, _ in _COLUMNS], rows) + "\n" + note
-
-
-def _whole_table(result: dict[str, Any]) -> str:
-    rows = []
-    for level in result["levels"]:
-        for name, found in level["contenders"].items():
-            start, usage, get_all = found.get("start"), found.get("usage"), found.get("get_all")
-            restart = found.get("restart")
-            rows.append(
-                [
-                    f"{level['existing']}",
-                    name,
-                    f"{start['start_ms']:.0f}" if start else "",
-                    f"{start['fill_ms'] / 1000:.1f}" if start else "",
-                    f"{restart['start_ms']:.0f} ({restart['routes']} routes)" if restart else "",
-                    f"{get_all['ms']:.1f}" if get_all else "",
-                    f"{usage['hub_rss_bytes'] / 2**20:.0f}" if usage else "",
-                    f"{usage['proxy_rss_bytes'] / 2**20:.0f}" if usage else "",
-                    ", ".join(
-                        f"{what} {gap:.1f}"
-                        for what, gap in loop_gaps(result, level["existing"], name).items()
-                        if gap is not None
-                    ),
-                ]
-            )
-    header = [
-        "routes",
-        "who",
-        "start ms",
-        "fill s",
-        "restart ms",
-        "get_all ms",
-        "hub MiB",
-        "proxy MiB",
-        "longest event loop delays, ms",
-    ]
-    return _table(header, rows)
-
-
-def _ratio_table(result: dict[str, Any]) -> str:
-    verdict = {True: "kept", False: "NOT KEPT", None: ""}
-    rows = [
-        [ratio["name"], _number(ratio["value"], 2), ratio["wanted"], verdict[ratio["kept"]], ratio["note"]]
-        for ratio in result["ratios"]
-    ]
-    return _table(["ratio", "value", "wanted", "", "how"], rows)
-
-
-def _number(value: float | None, digits: int = 1) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    """Return rows in columns; numbers to the right, anything else to the left."""
-    lines = [header, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    right = [
-        bool(rows) and all(_is_number(row[column]) for row in rows if row[column]) for column in range(len(header))
-    ]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in lines
-    )
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).replace("/", "", 1).isdigit()
+def text(result: Mapping[str, Any]) -> str:
+    """Return everything for reading."""
+    sections = [about(result)]
+    for name, part in result["parts"].items():
+        failures = report_routes.failures(part) if name == "routes" else part["failures"]
+        parameters = ", ".join(f"{key} {value}" for key, value in part["parameters"].items())
+        heading = f"{name} ({parameters}; {part['seconds_taken'] / 60:.0f} minutes)"
+        sections.append("\n".join(filter(None, [heading, "", report_users.listed(failures), _TEXTS[name](part)])))
+    sections.append(ratio_table(ratios(result)))
+    return "\n\n\n".join(sections) + "\n"

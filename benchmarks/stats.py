@@ -82,3 +82,23 @@ def summarize(samples: Sequence[Sample]) -> Summary | None:
 def longest(values: Iterable[float | None]) -> float | None:
     """Return the largest of the values that are there, or None."""
     return max((value for value in values if value is not None), default=None)
+
+
+class Spread(TypedDict):
+    """Many times, in milliseconds, in a few numbers."""
+
+    n: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    max_ms: float
+
+
+def spread(times: Sequence[float]) -> Spread:
+    """Return how some times, in milliseconds, are spread.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    p50, p90, p99 = (percentile(times, percent) for percent in (50, 90, 99))
+    return {"n": len(times), "p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "max_ms": max(times)}

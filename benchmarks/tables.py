@@ -1,14 +1,21 @@
-"""The routes that are measured, and for the floor a dynamic file like ours. Pure.
+"""The routes that are measured, and the floor's files. Pure.
 
 A table of N existing routes is the Hub's route ``/`` and N routes of users. Like the servers of a real Hub, each has a
-target of its own; only the last one (and every route that is added while measuring) leads to a server that answers.
+target of its own; only the last one (and every route that is added while measuring) leads to a server that answers. Where
+users' routes are asked for, all of them lead there.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
+
+# What the servers behind the routes do: a path with this end gets so much, or is a WebSocket.
+LARGE_PATH = "/large"
+LARGE_BYTES = 2**20
+SOCKET_PATH = "/socket"
 
 # The headers by which the two servers behind the routes, and the floor's revision, are known.
 SERVER_HEADER = "X-Benchmark-Server"
@@ -31,20 +38,59 @@ class Servers(NamedTuple):
     user: str
 
 
-def existing_entries(count: int, servers: Servers) -> Iterator[Entry]:
-    """Yield the Hub's route and ``count`` users' routes, the last of which is :func:`last_existing`."""
+class Addresses(NamedTuple):
+    """Where all servers listen that may be behind the routes; see ``backend.py``.
+
+    Attributes:
+        hub: The quick one for the Hub's route.
+        user: The quick one for users' routes.
+        hub_tls: As ``hub``, but HTTPS.
+        pages_hub: The one with pages and WebSockets for the Hub's route.
+        pages_user: That for users' routes.
+    """
+
+    hub: str
+    user: str
+    hub_tls: str
+    pages_hub: str
+    pages_user: str
+
+    @property
+    def quick(self) -> Servers:
+        """The two that do as little as can be."""
+        return Servers(self.hub, self.user)
+
+    @property
+    def pages(self) -> Servers:
+        """The two that are like a user's server."""
+        return Servers(self.pages_hub, self.pages_user)
+
+
+def existing_entries(count: int, servers: Servers, *, all_answer: bool = False) -> Iterator[Entry]:
+    """Yield the Hub's route and ``count`` users' routes, the last of which is :func:`last_existing`.
+
+    Args:
+        count: How many users.
+        servers: Where the routes lead.
+        all_answer: Whether all users' routes lead to the one server, and not each to an address of its own.
+    """
     yield Entry("/", servers.hub, {"hub": True})
     for number in range(count):
-        is_last = number == count - 1
+        answers = all_answer or number == count - 1
         # An address of its own; nothing listens there, and nothing asks.
         far, near = divmod(number, 250)
-        target = servers.user if is_last else f"http://127.9.{far}.{near + 1}:8888"
-        yield Entry(_user_routespec("existing", number), target, _user_data("existing", number))
+        target = servers.user if answers else f"http://127.9.{far}.{near + 1}:8888"
+        yield Entry(existing_routespec(number), target, _user_data("existing", number))
+
+
+def existing_routespec(number: int) -> str:
+    """Return the routespec of one of the users' routes, the first of which has the number 0."""
+    return _user_routespec("existing", number)
 
 
 def last_existing(count: int) -> str | None:
     """Return the routespec of the last users' route, by which a table is seen to be served, if there is any."""
-    return _user_routespec("existing", count - 1) if count else None
+    return existing_routespec(count - 1) if count else None
 
 
 def new_entries(first: int, count: int, servers: Servers) -> list[Entry]:
@@ -63,29 +109,37 @@ def _user_data(kind: str, number: int) -> dict[str, Any]:
     return {"user": f"{kind}-{number:06d}", "server_name": ""}
 
 
-def floor_static(address: str, dynamic_file: str, entry_point: str) -> str:
+def floor_static(address: str, dynamic_file: str, *, tls: bool = False) -> str:
     """Return a static configuration with what ours has that matters for the time of a reload.
 
     Args:
         address: Where to listen, ``host:port``.
         dynamic_file: The absolute path of the dynamic file.
-        entry_point: The name that the routers in it use.
+        tls: Whether it is HTTPS.
     """
+    with_tls = "[entryPoints.http.http.tls]\n" if tls else ""
     return (
         "[global]\ncheckNewVersion = false\nsendAnonymousUsage = false\n"
         '[log]\nlevel = "ERROR"\nnoColor = true\n'
         '[providers]\nprovidersThrottleDuration = "0s"\n'
         f"[providers.file]\nfilename = '{dynamic_file}'\nwatch = true\n"
-        f'[entryPoints.{entry_point}]\naddress = "{address}"\n'
-        f"[entryPoints.{entry_point}.http]\nsanitizePath = false\nencodeQuerySemicolons = true\n"
-        f'[entryPoints.{entry_point}.transport.respondingTimeouts]\nreadTimeout = "0s"\n'
+        f'[entryPoints.http]\naddress = "{address}"\n'
+        "[entryPoints.http.http]\nsanitizePath = false\nencodeQuerySemicolons = true\n"
+        '[entryPoints.http.transport.respondingTimeouts]\nreadTimeout = "0s"\n' + with_tls
     )
 
 
-def floor_dynamic(count: int, servers: Servers) -> str:
-    """Return a dynamic file like the one ours writes for ``count`` routes; used where ours is not there to write it."""
-    parts = ["[tls.stores.default.defaultCertificate]\ncertFile = ''\nkeyFile = ''\n"]
-    for routespec, target, _ in existing_entries(count, servers):
+def floor_dynamic(entries: Iterable[Entry], cert_file: str, key_file: str) -> str:
+    """Return a dynamic file for these routes as anybody would write it first.
+
+    Args:
+        entries: The routes.
+        cert_file: The default certificate: without one, Traefik makes an RSA key at each reload.
+        key_file: Its key.
+    """
+    certificate = f"certFile = '{cert_file}'\nkeyFile = '{key_file}'\n"
+    parts = ["[tls.stores.default.defaultCertificate]\n" + certificate]
+    for routespec, target, data in entries:
         name = re.sub(r"[^A-Za-z0-9-]", "_", routespec) + "0123456789abcdef"
         path = routespec.rstrip("/")
         rule = f"Path(`{path}`) || PathPrefix(`{routespec}`)" if path else "PathPrefix(`/`)"
@@ -93,33 +147,16 @@ def floor_dynamic(count: int, servers: Servers) -> str:
             f'\n[http.routers.{name}]\nrule = "{rule}"\nentryPoints = ["http"]\n'
             f'priority = {len(routespec)}\nservice = "{name}"\n'
             f'\n[[http.services.{name}.loadBalancer.servers]]\nurl = "{target}"\n'
-            f'\n[jupyterhub.routes.{name}]\nroutespec = "{routespec}"\ntarget = "{target}"\ndata = ""\n'
+            f'\n[jupyterhub.routes.{name}]\nroutespec = "{routespec}"\ntarget = "{target}"\n'
+            f"data = '{json.dumps(data)}'\n"
         )
     return "".join(parts)
 
 
-def entry_point_of(dynamic_text: str) -> str:
-    """Return the name of the entry point that the first router in a dynamic file uses.
-
-    Raises:
-        ValueError: If no router names one.
-    """
-    found = re.search(r"""entryPoints\s*=\s*\[\s*["']([A-Za-z0-9_-]+)["']""", dynamic_text)
-    if not found:
-        raise ValueError("no router in the dynamic file names an entry point")
-    return found[1]
-
-
-def with_certificate(dynamic_text: str, cert_file: str, key_file: str) -> str:
-    """Return a dynamic file with another default certificate: the first one's files may go with their owner."""
-    text = re.sub(r"(?m)^(\s*certFile\s*=\s*).*$", lambda found: f"{found[1]}'{cert_file}'", dynamic_text)
-    return re.sub(r"(?m)^(\s*keyFile\s*=\s*).*$", lambda found: f"{found[1]}'{key_file}'", text)
-
-
-def revision_router(revision: int, entry_point: str) -> str:
+def revision_router(revision: int) -> str:
     """Return the few lines, to be put at the end of a dynamic file, by which its revision is seen from outside."""
     return (
-        f'\n[http.routers.benchmark-revision]\nrule = "Path(`{REVISION_PATH}`)"\nentryPoints = ["{entry_point}"]\n'
+        f'\n[http.routers.benchmark-revision]\nrule = "Path(`{REVISION_PATH}`)"\nentryPoints = ["http"]\n'
         'priority = 2000000\nmiddlewares = ["benchmark-revision"]\nservice = "noop@internal"\n'
         "\n[http.middlewares.benchmark-revision.headers.customResponseHeaders]\n"
         f'{REVISION_HEADER} = "{revision}"\n'

@@ -41,7 +41,7 @@ class Worker:
     def __init__(self, contender: Contender) -> None:
         self.contender = contender
         self.settings = contender.settings
-        self._client = Client(self.settings.public_port)
+        self._client = Client(self.settings.public_url)
         self._proxies: list[Process] = []
         self._made = 0
         me = identify(os.getpid())
@@ -102,6 +102,18 @@ class Worker:
         deleted = await self._measure(lambda: self.contender.delete(routespecs), entries, "hub")
         return {"add": added, "delete": deleted}
 
+    async def do_churn(self, seconds: float) -> dict[str, Any]:
+        """Add and delete a route, one after the other, for so many seconds; return how many changes that made."""
+        end = time.perf_counter() + seconds
+        changes = 0
+        while time.perf_counter() < end:
+            entries = new_entries(self._made, 1, self.settings.servers)
+            self._made += 1
+            await self.contender.add(entries)
+            await self.contender.delete([entry.routespec for entry in entries])
+            changes += 2
+        return {"changes": changes}
+
     async def _measure(self, action: Callable[[], Awaitable[None]], entries: Sequence[Entry], server: str) -> Sample:
         is_bare = self.contender.is_bare
         if not is_bare:
@@ -146,12 +158,6 @@ class Worker:
             "hub_rss_bytes": resident_bytes(self._me),
             "proxy_rss_bytes": resident_bytes(self._proxies),
         }
-
-    async def do_copy(self, to: str) -> dict[str, Any]:
-        """Copy the dynamic file that Traefik reads now."""
-        text = self.contender.dynamic_text()
-        await asyncio.to_thread(Path(to).write_text, text, encoding="utf-8")
-        return {"characters": len(text)}
 
     async def do_memory(self) -> dict[str, Any]:
         """Start, fill, and tell how much more Python memory is in use for each route."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.stats import Sample, longest, percentile, summarize
+from benchmarks.stats import Sample, longest, percentile, spread, summarize
 
 
 def sample(ms: float, changes: int = 1, missed: int = 0, gap: float | None = None) -> Sample:
@@ -51,3 +51,9 @@ def test_a_summary_counts_changes_not_calls() -> None:
 def test_the_longest_delay_leaves_out_what_has_none() -> None:
     assert longest([None, 5, 2]) == 5
     assert longest([None]) is None
+
+
+def test_a_spread_is_of_all_times() -> None:
+    times = [float(number) for number in range(1, 101)]
+
+    assert spread(times) == {"n": 100, "p50_ms": 50.0, "p90_ms": 90.0, "p99_ms": 99.0, "max_ms": 100.0}

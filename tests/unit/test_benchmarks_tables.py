@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
 import toml
 
 from benchmarks.tables import (
     REVISION_HEADER,
     REVISION_PATH,
     Servers,
-    entry_point_of,
     existing_entries,
+    existing_routespec,
     floor_dynamic,
     floor_static,
     last_existing,
     new_entries,
     revision_router,
-    with_certificate,
 )
 
 SERVERS = Servers("http://127.0.0.1:1", "http://127.0.0.1:2")
@@ -31,6 +29,13 @@ def test_a_table_is_the_hub_and_its_users() -> None:
     assert (last_existing(10_000), SERVERS.user) == entries[-1][:2]
 
 
+def test_all_users_answer_where_they_are_asked() -> None:
+    entries = list(existing_entries(10, SERVERS, all_answer=True))
+
+    assert [SERVERS.hub, *[SERVERS.user] * 10] == [entry.target for entry in entries]
+    assert existing_routespec(3) == entries[4].routespec
+
+
 def test_an_empty_table_has_only_the_hub() -> None:
     assert [entry.routespec for entry in existing_entries(0, SERVERS)] == ["/"]
     assert last_existing(0) is None
@@ -43,36 +48,20 @@ def test_new_routes_never_come_twice() -> None:
 
 
 def test_the_floor_has_a_router_and_a_service_for_each_route() -> None:
-    tree = toml.loads(floor_dynamic(3, SERVERS) + revision_router(7, "http"))
+    tree = toml.loads(floor_dynamic(existing_entries(3, SERVERS), "/c.pem", "/k.pem") + revision_router(7))
 
     assert len(tree["http"]["services"]) == 4
     assert len(tree["http"]["routers"]) == 5  # and the one that tells the revision
     assert f"Path(`{REVISION_PATH}`)" == tree["http"]["routers"]["benchmark-revision"]["rule"]
     headers = tree["http"]["middlewares"]["benchmark-revision"]["headers"]
     assert headers["customResponseHeaders"] == {REVISION_HEADER: "7"}
+    certificate = {"certFile": "/c.pem", "keyFile": "/k.pem"}
+    assert tree["tls"]["stores"]["default"]["defaultCertificate"] == certificate
 
 
 def test_the_floor_listens_where_it_is_told() -> None:
-    tree = toml.loads(floor_static("127.0.0.1:5", "/a/dynamic.toml", "web"))
+    tree = toml.loads(floor_static("127.0.0.1:5", "/a/dynamic.toml"))
 
-    assert tree["entryPoints"]["web"]["address"] == "127.0.0.1:5"
+    assert tree["entryPoints"]["http"]["address"] == "127.0.0.1:5"
     assert tree["providers"]["file"]["filename"] == "/a/dynamic.toml"
     assert tree["providers"]["providersThrottleDuration"] == "0s"
-
-
-def test_the_entry_point_is_read_from_a_router() -> None:
-    assert entry_point_of('[http.routers.a]\nentryPoints = [ "web",]\n') == "web"
-
-
-def test_a_file_without_routers_has_no_entry_point() -> None:
-    with pytest.raises(ValueError, match="no router"):
-        entry_point_of("")
-
-
-def test_only_the_certificate_is_exchanged() -> None:
-    before = 'a = 1\n[tls.stores.default.defaultCertificate]\ncertFile = "/x"\nkeyFile = "/y"\n'
-
-    tree = toml.loads(with_certificate(before, "/new/c.pem", "/new/k.pem"))
-
-    assert tree["tls"]["stores"]["default"]["defaultCertificate"] == {"certFile": "/new/c.pem", "keyFile": "/new/k.pem"}
-    assert tree["a"] == 1

@@ -1,0 +1,212 @@
+"""What all parts of the profile have in common: who is compared, started where, and how they take turns. I/O: by workers."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from traefik_toml_proxy.conformance.stage import write_certificate
+
+from .contenders import CONTENDERS, Settings, find_chp, find_traefik, traefik_version
+from .machine import describe_machine, describe_versions
+from .processes import free_ports
+from .remote import Backend, Remote, WorkerFailed
+from .tables import Addresses, Servers
+
+# Those that have no table of their own; to have them once is enough where others are there with tables of several sizes.
+FLOORS = ("floor", "direct")
+
+
+@dataclass(frozen=True)
+class Common:
+    """What the command line says for all parts.
+
+    Attributes:
+        contenders: Whom to compare.
+        traefik: The Traefik binary; "" to look for it.
+        chp: The configurable-http-proxy command; "" to look for it.
+    """
+
+    contenders: tuple[str, ...] = tuple(CONTENDERS)
+    traefik: str = ""
+    chp: str = ""
+
+
+@dataclass
+class Contestant:
+    """One contender with a table of one size: its worker, and what it was seen to do so far."""
+
+    name: str
+    existing: int
+    remote: Remote
+    most_at_once: int
+    result: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it can be asked for more."""
+        return "failed" not in self.result
+
+    async def ask(self, do: str, **arguments: Any) -> dict[str, Any] | None:
+        """Ask the worker; a failure is noted and ends it."""
+        try:
+            return await self.remote.ask(do, **arguments)
+        except WorkerFailed as error:
+            self.result["failed"] = str(error)
+            progress(f"FAILED {error}")
+            return None
+
+    async def start(self) -> dict[str, Any] | None:
+        """Start the worker and have it bring up its proxy, with its table."""
+        await self.remote.start()
+        started = await self.ask("start", fill=True)
+        if started is not None:
+            progress(
+                f"{self.existing} routes: {self.name} starts in {started['start_ms']:.0f} ms, "
+                f"is filled in {started['fill_ms'] / 1000:.1f} s with {started['routes']} routes"
+            )
+        return started
+
+
+class Bench:
+    """A folder, the servers behind the routes, and the contenders that are installed.
+
+    Args:
+        common: What the command line says.
+        folder: Everything is written there.
+        addresses: Of the servers.
+        certificate: For HTTPS: the certificate's file, and its key's.
+
+    Attributes:
+        described: For each contender that was asked for, its ``status`` and ``version``.
+        installed: For each that is installed, how many changes to ask of it at once, at most.
+    """
+
+    def __init__(self, common: Common, folder: Path, addresses: Addresses, certificate: tuple[str, str]) -> None:
+        self.common = common
+        self.folder = folder
+        self.addresses = addresses
+        self.certificate = certificate
+        self.traefik = find_traefik(common.traefik)
+        self.chp = find_chp(common.chp)
+        self.described: dict[str, dict[str, str]] = {}
+        self.installed: dict[str, int] = {}
+        self._folders = 0
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(cls, common: Common) -> AsyncIterator[Bench]:
+        """Start the servers and look who is installed; at the end nothing is left."""
+        with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as folder:
+            certificate = write_certificate(Path(folder))
+            async with Backend(*certificate) as addresses:
+                bench = cls(common, Path(folder), addresses, certificate)
+                await bench._describe()
+                yield bench
+
+    def new_folder(self, name: str) -> Path:
+        """Return the path of a folder that nobody else gets."""
+        self._folders += 1
+        return self.folder / f"{self._folders}-{name}"
+
+    def contestant(
+        self, name: str, existing: int, servers: Servers | None = None, *, tls: bool = False, **settings: Any
+    ) -> Contestant:
+        """Return a contender that is not started yet.
+
+        Args:
+            name: Which one.
+            existing: How many routes its table shall hold.
+            servers: Where the routes lead, if not to the quick servers.
+            tls: Whether its public entry point is HTTPS.
+            **settings: More for :class:`benchmarks.contenders.Settings`.
+        """
+        servers = servers or self.addresses.quick
+        public_port, api_port = free_ports(2)
+        if name == "direct":
+            public_port = int((self.addresses.hub_tls if tls else servers.hub).rpartition(":")[2])
+        cert_file, key_file = self.certificate if tls else ("", "")
+        given = Settings(
+            folder=str(self.new_folder(name)),
+            public_port=public_port,
+            api_port=api_port,
+            servers=servers,
+            existing=existing,
+            traefik=self.traefik,
+            chp=self.chp,
+            cert_file=cert_file,
+            key_file=key_file,
+            **settings,
+        )
+        return Contestant(name, existing, Remote(name, given), self.installed.get(name, 0))
+
+    async def _describe(self) -> None:
+        for name in self.common.contenders:
+            contestant = self.contestant(name, 0)
+            try:
+                await contestant.remote.start()
+                answer = await contestant.ask("describe")
+            finally:
+                await contestant.remote.close()
+            answer = answer or {"missing": contestant.result["failed"], "version": ""}
+            if not answer["missing"]:
+                self.installed[name] = answer["most_at_once"]
+            status = f"not installed: {answer['missing']}" if answer["missing"] else "installed"
+            self.described[name] = {"status": status, "version": answer["version"]}
+            progress(f"{name}: {status} {answer['version']}")
+
+    def about(self) -> dict[str, Any]:
+        """Return what was compared, on which machine, in which versions."""
+        versions = {name: value["version"] for name, value in self.described.items() if value["version"]}
+        return {
+            "machine": describe_machine(),
+            "versions": {
+                **describe_versions(),
+                "traefik": traefik_version(self.traefik) if self.traefik else "not installed",
+                **versions,
+            },
+            "contenders": {name: value["status"] for name, value in self.described.items()},
+        }
+
+
+@contextlib.asynccontextmanager
+async def started(contestants: Sequence[Contestant]) -> AsyncIterator[list[Contestant]]:
+    """Start all of them, one after the other; those that are up are what the context gives, and at its end none is."""
+    try:
+        for contestant in contestants:
+            await contestant.start()
+        yield [contestant for contestant in contestants if contestant.is_up]
+    finally:
+        for contestant in contestants:
+            await contestant.remote.close()
+
+
+def in_turns(contestants: Sequence[Contestant], rounds: int, what: str) -> Iterator[Contestant]:
+    """Yield each that is up once a round, not always in the same order, and tell how far it is."""
+    order = random.Random(0)
+    for turn in range(rounds):
+        for contestant in order.sample(contestants, len(contestants)):
+            if contestant.is_up:
+                yield contestant
+        progress(f"{what} {turn + 1}/{rounds}", replaces=turn > 0)
+
+
+def failures(contestants: Sequence[Contestant]) -> list[str]:
+    """Return who could not go on, and why."""
+    return [
+        f"{each.name} with {each.existing} routes: {each.result['failed'].splitlines()[0]}"
+        for each in contestants
+        if not each.is_up
+    ]
+
+
+def progress(text: str, *, replaces: bool = False) -> None:
+    """Tell how far it is, instead of the line before if that is a terminal's."""
+    back = "\x1b[1A\x1b[K" if replaces and sys.stderr.isatty() else ""  # one line up, and wipe it
+    print(f"{back}{text}", file=sys.stderr, flush=True)

@@ -1,0 +1,150 @@
+"""The part ``churn``: what users notice while routes are changed all the time. I/O: sockets, workers.
+
+Requests and messages are sent at moments that are set beforehand, whether or not the ones before are answered, and a
+latency is counted from that moment: who is slow gets no fewer of them. In turns, nothing is changed, and routes are added
+and deleted without a pause; nothing may fail in either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+from traefik_toml_proxy.conformance.client import Connection
+
+from .bench import FLOORS, Bench, Contestant, failures, in_turns, started
+from .stats import spread
+from .tables import SERVER_HEADER, existing_routespec
+from .websockets import connect, echo, socket_url
+
+_PATIENCE = 30
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    Attributes:
+        existing: The sizes of the table.
+        seconds: How long one contender is asked each time.
+        rounds: How often each is.
+        connections: How many connections are kept, and how many sockets; each is another user's.
+        each_per_second: How many requests, and messages, go over each of them.
+        new_per_second: How many requests open a connection of their own.
+    """
+
+    existing: tuple[int, ...] = (1_000, 10_000)
+    seconds: float = 5.0
+    rounds: int = 3
+    connections: int = 10
+    each_per_second: float = 10.0
+    new_per_second: float = 20.0
+
+
+@dataclass
+class _Seen:
+    """What came of requests, or of messages."""
+
+    times: list[float] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    async def note(self, planned: float, action: Callable[[], Awaitable[None]]) -> None:
+        """Do something, and note how long after the planned moment it was done, or why not."""
+        try:
+            await asyncio.wait_for(action(), _PATIENCE)
+        except Exception as error:  # noqa: BLE001 - whatever it is, a user would have seen it
+            self.failed.append(repr(error)[:200])
+        else:
+            self.times.append((time.perf_counter() - planned) * 1000)
+
+
+async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> None:
+    """Measure all contenders; fills ``result``, also if it is interrupted."""
+    result.update(parameters=asdict(options), samples=[], failures=[])
+    for existing in options.existing:
+        contestants = [
+            bench.contestant(name, 0 if name in FLOORS else existing, bench.addresses.pages, all_answer=True)
+            for name in bench.installed
+        ]
+        try:
+            async with started(contestants) as up:
+                for contestant in in_turns(up, options.rounds, f"churn: {existing} routes"):
+                    for changing in (False, True) if contestant.name != "direct" else (False,):
+                        sample = await _sample(contestant, options, changing=changing)
+                        if contestant.is_up:
+                            result["samples"].append({**sample, "existing": existing})
+        finally:
+            result["failures"] += failures(contestants)
+
+
+async def _sample(contestant: Contestant, options: Options, *, changing: bool) -> dict[str, Any]:
+    requests, messages = _Seen(), _Seen()
+    async with AsyncExitStack() as stack:
+        load = await _prepare(contestant, options, stack, requests, messages)
+        changes = contestant.ask("churn", seconds=options.seconds) if changing else None
+        work = asyncio.gather(*(each() for each in load))
+        answer = await changes if changes is not None else None
+        await work
+    return {
+        "contender": contestant.name,
+        "changing": changing,
+        "changes": answer["changes"] if answer else 0,
+        "failed": len(requests.failed) + len(messages.failed),
+        "first_failures": [*requests.failed[:3], *messages.failed[:3]],
+        "requests": spread(requests.times or [_PATIENCE * 1000]),
+        "messages": spread(messages.times or [_PATIENCE * 1000]),
+    }
+
+
+async def _prepare(
+    contestant: Contestant, options: Options, stack: AsyncExitStack, requests: _Seen, messages: _Seen
+) -> list[Callable[[], Awaitable[None]]]:
+    """Open the connections and sockets; return what is to be done at once with them."""
+    url = contestant.remote.settings.public_url
+    users = max(contestant.existing, 1)
+    load: list[Callable[[], Awaitable[None]]] = []
+    for number in range(options.connections):
+        user = number * users // options.connections
+        page = existing_routespec(user) + "lab"
+        connection = await stack.enter_async_context(Connection(url))
+        await _ask(connection, page)
+        socket = await connect(socket_url(url, user))
+        stack.callback(socket.close)
+        # Not all of them at the same moment.
+        times = _Times(options.each_per_second, options.seconds, number / options.connections / options.each_per_second)
+        load.append(partial(times.each, requests, partial(_ask, connection, page)))
+        load.append(partial(times.each, messages, partial(echo, socket)))
+    load.append(partial(_Times(options.new_per_second, options.seconds).each, requests, partial(_ask_anew, url)))
+    return load
+
+
+class _Times(NamedTuple):
+    """Moments at which something is done: so many a second, for so many seconds, after a first delay."""
+
+    per_second: float
+    seconds: float
+    delay: float = 0.0
+
+    async def each(self, seen: _Seen, action: Callable[[], Awaitable[None]]) -> None:
+        """Do it at each of them, but never twice at once."""
+        begin = time.perf_counter() + self.delay
+        for number in range(int(self.per_second * self.seconds)):
+            planned = begin + number / self.per_second
+            await asyncio.sleep(max(planned - time.perf_counter(), 0))
+            await seen.note(planned, action)
+
+
+async def _ask(connection: Connection, page: str) -> None:
+    response = await connection.request("GET", page)
+    if response.status != 200 or response.head.get(SERVER_HEADER) is None:
+        raise ConnectionError(f"{response.status} for {page}")
+
+
+async def _ask_anew(url: str) -> None:
+    async with Connection(url) as connection:
+        await _ask(connection, "/hub/home")

@@ -1,0 +1,169 @@
+"""A real JupyterHub with many users at work, in a process of its own, with any of the proxies. I/O: processes, files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+import textwrap
+from contextlib import suppress
+from pathlib import Path
+
+from .contenders import Settings
+from .processes import Process, descendants, end, identify, is_running
+from .remote import environment
+
+_CONFIG = """\
+    c.JupyterHub.bind_url = {bind_url!r}
+    c.JupyterHub.hub_port = {hub_port}
+    c.JupyterHub.db_url = {db_url!r}
+    c.JupyterHub.cookie_secret = bytes.fromhex({secret!r})
+    c.JupyterHub.authenticator_class = "dummy"
+    c.Authenticator.allow_all = True
+    c.JupyterHub.spawner_class = "benchmarks.standing.StandingSpawner"
+    c.JupyterHub.proxy_class = {proxy_class!r}
+    c.JupyterHub.log_level = "WARN"
+    # What every admin sets who does not want to disturb users by a restart.
+    c.JupyterHub.cleanup_servers = False
+    c.JupyterHub.cleanup_proxy = False
+    """
+
+# The proxy's class, and what it must be told. The password of jupyterhub-traefik-proxy stays the same: with one made anew by
+# each Hub, it cannot talk to the Traefik that an earlier Hub has left.
+_PROXIES = {
+    "ours": (
+        "traefik_toml_proxy.TraefikTomlProxy",
+        """\
+    c.TraefikTomlProxy.state_dir = {folder!r} + "/state"
+    """,
+    ),
+    "chp": (
+        "jupyterhub.proxy.ConfigurableHTTPProxy",
+        """\
+    c.ConfigurableHTTPProxy.api_url = {api_url!r}
+    c.ConfigurableHTTPProxy.command = [{chp!r}]
+    c.ConfigurableHTTPProxy.pid_file = {folder!r} + "/chp.pid"
+    """,
+    ),
+    "jtp": (
+        "jupyterhub_traefik_proxy.fileprovider.TraefikFileProviderProxy",
+        """\
+    c.TraefikFileProviderProxy.traefik_api_url = {api_url!r}
+    c.TraefikFileProviderProxy.traefik_api_password = {token!r}
+    c.TraefikFileProviderProxy.static_config_file = {folder!r} + "/traefik.toml"
+    c.TraefikFileProviderProxy.dynamic_config_file = {folder!r} + "/rules.toml"
+    c.TraefikFileProviderProxy.check_route_timeout = 300
+    """,
+    ),
+}
+
+# How long a Hub may take to end when it is asked to.
+_PATIENCE = 60
+
+
+class Hub:
+    """One Hub, to be started again and again with the same files.
+
+    Args:
+        name: Of the proxy.
+        settings: Of the proxy.
+        database: Its users.
+        hub_port: Where it listens itself.
+    """
+
+    def __init__(self, name: str, settings: Settings, database: Path, hub_port: int) -> None:
+        self._settings = settings
+        self._folder = Path(settings.folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._token = secrets.token_hex(32)
+        proxy_class, more = _PROXIES[name]
+        config = (textwrap.dedent(_CONFIG) + textwrap.dedent(more)).format(
+            bind_url=settings.public_url,
+            hub_port=hub_port,
+            db_url=f"sqlite:///{database}",
+            secret=secrets.token_hex(32),
+            proxy_class=proxy_class,
+            folder=settings.folder,
+            api_url=settings.api_url,
+            chp=settings.chp,
+            token=self._token,
+        )
+        self._config = self._folder / "jupyterhub_config.py"
+        self._config.write_text(config, encoding="utf-8")
+        self._log = self._folder / "hub.log"
+        self._process: asyncio.subprocess.Process | None = None
+        self._seen: set[Process] = set()
+
+    async def start(self) -> None:
+        """Start its process; does not wait until it serves."""
+        first = self._folder / "bin"
+        first.mkdir(exist_ok=True)
+        if self._settings.traefik and not (first / "traefik").exists():
+            (first / "traefik").symlink_to(self._settings.traefik)
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "jupyterhub",
+                "-f",
+                str(self._config),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+                env={
+                    **environment(),
+                    "PATH": f"{first}{os.pathsep}{os.environ['PATH']}",
+                    # Without one, configurable-http-proxy gets a new one from each Hub.
+                    "CONFIGPROXY_AUTH_TOKEN": self._token,
+                },
+                start_new_session=True,
+            )
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process is not there (any more)."""
+        return self._process is None or self._process.returncode is not None
+
+    def proxies(self) -> list[Process]:
+        """Return the running processes of its proxy: what this Hub or one before it has started."""
+        if self._process is not None:
+            self._seen.update(descendants(self._process.pid))
+        return [process for process in self._seen if is_running(process)]
+
+    async def stop(self) -> None:
+        """Ask it to end, and wait."""
+        await self._end(signal.SIGTERM)
+
+    async def kill(self) -> None:
+        """Let it end as in a crash."""
+        await self._end(signal.SIGKILL)
+
+    async def _end(self, number: signal.Signals) -> None:
+        self.proxies()
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._process.send_signal(number)
+        await asyncio.wait_for(self._process.wait(), _PATIENCE)
+
+    def kill_proxy(self) -> None:
+        """Let the proxy end as in a crash."""
+        for process in self.proxies():
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
+    async def close(self) -> None:
+        """End everything that was started."""
+        self.proxies()
+        process = self._process
+        if process is not None and (hub := identify(process.pid)) and process.returncode is None:
+            await asyncio.to_thread(end, hub, 20)
+            await process.wait()
+        for left in self.proxies():
+            await asyncio.to_thread(end, left)
+
+    def tail(self) -> str:
+        """Return the end of what it and its proxy have said."""
+        return self._log.read_text(encoding="utf-8", errors="replace")[-1500:] if self._log.exists() else ""

@@ -1,0 +1,212 @@
+"""Plots of what was measured, for the README. I/O: writes PNG and SVG files."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from .report_routes import summaries
+from .report_users import OF_USERS, PLAIN, distinct, median_of
+
+# What they are called, and a colour for each that nobody confuses with another (Okabe and Ito).
+_NAMES = {
+    "ours": ("traefik_toml_proxy", "#0072B2"),
+    "chp": ("configurable-http-proxy", "#D55E00"),
+    "jtp": ("jupyterhub-traefik-proxy", "#009E73"),
+    "floor": ("bare Traefik", "#999999"),
+    "direct": ("no proxy", "#CCCCCC"),
+}
+
+_SETTINGS: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "svg.hashsalt": "benchmarks",  # the same numbers give the same file
+    "svg.fonttype": "none",
+}
+
+
+def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Draw all parts that were measured.
+
+    Args:
+        result: What ``profile.run`` has returned.
+        folder: Where the files are written; it is made if it is not there.
+
+    Returns:
+        The files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    with mpl.rc_context(_SETTINGS):
+        for name, part in result["parts"].items():
+            figure = _DRAWN[name](part)
+            figure.text(0.995, 0.005, _where(result), ha="right", va="bottom", fontsize=6, color="#666666")
+            for kind in ("png", "svg"):
+                files.append(folder / f"{name}.{kind}")
+                figure.savefig(files[-1], dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    return files
+
+
+def _where(result: Mapping[str, Any]) -> str:
+    versions, machine = result["versions"], result["machine"]
+    shown = ("traefik", "chp", "jtp", "jupyterhub", "python")
+    told = ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)
+    return f"{result['date'][:10]}, {machine['cores']} cores of {machine['cpu']}, {told}"
+
+
+def _routes(part: Mapping[str, Any]) -> Figure:
+    figure, (one, many) = _figure(1, 2)
+    rows = summaries(dict(part))
+    for axes, is_burst, title in (
+        (one, False, "Adding one route: ms until it is live"),
+        (many, True, "Adding many at once: ms for each"),
+    ):
+        for name in _NAMES:
+            mine = [
+                row
+                for row in rows
+                if row["contender"] == name and row["change"] == "add" and (row["at_once"] > 1) == is_burst
+            ]
+            if not mine or (name == "floor" and axes is many):
+                continue  # the floor does not know how many
+            xs = [max(row["existing"], 10) for row in mine]
+            ys = [row["median"] / (row["at_once"] if axes is many else 1) for row in mine]
+            axes.plot(xs, ys, marker="o", markersize=4, label=_NAMES[name][0], color=_NAMES[name][1])
+        axes.set(xscale="log", yscale="log", title=title, xlabel="routes there are (10: none)")
+        axes.grid(axis="y", alpha=0.3)
+    _legend(figure, one)
+    return figure
+
+
+def _requests(part: Mapping[str, Any]) -> Figure:
+    figure, axes = _figure(2, 3)
+    samples = part["samples"]
+    ways: Sequence[tuple[str, Mapping[str, bool]]] = (
+        ("The Hub's page: requests/s", PLAIN),
+        ("Random users' pages: requests/s", OF_USERS),
+        ("New connections: requests/s", {**PLAIN, "close": True}),
+        ("HTTPS: requests/s", {**PLAIN, "tls": True}),
+        ("HTTPS, new connections: requests/s", {**PLAIN, "tls": True, "close": True}),
+        ("1 MiB: requests/s", {**PLAIN, "large": True}),
+    )
+    sizes = sorted({existing for (existing,) in distinct(samples, "existing")})
+    for plot, (title, way) in zip(axes, ways, strict=True):
+        bars = [
+            (name, size, median_of(samples, "per_second", contender=name, existing=size, **way))
+            for name in _NAMES
+            for size in sizes
+            if name != "direct"  # so much more that nothing else could be seen
+        ]
+        _grouped(plot, [(name, f"{size:,}", value) for name, size, value in bars if value is not None])
+        plot.set(title=title)
+    _legend(figure, axes[0])
+    return figure
+
+
+def _websockets(part: Mapping[str, Any]) -> Figure:
+    figure, (rate, latency, memory) = _figure(1, 3)
+    for axes, samples, what, scale, title in (
+        (rate, part["echoes"], "per_second", 1, "WebSocket echoes per second"),
+        (latency, part["echoes"], "p99_ms", 1, "99th percentile of an echo, ms"),
+        (memory, part["opened"], "bytes_per_socket", 1024, "Memory of the proxy per open socket, KiB"),
+    ):
+        known = [sample for sample in samples if sample[what] is not None]
+        bars = [(name, "", median_of(known, what, contender=name)) for name in _NAMES]
+        _grouped(axes, [(name, label, value / scale) for name, label, value in bars if value is not None])
+        axes.set(title=title)
+    _legend(figure, rate)
+    return figure
+
+
+def _churn(part: Mapping[str, Any]) -> Figure:
+    figure, plots = _figure(1, 2)
+    for axes, what, title in zip(plots, ("requests", "messages"), ("a request", "a message"), strict=True):
+        bars = []
+        for name in _NAMES:
+            for existing, changing in distinct(part["samples"], "existing", "changing"):
+                mine = [
+                    sample[what]["p99_ms"]
+                    for sample in part["samples"]
+                    if (sample["contender"], sample["existing"], sample["changing"]) == (name, existing, changing)
+                ]
+                if mine:
+                    bars.append((name, f"{existing:,}, {'churn' if changing else 'quiet'}", statistics.median(mine)))
+        _grouped(axes, bars)
+        axes.set(title=f"99th percentile of {title}, ms")
+    _legend(figure, plots[0])
+    return figure
+
+
+def _restart(part: Mapping[str, Any]) -> Figure:
+    events = [event for (event,) in distinct(part["samples"], "event")]
+    figure, plots = _figure(1, len(events))
+    for axes, event in zip(plots, events, strict=True):
+        bars = []
+        for existing, name in distinct(part["samples"], "existing", "contender"):
+            times = [
+                part["parameters"]["seconds"] if sample["cut_off_s"] is None else sample["cut_off_s"]
+                for sample in part["samples"]
+                if (sample["existing"], sample["contender"], sample["event"]) == (existing, name, event)
+            ]
+            if times:
+                bars.append((name, f"{existing:,}", statistics.median(times)))
+        _grouped(axes, sorted(bars, key=lambda bar: list(_NAMES).index(bar[0])))
+        axes.set(title=f"Seconds cut off when\n{event}")
+        axes.set_yscale("symlog", linthresh=0.1)
+    _legend(figure, *plots)
+    return figure
+
+
+_DRAWN: Mapping[str, Callable[[Mapping[str, Any]], Figure]] = {
+    "routes": _routes,
+    "requests": _requests,
+    "websockets": _websockets,
+    "churn": _churn,
+    "restart": _restart,
+}
+
+
+def _figure(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
+    # Above there is room for the legend, and below for a line.
+    engine = ConstrainedLayoutEngine(rect=(0, 0.03, 1, 0.87 if rows == 1 else 0.92))
+    figure = Figure(figsize=(3.4 * columns if columns > 2 else 9, 2.9 * rows + 0.5), layout=engine)
+    return figure, [figure.add_subplot(rows, columns, number + 1) for number in range(rows * columns)]
+
+
+def _grouped(axes: Axes, bars: Sequence[tuple[str, str, float]]) -> None:
+    """Draw bars, those of one contender beside one another, with the value above and a label below each."""
+    places = list(_places(bars))
+    for place, (name, _, value) in zip(places, bars, strict=True):
+        drawn = axes.bar(place, value, width=0.9, color=_NAMES[name][1], label=_NAMES[name][0])
+        text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        axes.bar_label(drawn, [text], fontsize=6.5, padding=1)
+    axes.set_xticks(places, [label for _, label, _ in bars], fontsize=6.5, rotation=45 if len(bars) > 8 else 0)
+    axes.margins(y=0.12)
+
+
+def _places(bars: Sequence[tuple[str, str, float]]) -> Iterator[float]:
+    place = 0.0
+    for number, (name, _, _) in enumerate(bars):
+        yield place
+        is_last = number + 1 == len(bars) or bars[number + 1][0] != name
+        place += 1.6 if is_last else 1.0
+
+
+def _legend(figure: Figure, *axes: Axes) -> None:
+    """Put one legend above all plots."""
+    shown = {}
+    for each in axes:
+        handles, labels = each.get_legend_handles_labels()
+        shown.update({label: handle for handle, label in zip(handles, labels, strict=True) if label not in shown})
+    figure.legend(list(shown.values()), list(shown), loc="upper left", ncols=len(shown), fontsize=8)

@@ -1,0 +1,84 @@
+"""All parts, one after the other, and what came of them as one JSON object. I/O: by the parts."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from . import churn, requests, restart, routes, websockets
+from .bench import Bench, Common, progress
+from .machine import now
+
+_Measure = Callable[[Bench, Any, dict[str, Any]], Awaitable[None]]
+
+PARTS: Mapping[str, tuple[_Measure, Any]] = {
+    "routes": (routes.measure, routes.Options()),
+    "requests": (requests.measure, requests.Options()),
+    "websockets": (websockets.measure, websockets.Options()),
+    "churn": (churn.measure, churn.Options()),
+    "restart": (restart.measure, restart.Options()),
+}
+
+# Enough to see that everything works; the numbers say little.
+QUICK: Mapping[str, Any] = {
+    "routes": routes.Options(existing=(0, 200), burst=20, burst_existing=200, repeat=2, bursts=1, seconds=3),
+    "requests": requests.Options(existing=(0, 200), seconds=1, rounds=1),
+    "websockets": websockets.Options(existing=200, seconds=1, rounds=1, open_sockets=50),
+    "churn": churn.Options(existing=(200,), seconds=2, rounds=1),
+    "restart": restart.Options(existing=(50,), rounds=1, seconds=60),
+}
+
+
+def run(common: Common, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure, and return everything as plain JSON.
+
+    Args:
+        common: Whom to compare.
+        options: For each part that shall be measured, its options.
+
+    Raises:
+        asyncio.CancelledError: If it is interrupted before anything could be measured; later on, what was measured until
+            then is returned, and says so.
+    """
+    return asyncio.run(_run(common, options))
+
+
+async def _run(common: Common, options: Mapping[str, Any]) -> dict[str, Any]:
+    _cancel_on_signals()
+    result: dict[str, Any] = {"date": now(), "interrupted": False, "parts": {}}
+    begin = time.monotonic()
+    async with Bench.opened(common) as bench:
+        result.update(bench.about())
+        try:
+            for name, given in options.items():
+                measured: dict[str, Any] = {}
+                result["parts"][name] = measured
+                measure, _ = PARTS[name]
+                before = time.monotonic()
+                try:
+                    await measure(bench, given, measured)
+                finally:
+                    measured["seconds_taken"] = time.monotonic() - before
+        except asyncio.CancelledError:
+            progress("interrupted: this is what was measured until now")
+            result["interrupted"] = True
+    result["seconds_taken"] = time.monotonic() - begin
+    return result
+
+
+def _cancel_on_signals() -> None:
+    """Have Ctrl-C and SIGTERM cancel this task once: what was started is ended on the way out, also if asked again."""
+    me = asyncio.current_task()
+    assert me is not None
+    asked: list[int] = []
+
+    def cancel(number: int) -> None:
+        if not asked:
+            me.cancel()
+        asked.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, cancel, number)

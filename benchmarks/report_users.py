@@ -1,0 +1,183 @@
+"""The parts about what users notice: in a few numbers, as ratios that promises hang on, and as tables to read. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .tabular import Ratio, number, ratio, table
+
+# With so many routes the promises are about.
+_MANY = 10_000
+_SOME = 1_000
+
+# A way of asking, as far as it is written in a sample of the part `requests`.
+_KIND = ("tls", "of_users", "large", "close")
+PLAIN: Mapping[str, bool] = {"tls": False, "of_users": False, "large": False, "close": False}
+OF_USERS: Mapping[str, bool] = {**PLAIN, "of_users": True}
+
+
+def median_of(samples: Iterable[Mapping[str, Any]], what: str, **where: Any) -> float | None:
+    """Return the median of one number over the samples that have certain values, or None if there are none."""
+    found = [sample[what] for sample in samples if all(sample[key] == value for key, value in where.items())]
+    return statistics.median(found) if found else None
+
+
+def distinct(samples: Iterable[Mapping[str, Any]], *keys: str) -> list[tuple[Any, ...]]:
+    """Return the combinations of values that there are, in order of their appearance."""
+    return list(dict.fromkeys(tuple(sample[key] for key in keys) for sample in samples))
+
+
+# requests
+
+
+def request_ratios(part: Mapping[str, Any]) -> list[Ratio]:
+    """Return how much of the requests per second is left with many routes, and how many more than others'."""
+    samples = part["samples"]
+    many = max((existing for _, existing in distinct(samples, "contender", "existing")), default=0)
+    none = median_of(samples, "per_second", contender="ours", existing=0, **PLAIN)
+    found = []
+    for kind, what in ((PLAIN, "the Hub's page"), (OF_USERS, "pages of random users")):
+        ours = median_of(samples, "per_second", contender="ours", existing=many, **kind)
+        chp = median_of(samples, "per_second", contender="chp", existing=many, **kind)
+        name = f"requests per second for {what} at {many} routes / the Hub's page at none, ours"
+        note = f"{number(ours, 0)} and {number(none, 0)} per second"
+        found.append(ratio(name, ours / none if ours and none else None, 0.8, note, at_least=True))
+        name = f"requests per second for {what} at {many} routes, ours / chp"
+        note = f"{number(ours, 0)} and {number(chp, 0)} per second"
+        found.append(ratio(name, ours / chp if ours and chp else None, 2, note, at_least=True))
+    return found
+
+
+def requests_text(part: Mapping[str, Any]) -> str:
+    """Return the medians for reading."""
+    samples = part["samples"]
+    rows = []
+    for kind in distinct(samples, *_KIND):
+        way = dict(zip(_KIND, kind, strict=True))
+        for contender, existing in distinct(samples, "contender", "existing"):
+            where = {**way, "contender": contender, "existing": existing}
+            rates = [sample["per_second"] for sample in samples if all(sample[k] == v for k, v in where.items())]
+            if rates:
+                latencies = [number(median_of(samples, f"p{p}_ms", **where), 2) for p in (50, 90, 99)]
+                failed = sum(s["failed"] for s in samples if all(s[k] == v for k, v in where.items()))
+                rate = statistics.median(rates)
+                spread = f"{min(rates):.0f}-{max(rates):.0f}"
+                rows.append([_way(way), contender, f"{existing}", f"{rate:.0f}", spread, *latencies, f"{failed}"])
+    return table(["asking", "who", "routes", "per s", "from-to", "p50 ms", "p90 ms", "p99 ms", "failed"], rows)
+
+
+def _way(way: Mapping[str, bool]) -> str:
+    what = ["users'" if way["of_users"] else "the Hub's", "1 MiB" if way["large"] else "small"]
+    how = ["new connections" if way["close"] else "keep-alive", "HTTPS" if way["tls"] else "HTTP"]
+    return ", ".join(what + how)
+
+
+# websockets
+
+
+def websockets_text(part: Mapping[str, Any]) -> str:
+    """Return the medians for reading."""
+    rows = []
+    for (contender,) in distinct(part["echoes"], "contender"):
+        echoes = [
+            median_of(part["echoes"], what, contender=contender)
+            for what in ("per_second", "p50_ms", "p99_ms", "max_ms")
+        ]
+        opened = [
+            median_of(part["opened"], what, contender=contender) for what in ("sockets", "opened_per_second", "p99_ms")
+        ]
+        sizes = [s["bytes_per_socket"] for s in part["opened"] if s["contender"] == contender]
+        size = f"{sizes[0] / 1024:.0f}" if sizes and sizes[0] is not None else ""
+        row = [number(echoes[0], 0), *(number(each, 2) for each in echoes[1:])]
+        row += [number(opened[0], 0), number(opened[1], 0), size, number(opened[2], 2)]
+        rows.append([contender, *row])
+    header = ["who", "echoes per s", "p50 ms", "p99 ms", "max ms"]
+    return table([*header, "open sockets", "opened per s", "KiB each", "p99 ms of an echo then"], rows)
+
+
+# churn
+
+
+def churn_ratios(part: Mapping[str, Any]) -> list[Ratio]:
+    """Return how many requests and messages of ours failed."""
+    samples = [sample for sample in part["samples"] if sample["contender"] == "ours"]
+    failed = sum(sample["failed"] for sample in samples)
+    asked = sum(sample["failed"] + sample["requests"]["n"] + sample["messages"]["n"] for sample in samples)
+    changes = sum(sample["changes"] for sample in samples)
+    note = f"of {asked} requests and messages, {changes} changes meanwhile"
+    return [ratio("failures while routes are changed, ours", float(failed) if samples else None, 0, note)]
+
+
+def churn_text(part: Mapping[str, Any]) -> str:
+    """Return the medians for reading."""
+    rows = []
+    for existing, contender, changing in distinct(part["samples"], "existing", "contender", "changing"):
+        samples = [
+            sample
+            for sample in part["samples"]
+            if (sample["existing"], sample["contender"], sample["changing"]) == (existing, contender, changing)
+        ]
+        seconds = part["parameters"]["seconds"]
+        row = [f"{existing}", contender, number(statistics.median(s["changes"] for s in samples) / seconds)]
+        for what in ("requests", "messages"):
+            row += [number(median_of((s[what] for s in samples), f"{p}_ms"), 2) for p in ("p50", "p99", "max")]
+        rows.append([*row, f"{sum(sample['failed'] for sample in samples)}"])
+    header = [
+        "routes",
+        "who",
+        "changes per s",
+        "request p50 ms",
+        "p99",
+        "max",
+        "message p50 ms",
+        "p99",
+        "max",
+        "failed",
+    ]
+    return table(header, rows)
+
+
+# restart
+
+
+def restart_ratios(part: Mapping[str, Any]) -> list[Ratio]:
+    """Return how long users were cut off, at worst."""
+    limits = {"the Hub is restarted": 0.0, "the proxy is killed": 1.0}
+    many = min(_SOME, max(part["parameters"]["existing"]))
+    found = []
+    for event, limit in limits.items():
+        times = [
+            sample["cut_off_s"]
+            for sample in part["samples"]
+            if (sample["contender"], sample["existing"], sample["event"]) == ("ours", many, event)
+        ]
+        worst = max((float("inf") if each is None else each for each in times), default=None)
+        name = f"seconds for which users are cut off when {event}, {many} routes, ours"
+        found.append(ratio(name, worst, limit, f"the longest of {len(times)}"))
+    return found
+
+
+def restart_text(part: Mapping[str, Any]) -> str:
+    """Return all times for reading."""
+    rows = []
+    for existing, contender, event in distinct(part["samples"], "existing", "contender", "event"):
+        samples = [
+            sample
+            for sample in part["samples"]
+            if (sample["existing"], sample["contender"], sample["event"]) == (existing, contender, event)
+        ]
+        times = ", ".join(_seconds(sample["cut_off_s"]) for sample in samples)
+        well = ", ".join(_seconds(sample["well_after_s"]) for sample in samples)
+        rows.append([f"{existing}", contender, event, times, well])
+    return table(["routes", "who", "when", "users cut off for s", "all well after s"], rows)
+
+
+def _seconds(value: float | None) -> str:
+    return "for good" if value is None else f"{value:.2f}"
+
+
+def listed(failures: Sequence[str]) -> str:
+    """Return failures, a line each."""
+    return "\n".join(f"FAILED: {failure}" for failure in failures)

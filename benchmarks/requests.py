@@ -1,0 +1,141 @@
+"""The part ``requests``: requests per second and their latencies, beside how many routes there are. I/O: runs wrk.
+
+All contenders are up at the same time, with all sizes of the table, and take turns. wrk asks over 16 connections as fast as
+the answers come; it shares the machine with the proxy and the server behind it, so the numbers are good for ratios only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .bench import FLOORS, Bench, Contestant, failures, in_turns, progress, started
+from .tables import LARGE_PATH, existing_routespec
+
+_SCRIPT = Path(__file__).with_name("wrk.lua")
+
+# The floors have no users' routes; they answer for any.
+_USERS_OF_FLOORS = 1_000
+
+
+class Kind(NamedTuple):
+    """One way of asking.
+
+    Attributes:
+        of_users: Whether pages of random users are asked for, else the Hub's.
+        large: Whether the answer is 1 MiB, else a few bytes.
+        close: Whether each request has a connection of its own.
+        tls: Whether the public entry point is HTTPS.
+    """
+
+    of_users: bool
+    large: bool
+    close: bool
+    tls: bool
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    Attributes:
+        existing: The sizes of the table.
+        seconds: How long one contender is asked each time.
+        rounds: How often each is.
+        connections: How many there are at once.
+    """
+
+    existing: tuple[int, ...] = (0, 1_000, 10_000)
+    seconds: int = 2
+    rounds: int = 3
+    connections: int = 16
+
+
+def kinds(*, tls: bool) -> Iterator[Kind]:
+    """Yield all ways of asking, by HTTPS or without."""
+    for large in (False, True):
+        for close in (False, True):
+            yield Kind(False, large, close, tls)
+    yield Kind(True, False, False, tls)
+
+
+async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> None:
+    """Measure all contenders; fills ``result``, also if it is interrupted."""
+    result.update(parameters=asdict(options), samples=[], failures=[])
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        result["failures"].append("wrk is not installed (on Debian: apt-get install wrk)")
+        progress(result["failures"][0])
+        return
+    for tls in (False, True):
+        contestants = [
+            bench.contestant(name, existing, tls=tls, all_answer=True)
+            for name in bench.installed
+            for existing in ((0,) if name in FLOORS else options.existing)
+        ]
+        try:
+            async with started(contestants) as up:
+                for kind in kinds(tls=tls):
+                    able = [each for each in up if each.existing or each.name in FLOORS or not kind.of_users]
+                    for contestant in in_turns(able, options.rounds, f"requests {describe(kind)}:"):
+                        result["samples"].append(await _ask(wrk, contestant, kind, options))
+        finally:
+            result["failures"] += failures(contestants)
+
+
+def describe(kind: Kind) -> str:
+    """Return a kind in words."""
+    return ", ".join(
+        [
+            "HTTPS" if kind.tls else "HTTP",
+            "pages of random users" if kind.of_users else "the Hub's page",
+            "1 MiB" if kind.large else "small",
+            "new connections" if kind.close else "keep-alive",
+        ]
+    )
+
+
+async def _ask(wrk: str, contestant: Contestant, kind: Kind, options: Options) -> dict[str, Any]:
+    path = LARGE_PATH if kind.large else "/hub/home"
+    users = 0
+    if kind.of_users:
+        users = contestant.existing or _USERS_OF_FLOORS
+        path = existing_routespec(0).replace("000000", "%06d") + "lab"
+    url = contestant.remote.settings.public_url + "/"
+    process = await asyncio.create_subprocess_exec(
+        wrk,
+        "--threads=1",
+        f"--connections={options.connections}",
+        f"--duration={options.seconds}s",
+        "--timeout=30s",
+        f"--script={_SCRIPT}",
+        url,
+        "--",
+        path,
+        str(users),
+        "close" if kind.close else "keep",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), options.seconds + 60)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    last = output.decode().strip().rpartition("\n")[2]
+    if not last.startswith("{"):
+        raise RuntimeError(f"wrk did not do what was asked of it: {output.decode()[-500:]}")
+    sample: dict[str, Any] = json.loads(last)
+    return {
+        "contender": contestant.name,
+        "existing": contestant.existing,
+        **kind._asdict(),
+        **sample,
+        "per_second": sample["requests"] / sample["seconds"],
+    }

@@ -1,0 +1,249 @@
+"""The part ``restart``: how long users are cut off when the Hub, the proxy or both go away. I/O: sockets, processes.
+
+With a real JupyterHub, which finds in its database that many users have running servers. Some of these users ask for a page
+many times a second, each time over a new connection; how long one of them is cut off is the longest time from one answer
+of the server to the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from traefik_toml_proxy.conformance.client import Connection
+from traefik_toml_proxy.conformance.wire import BrokenMessage
+
+from .bench import FLOORS, Bench, progress
+from .contenders import Floor
+from .hub import Hub
+from .processes import free_ports
+from .standing import write_database
+from .tables import SERVER_HEADER, Servers, existing_routespec
+
+# Between two requests of one user, in seconds, and how long one may take.
+_PAUSE = 0.02
+_PATIENCE = 5
+
+# How long everything must be well for an event to be over.
+_CALM = 1.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    Attributes:
+        existing: How many users have running servers.
+        rounds: How often each event is brought about.
+        users: How many of them ask for pages.
+        seconds: After so long without being well again, users are said to be cut off for good.
+    """
+
+    existing: tuple[int, ...] = (100, 1_000)
+    rounds: int = 3
+    users: int = 5
+    seconds: float = 60.0
+
+
+@dataclass
+class _User:
+    """One of those who ask.
+
+    Attributes:
+        page: What for.
+        answered: When the last answer of the server came.
+        well_since: Since when there was no failure; infinity if the last request has failed.
+        longest: The longest time from one answer to the next.
+        failed: How many requests got none.
+    """
+
+    page: str
+    answered: float = field(default_factory=time.perf_counter)
+    well_since: float = float("inf")
+    longest: float = 0.0
+    failed: int = 0
+
+    def begin(self) -> None:
+        """Count from now on."""
+        self.longest, self.failed = 0.0, 0
+
+    async def ask_on(self, url: str) -> None:
+        """Ask again and again, until cancelled."""
+        while True:
+            ok = False
+            with suppress(OSError, BrokenMessage, ValueError, IndexError, asyncio.TimeoutError):
+                ok = await asyncio.wait_for(_is_answered(url, self.page, "user"), _PATIENCE)
+            now = time.perf_counter()
+            if ok:
+                self.longest = max(self.longest, now - self.answered)
+                self.answered = now
+                self.well_since = min(self.well_since, now)
+            else:
+                self.failed += 1
+                self.well_since = float("inf")
+            await asyncio.sleep(_PAUSE)
+
+
+async def _is_answered(url: str, page: str, server: str) -> bool:
+    async with Connection(url) as connection:
+        response = await connection.request("GET", page, [("Connection", "close")])
+        return response.status == 200 and (response.head.get(SERVER_HEADER) or "hub") == server
+
+
+async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> None:
+    """Measure all contenders, one after the other; fills ``result``, also if it is interrupted."""
+    result.update(parameters=asdict(options), samples=[], starts=[], failures=[])
+    for existing in options.existing:
+        for name in [name for name in bench.installed if name not in FLOORS]:
+            try:
+                await _measure(bench, options, name, existing, result)
+            except (TimeoutError, asyncio.TimeoutError, RuntimeError) as error:
+                result["failures"].append(f"{name} with {existing} routes: {error}")
+                progress(f"restart: FAILED {result['failures'][-1]}")
+    if "floor" in bench.installed:
+        await _measure_floor(bench, options, result)
+
+
+async def _measure(bench: Bench, options: Options, name: str, existing: int, result: dict[str, Any]) -> None:
+    settings = bench.contestant(name, existing).remote.settings
+    database = bench.folder / f"{settings.public_port}.sqlite"
+    await write_database(database, existing, bench.addresses.user)
+    (hub_port,) = free_ports(1)
+    hub = Hub(name, settings, database, hub_port)
+
+    async def restart_hub() -> None:
+        await hub.stop()
+        await hub.start()
+
+    async def kill_proxy() -> None:
+        hub.kill_proxy()
+
+    async def kill_both() -> None:
+        await hub.kill()
+        hub.kill_proxy()
+        await hub.start()
+
+    async def is_well() -> bool:
+        if hub.has_ended:
+            raise RuntimeError(f"the Hub has ended:\n{hub.tail()}")
+        return bool(hub.proxies()) and await _is_answered(settings.public_url, "/hub/health", "hub")
+
+    events = {"the Hub is restarted": restart_hub, "the proxy is killed": kill_proxy, "both are killed": kill_both}
+
+    async def start() -> None:
+        begin = time.perf_counter()
+        await hub.start()
+        await _until_well(users, is_well, options.seconds)
+        taken = time.perf_counter() - begin - _CALM
+        result["starts"].append({"contender": name, "existing": existing, "seconds": taken})
+
+    users = _users(existing, options.users)
+    asking = [asyncio.create_task(user.ask_on(settings.public_url)) for user in users]
+    try:
+        await start()
+        for event, bring_about in events.items():
+            for turn in range(options.rounds):
+                sample = await _event(users, bring_about, is_well, options.seconds)
+                result["samples"].append({"contender": name, "existing": existing, "event": event, **sample})
+                cut_off = "for good" if sample["cut_off_s"] is None else f"for {sample['cut_off_s']:.2f} s"
+                progress(
+                    f"restart: {existing} routes: {name}: {event} {turn + 1}/{options.rounds}: cut off {cut_off}",
+                    replaces=turn > 0,
+                )
+                if sample["cut_off_s"] is None:
+                    await hub.close()
+                    await start()
+                    break
+    finally:
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        await hub.close()
+
+
+async def _measure_floor(bench: Bench, options: Options, result: dict[str, Any]) -> None:
+    """The least: a bare Traefik with one route is killed, and started at once."""
+    server = bench.addresses.user
+    settings = bench.contestant("floor", 0, Servers(server, server)).remote.settings
+    floor = Floor(settings)
+    await asyncio.to_thread(floor.prepare)
+    user = _User("/lab")
+
+    async def kill_proxy() -> None:
+        await asyncio.to_thread(again)
+
+    def again() -> None:
+        floor.crash()
+        asyncio.run(floor.start())  # it blocks while it waits
+
+    async def is_well() -> bool:
+        return True
+
+    asking = asyncio.create_task(user.ask_on(settings.public_url))
+    try:
+        await asyncio.to_thread(asyncio.run, floor.start())
+        await _until_well([user], is_well, options.seconds)
+        for _ in range(options.rounds):
+            sample = await _event([user], kill_proxy, is_well, options.seconds)
+            result["samples"].append({"contender": "floor", "existing": 0, "event": "the proxy is killed", **sample})
+    finally:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await floor.stop()
+
+
+def _users(existing: int, count: int) -> list[_User]:
+    numbers = {number * (existing - 1) // max(count - 1, 1) for number in range(count)}
+    return [_User(existing_routespec(number) + "lab") for number in sorted(numbers)]
+
+
+async def _event(
+    users: list[_User],
+    bring_about: Callable[[], Awaitable[None]],
+    is_well: Callable[[], Awaitable[bool]],
+    seconds: float,
+) -> dict[str, Any]:
+    """Bring something about, and return how long users were cut off: None if they still are after so many seconds."""
+    for user in users:
+        user.begin()
+    begin = time.perf_counter()
+    await bring_about()
+    try:
+        await _until_well(users, is_well, seconds)
+    except TimeoutError:
+        return {"cut_off_s": None, "well_after_s": None, "failed": sum(user.failed for user in users)}
+    failed = sum(user.failed for user in users)
+    return {
+        "cut_off_s": max(user.longest for user in users) if failed else 0.0,
+        "well_after_s": time.perf_counter() - begin - _CALM,
+        "failed": failed,
+    }
+
+
+async def _until_well(users: list[_User], is_well: Callable[[], Awaitable[bool]], seconds: float) -> None:
+    """Return when the Hub has been there, and no user's request has failed, for a while.
+
+    Raises:
+        TimeoutError: If that is not so in time.
+    """
+    end = time.perf_counter() + seconds
+    hub_since = float("inf")
+    while time.perf_counter() < end:
+        try:
+            hub_is_well = await asyncio.wait_for(is_well(), _PATIENCE)
+        except (OSError, BrokenMessage, ValueError, IndexError, asyncio.TimeoutError):
+            hub_is_well = False
+        now = time.perf_counter()
+        hub_since = min(hub_since, now) if hub_is_well else float("inf")
+        if now - max(hub_since, *(user.well_since for user in users)) > _CALM:
+            return
+        await asyncio.sleep(0.1)
+    cut_off = sum(user.well_since == float("inf") for user in users)
+    raise TimeoutError(
+        f"not well after {seconds:.0f} s: {cut_off} of {len(users)} users are cut off, "
+        f"the Hub is {'away' if hub_since == float('inf') else 'there'}"
+    )

@@ -1,0 +1,98 @@
+"""A spawner for servers that are always there, and a Hub's database full of them. I/O: a process that writes a database.
+
+The Hub of the part ``restart`` has many users at work, but this machine is too small for so many servers: all of theirs are
+one, which is started elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jupyterhub import orm
+from jupyterhub.spawner import Spawner
+
+from .remote import environment
+from .tables import existing_routespec
+
+
+class StandingSpawner(Spawner):
+    """Says that its server is running until it is told to stop it."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Read whether it is running."""
+        super().load_state(state)
+        self.is_running = bool(state.get("is_running"))
+
+    def get_state(self) -> dict[str, Any]:
+        """Return whether it is running."""
+        return {**super().get_state(), "is_running": self.is_running}
+
+    async def start(self) -> str:
+        """Refuse: nobody starts a server here.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        raise RuntimeError("the servers of this Hub have all been started before")
+
+    async def poll(self) -> int | None:
+        """Return None while it is running (jupyterhub/spawner.py)."""
+        return None if self.is_running else 0
+
+    async def stop(self, now: bool = False) -> None:  # noqa: ARG002 - nothing takes long here
+        """Say that it is not running."""
+        self.is_running = False
+
+
+async def write_database(file: Path, users: int, target: str) -> None:
+    """Write a Hub's database, in a process of its own: JupyterHub sets up logging as it pleases.
+
+    Args:
+        file: Where to; it must not be there yet.
+        users: How many; their routes are those of :func:`benchmarks.tables.existing_routespec`.
+        target: The URL of the one server that they all have.
+
+    Raises:
+        RuntimeError: If it could not.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "benchmarks.standing",
+        str(file),
+        str(users),
+        target,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=environment(),
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"no database for the Hub could be written:\n{output.decode()[-1500:]}")
+
+
+def _write(file: Path, users: int, target: str) -> None:
+    """Write a database with so many users, each with a running server."""
+    at = urlsplit(target)
+    session = orm.new_session_factory(f"sqlite:///{file}")()
+    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)  # what the Hub writes itself
+    for number in range(users):
+        base_url = existing_routespec(number)
+        user = orm.User(name=base_url.strip("/").rpartition("/")[2])
+        server = orm.Server(proto=at.scheme, ip=at.hostname, port=at.port, base_url=base_url)
+        spawner = orm.Spawner(
+            name="", user=user, server=server, state={"is_running": True}, started=now, last_activity=now
+        )
+        session.add_all([user, server, spawner])
+    session.commit()
+    session.close()
+
+
+if __name__ == "__main__":
+    _write(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,145 @@
+"""The part ``websockets``: echoes over WebSockets, and what many open ones cost the proxy. I/O: sockets, workers.
+
+The server behind the routes, and the client here, are tornado's: a user's own server is tornado too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+from .bench import FLOORS, Bench, Contestant, failures, in_turns, started
+from .stats import spread
+from .tables import SOCKET_PATH, existing_routespec
+
+# So many handshakes at once.
+_AT_ONCE = 50
+
+# How long one handshake or one echo may take.
+_PATIENCE = 30
+
+_MESSAGE = "x" * 100
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    Attributes:
+        existing: The size of the table.
+        sockets: How many sockets echo at once.
+        seconds: For how long.
+        rounds: How often.
+        open_sockets: How many sockets are opened and kept, to see what they cost.
+    """
+
+    existing: int = 1_000
+    sockets: int = 16
+    seconds: float = 3.0
+    rounds: int = 3
+    open_sockets: int = 1_000
+
+
+async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> None:
+    """Measure all contenders; fills ``result``, also if it is interrupted."""
+    result.update(parameters=asdict(options), echoes=[], opened=[], failures=[])
+    contestants = [
+        bench.contestant(name, 0 if name in FLOORS else options.existing, bench.addresses.pages, all_answer=True)
+        for name in bench.installed
+    ]
+    try:
+        async with started(contestants) as up:
+            for contestant in in_turns(up, options.rounds, "websockets: echoes"):
+                result["echoes"].append(await _echoes(contestant, options))
+            for contestant in in_turns(up, 1, f"websockets: {options.open_sockets} open"):
+                result["opened"].append(await _open_many(contestant, options))
+    finally:
+        result["failures"] += failures(contestants)
+
+
+def socket_url(public_url: str, user: int) -> str:
+    """Return the URL of a WebSocket of one of the users."""
+    return f"ws{public_url.removeprefix('http')}{existing_routespec(user)}{SOCKET_PATH.removeprefix('/')}"
+
+
+async def connect(url: str) -> WebSocketClientConnection:
+    """Open a WebSocket; any certificate is taken."""
+    request = HTTPRequest(url, connect_timeout=_PATIENCE, request_timeout=_PATIENCE, validate_cert=False)
+    return await websocket_connect(request)
+
+
+async def echo(socket: WebSocketClientConnection, message: str = _MESSAGE) -> None:
+    """Send a message and wait until it is back.
+
+    Raises:
+        ConnectionError: If something else comes back, or the socket is closed.
+        TimeoutError: If nothing comes back.
+    """
+    await socket.write_message(message)
+    back = await asyncio.wait_for(socket.read_message(), _PATIENCE)
+    if back != message:
+        raise ConnectionError("the socket was closed" if back is None else f"another message came back: {back!r}")
+
+
+async def _open(contestant: Contestant, count: int) -> list[WebSocketClientConnection]:
+    url = contestant.remote.settings.public_url
+    users = max(contestant.existing, 1)
+    sockets: list[WebSocketClientConnection] = []
+    for first in range(0, count, _AT_ONCE):
+        some = range(first, min(first + _AT_ONCE, count))
+        sockets += await asyncio.gather(*(connect(socket_url(url, number % users)) for number in some))
+    return sockets
+
+
+async def _echoes(contestant: Contestant, options: Options) -> dict[str, Any]:
+    """Let some sockets echo as fast as they can."""
+    sockets = await _open(contestant, options.sockets)
+    times: list[float] = []
+    end = time.perf_counter() + options.seconds
+
+    async def keep_on(socket: WebSocketClientConnection) -> None:
+        now = time.perf_counter()
+        while now < end:
+            await echo(socket)
+            before, now = now, time.perf_counter()
+            times.append((now - before) * 1000)
+
+    try:
+        await asyncio.gather(*map(keep_on, sockets))
+    finally:
+        for socket in sockets:
+            socket.close()
+    return {"contender": contestant.name, "per_second": len(times) / options.seconds, **spread(times)}
+
+
+async def _open_many(contestant: Contestant, options: Options) -> dict[str, Any]:
+    """Open many sockets, see what memory they take, and that each of them still echoes."""
+    before = await contestant.ask("usage")
+    begin = time.perf_counter()
+    sockets = await _open(contestant, options.open_sockets)
+    opened_s = time.perf_counter() - begin
+    times: list[float] = []
+    try:
+        for socket in sockets:
+            begin = time.perf_counter()
+            await echo(socket)
+            times.append((time.perf_counter() - begin) * 1000)
+        after = await contestant.ask("usage")
+    finally:
+        for socket in sockets:
+            socket.close()
+    each = None
+    if before and after and after["proxy_rss_bytes"]:
+        each = (after["proxy_rss_bytes"] - before["proxy_rss_bytes"]) / len(sockets)
+    return {
+        "contender": contestant.name,
+        "sockets": len(sockets),
+        "opened_per_second": len(sockets) / opened_s,
+        "bytes_per_socket": each,
+        **spread(times),
+    }

@@ -1,0 +1,32 @@
+-- What wrk asks for, and what it tells at the end: one line of JSON. Arguments: path, users, keep or close.
+-- With users, the path is a format with a number in it, and a random user's page is asked for each time.
+
+local pages = {}
+local PAGES = 2000
+
+function init(arguments)
+   local path, users, connection = arguments[1], tonumber(arguments[2]), arguments[3]
+   if connection == "close" then
+      wrk.headers["Connection"] = "close"
+   end
+   math.randomseed(1)
+   for number = 1, (users > 0 and PAGES or 1) do
+      pages[number] = wrk.format("GET", users > 0 and path:format(math.random(0, users - 1)) or path)
+   end
+end
+
+local last = 0
+
+function request()
+   last = last % #pages + 1
+   return pages[last]
+end
+
+function done(summary, latency)
+   local errors = summary.errors
+   local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
+   io.write(string.format(
+      '\n{"requests": %d, "seconds": %f, "failed": %d, "p50_ms": %f, "p90_ms": %f, "p99_ms": %f, "max_ms": %f}\n',
+      summary.requests, summary.duration / 1e6, failed, latency:percentile(50) / 1e3, latency:percentile(90) / 1e3,
+      latency:percentile(99) / 1e3, latency.max / 1e3))
+end
