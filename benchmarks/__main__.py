@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import conformance, plots, profile, report, routes
+from . import conformance, plots, profile, report, routes, rst
 from .bench import Common
 from .contenders import CONTENDERS
 
@@ -58,7 +58,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         "--to",
         default="benchmark-results",
         metavar="FOLDER",
-        help="write results.json, report.txt and the plots there (default: benchmark-results)",
+        help="write results.json, report.txt, tables.rst and the plots there (default: benchmark-results)",
     )
 
 
@@ -138,6 +138,7 @@ def _write(result: dict[str, Any], folder: Path) -> None:
     (folder / "results.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     text = report.text(result)
     (folder / "report.txt").write_text(text, encoding="utf-8")
+    (folder / "tables.rst").write_text("\n".join(rst.tables(result).values()), encoding="utf-8")
     plots.draw(result, folder)
     print(text)
     print(f"All of it, and plots, are in {folder.absolute()}", file=sys.stderr)

@@ -98,7 +98,7 @@ class ConformanceApp(Application):
 
     def _difference(self, subject: StartedByHub, out: TextIO) -> Difference | None:
         """Compare the routing with that of configurable-http-proxy, and say what was found."""
-        traits = {"api_url": "http://127.0.0.1:{port1}", "command": shlex.split(self.chp), "log_level": "error"}
+        traits = {"api_url": "http://127.0.0.1:{port1}", "command": _command(self.chp), "log_level": "error"}
         chp = StartedByHub("jupyterhub.proxy:ConfigurableHTTPProxy", {"ConfigurableHTTPProxy": traits})
         difference = find_difference(subject, chp, examples=self.random_paths)
         if difference is None:
@@ -123,9 +123,15 @@ class ConformanceApp(Application):
         return StartedByHub(
             proxy_class,
             config=config,
-            command=shlex.split(self.outside),
+            command=_command(self.outside),
             version=_version_of(proxy_class.partition(":")[0]),
         )
+
+
+def _command(text: str) -> list[str]:
+    """Return the words of a command; a relative path is that of this folder, and the proxy is started in another one."""
+    words = shlex.split(text)
+    return [str(Path(words[0]).absolute()) if os.sep in words[0] else words[0], *words[1:]] if words else []
 
 
 def _version_of(module: str) -> str:

@@ -16,7 +16,7 @@ from traefik_toml_proxy.conformance import CASES
 PROXY = "traefik_toml_proxy:TraefikTomlProxy"
 
 
-async def _run(*arguments: str) -> tuple[int | None, str, str]:
+async def _run(*arguments: str, folder: Path | None = None) -> tuple[int | None, str, str]:
     """Run the command; return its exit status and what it has said."""
     traefik = (
         [f"--TraefikTomlProxy.traefik_command={os.environ['TEST_TRAEFIK']}"] if "TEST_TRAEFIK" in os.environ else []
@@ -25,6 +25,7 @@ async def _run(*arguments: str) -> tuple[int | None, str, str]:
         *(sys.executable, "-m", "traefik_toml_proxy", "conformance", *arguments, *traefik),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        cwd=folder,
     )
     out, error = await process.communicate()
     return process.returncode, out.decode(), error.decode()
@@ -92,3 +93,45 @@ async def test_it_compares_the_routing_with_configurable_http_proxy() -> None:
 
     assert "Routing is that of configurable-http-proxy for 300 random paths." in out
     assert status == 0
+
+
+async def test_a_proxy_in_the_authors_own_folder_is_tried_in_all_cases(tmp_path: Path) -> None:
+    """Also in those in which another process has to find it."""
+    (tmp_path / "of_mine.py").write_text(
+        "from traefik_toml_proxy import TraefikTomlProxy\n\n\nclass MyProxy(TraefikTomlProxy):\n    pass\n"
+    )
+    status, out, _ = await _run("of_mine:MyProxy", "--only=lifecycle.hub-killed", folder=tmp_path)
+
+    assert out.startswith("passed      required lifecycle.hub-killed")
+    assert status == 0
+
+
+async def test_each_parameter_of_a_subject_is_a_proxy_of_its_own(tmp_path: Path) -> None:
+    """The cases of one are not run against the other."""
+    (tmp_path / "test_both.py").write_text(
+        """\
+import pytest
+from support.small_proxy import SmallSubject
+
+from traefik_toml_proxy.conformance import CASES
+from traefik_toml_proxy.conformance.suite import ProxyConformance
+
+
+class TestBoth(ProxyConformance):
+    cases = tuple(case for case in CASES if case.id in ("api.replace", "api.delete"))
+
+    @pytest.fixture(scope="class", params=["", "api.replace"])
+    def subject(self, request):
+        return SmallSubject(request.param)
+"""
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_both.py"),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    out, _ = await process.communicate()
+
+    assert "FAILED test_both.py::TestBoth::test_case[api.replace-api.replace]" in out.decode()
+    assert "1 failed, 3 passed" in out.decode()

@@ -25,7 +25,7 @@ class TestStartedByHub(ProxyConformance):
 
     cases = CASES_FOR_TRAEFIK
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
     def subject(self) -> Subject:
         """The proxy, with the Traefik that all tests use."""
         return StartedByHub(PROXY, {"TraefikTomlProxy": {"traefik_command": [TRAEFIK]}})
@@ -36,7 +36,7 @@ class TestStartedOutside(ProxyConformance):
 
     cases = CASES_FOR_TRAEFIK
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
     def subject(self) -> Subject:
         """The proxy, and the Traefik that watches its file."""
         file = "{folder}/jupyterhub.toml"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.backend import get
@@ -12,6 +15,7 @@ from support.fixtures import BackendMaker, ProxyMaker
 from support.traefik import ForeignTraefik
 
 from traefik_toml_proxy.errors import ConfigurationError
+from traefik_toml_proxy.traefik import layers
 from traefik_toml_proxy.traefik.static import listen_address, reachable_url
 
 
@@ -127,6 +131,36 @@ async def test_a_foreign_traefik_shows_the_given_certificate(
 
         assert (await get(traefik.url, "/user/a/", tls=pair.client())).by == "a"
         assert traefik.complaints == []
+
+
+@pytest.mark.parametrize("should_start", [True, False])
+async def test_many_routes_are_served_over_https(
+    tmp_path: Path, make_proxy: ProxyMaker, make_backend: BackendMaker, free_port: int, pair: Pair, should_start: bool
+) -> None:
+    """In two layers, too, every route is there over https, and none without."""
+    watched = tmp_path / "watched"
+    watched.mkdir()
+    async with contextlib.AsyncExitStack() as stack:
+        settings: dict[str, Any] = {"public_url": f"https://127.0.0.1:{free_port}"}
+        if not should_start:
+            traefik = ForeignTraefik(tmp_path, provider={"directory": str(watched)}, tls=True)
+            await stack.enter_async_context(traefik)
+            settings["public_url"] = traefik.url.replace("http://", "https://")
+            settings |= {"traefik_url": traefik.url, "traefik_entrypoint": "web"}
+            settings |= {"dynamic_config_file": str(watched / "routes.toml"), "should_start": False}
+        proxy = make_proxy(ssl_cert=str(pair.cert), ssl_key=str(pair.key), **settings)
+        if should_start:
+            await proxy.start()
+        backends = [await make_backend(name) for name in ("a", "b")]
+        specs = [f"/user/{number}/" for number in range(layers.FEW_ROUTES + 20)]
+        await asyncio.gather(*(proxy.add_route(spec, backends[at % 2].url, {}) for at, spec in enumerate(specs)))
+
+        file = watched / "routes.toml" if not should_start else Path(proxy.state_dir) / "dynamic.toml"
+        assert "parentRefs" in file.read_text()
+        for number in (0, 1, 7, layers.FEW_ROUTES + 19):
+            assert (await get(settings["public_url"], specs[number], tls=pair.client())).by == "ab"[number % 2]
+        plain = settings["public_url"].replace("https://", "http://")
+        assert (await get(plain, specs[0])).status in (400, 404)
 
 
 def _unusable(folder: Path) -> dict[str, Pair]:

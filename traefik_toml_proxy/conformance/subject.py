@@ -261,8 +261,10 @@ def _run_first_hub(setting: Setting, task: str) -> None:
     # Its output goes to a file: the proxy inherits it, and would keep a pipe open.
     log_file, ready = Path(setting.folder) / "first-hub.log", Path(setting.folder) / "first-hub.ready"
     command = [sys.executable, "-m", "traefik_toml_proxy.conformance.first_hub", task, str(ready)]
+    # The proxy may be in a folder where only this process looks for modules.
+    found_here = {**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path)}
     with log_file.open("wb") as log:
-        hub = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        hub = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=found_here)
     end = time.monotonic() + _PATIENCE
     while not ready.exists() and hub.poll() is None and time.monotonic() < end:
         time.sleep(0.02)

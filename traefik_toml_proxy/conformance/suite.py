@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import ClassVar
 
 import pytest
@@ -47,36 +48,34 @@ class ProxyConformance:
     """One test for each case.
 
     A subclass whose name begins with ``Test`` has a fixture ``subject`` that returns a
-    :class:`~traefik_toml_proxy.conformance.Subject`; its first one is used for all cases::
+    :class:`~traefik_toml_proxy.conformance.Subject`. Its scope is the class, or wider: one proxy goes from case to case.
+    With parameters there is one for each::
 
         class TestMyProxy(ProxyConformance):
-            @pytest.fixture
-            def subject(self):
-                return StartedByHub("my_package:MyProxy")
+            @pytest.fixture(scope="class", params=[{}, {"MyProxy": {"trait": "value"}}])
+            def subject(self, request):
+                return StartedByHub("my_package:MyProxy", request.param)
 
     A case that the proxy does not offer is skipped, with the reason.
     """
 
     #: The cases to run; a subclass may choose.
     cases: ClassVar[tuple[Case, ...]] = CASES
-    _runner: ClassVar[Runner | None] = None
 
-    def test_case(self, subject: Subject, case: Case) -> None:
+    @pytest.fixture(scope="class")
+    def conformance_runner(self, subject: Subject) -> Iterator[Runner]:
+        """Keep the proxy from the first case to the last."""
+        runner = Runner(subject)
+        yield runner
+        runner.close()
+
+    def test_case(self, conformance_runner: Runner, case: Case) -> None:
         """Run one case."""
-        runner = type(self)._runner or Runner(subject)  # noqa: SLF001 - its own
-        type(self)._runner = runner  # noqa: SLF001 - its own
-        outcome = runner.run(case)
+        outcome = conformance_runner.run(case)
         if outcome.result is Result.NOT_OFFERED:
             pytest.skip(f"not offered: {outcome.reason}")
         if outcome.result is Result.FAILED:
             pytest.fail(f"{case.rule}\nSeen: {outcome.reason}\nSource: {case.source}", pytrace=False)
-
-    @classmethod
-    def teardown_class(cls) -> None:
-        """Stop the proxy after the last case."""
-        runner, cls._runner = cls._runner, None
-        if runner is not None:
-            runner.close()
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Make one test of each case, those that share a proxy one after the other."""

@@ -1,0 +1,157 @@
+"""What was measured as the tables of the README. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .report_routes import summaries
+from .report_users import OF_USERS, PLAIN, distinct, median_of
+from .tabular import number
+
+# The columns, and what is above them.
+_WHO = {
+    "ours": "here",
+    "chp": "configurable-http-proxy",
+    "jtp": "jupyterhub-traefik-proxy",
+    "floor": "bare Traefik",
+    "direct": "no proxy",
+}
+_TABLES_OF_THEIR_OWN = ("ours", "chp", "jtp")
+
+_WAYS: Mapping[str, Mapping[str, bool]] = {
+    "the Hub's page": PLAIN,
+    "pages of random users": OF_USERS,
+    "the Hub's page, new connections": {**PLAIN, "close": True},
+    "the Hub's page, HTTPS": {**PLAIN, "tls": True},
+    "the Hub's page, HTTPS, new connections": {**PLAIN, "tls": True, "close": True},
+    "1 MiB": {**PLAIN, "large": True},
+    "1 MiB, HTTPS": {**PLAIN, "large": True, "tls": True},
+}
+
+
+def tables(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return a table for each part that was measured, as reStructuredText."""
+    return {name: _WRITTEN[name](part) for name, part in result["parts"].items()}
+
+
+def _routes(part: Mapping[str, Any]) -> str:
+    known = {
+        (row["existing"], row["at_once"] > 1, row["contender"]): row
+        for row in summaries(dict(part))
+        if row["change"] == "add"
+    }
+    burst = part["parameters"]["burst"]
+    who = [name for name in _WHO if name != "direct"]
+    rows = []
+    for is_burst in (False, True):
+        for existing in sorted({existing for existing, at_once, _ in known if at_once == is_burst}):
+            cells = []
+            for name in who:
+                row = known.get((existing, is_burst, name))
+                fewer = (
+                    f" for {row['at_once']}" if row and is_burst and row["at_once"] != burst and name != "floor" else ""
+                )
+                cells.append(_time(row["median"]) + fewer if row else "failed")
+            rows.append([f"{burst} at once" if is_burst else "1 route", f"{existing:,}", *cells])
+    return _list_table(["adding", "to routes", *(_WHO[name] for name in who)], rows)
+
+
+def _requests(part: Mapping[str, Any]) -> str:
+    samples = part["samples"]
+    sizes = sorted({existing for (existing,) in distinct(samples, "existing")})
+    rows = []
+    for what, way in _WAYS.items():
+        for size in sizes:
+            cells = []
+            for name in _WHO:
+                where = {"contender": name, "existing": size if name in _TABLES_OF_THEIR_OWN else 0, **way}
+                rate, p99 = (median_of(samples, key, **where) for key in ("per_second", "p99_ms"))
+                cells.append("" if rate is None or p99 is None else f"{rate:,.0f} ({_time(p99)})")
+            if any(cells[: len(_TABLES_OF_THEIR_OWN)]):
+                rows.append([what, f"{size:,}", *cells])
+    return _list_table(["requests per second (99th percentile, ms)", "routes", *_WHO.values()], rows)
+
+
+def _websockets(part: Mapping[str, Any]) -> str:
+    def row(what: str, samples: Iterable[Mapping[str, Any]], key: str, digits: int = 0, scale: float = 1) -> list[str]:
+        known = [sample for sample in samples if sample[key] is not None]
+        values = (median_of(known, key, contender=name) for name in _WHO)
+        return [what, *("" if value is None else f"{value / scale:,.{digits}f}" for value in values)]
+
+    sockets = part["parameters"]["open_sockets"]
+    rows = [
+        row("echoes per second", part["echoes"], "per_second"),
+        row("median of an echo, ms", part["echoes"], "p50_ms", 1),
+        row("99th percentile, ms", part["echoes"], "p99_ms", 1),
+        row("sockets opened per second", part["opened"], "opened_per_second"),
+        row(f"memory of the proxy for each of {sockets:,} open ones, KiB", part["opened"], "bytes_per_socket", 0, 1024),
+    ]
+    return _list_table(["WebSockets", *_WHO.values()], rows)
+
+
+def _churn(part: Mapping[str, Any]) -> str:
+    rows = []
+    for existing, name in distinct(part["samples"], "existing", "contender"):
+        mine = [s for s in part["samples"] if (s["existing"], s["contender"]) == (existing, name)]
+        cells = []
+        for what in ("requests", "messages"):
+            for changing in (False, True):
+                times = [sample[what]["p99_ms"] for sample in mine if sample["changing"] == changing]
+                cells.append(_time(statistics.median(times)) if times else "")
+        changes = [sample["changes"] for sample in mine if sample["changing"]]
+        rate = number(statistics.median(changes) / part["parameters"]["seconds"]) if changes else ""
+        failed = sum(sample["failed"] for sample in mine)
+        rows.append([f"{existing:,}", _WHO[name], rate, *cells, f"{failed}"])
+    rows.sort(key=lambda row: (int(row[0].replace(",", "")), list(_WHO.values()).index(row[1])))
+    header = [
+        "routes",
+        "",
+        "changes per s",
+        "request, quiet",
+        "request, changing",
+        "message, quiet",
+        "message, changing",
+    ]
+    return _list_table([*header, "failed"], rows)
+
+
+def _restart(part: Mapping[str, Any]) -> str:
+    rows = []
+    who = [*_TABLES_OF_THEIR_OWN, "floor"]
+    for event in [event for (event,) in distinct(part["samples"], "event")]:
+        for existing in part["parameters"]["existing"]:
+            cells = []
+            for name in who:
+                size = 0 if name == "floor" else existing
+                times = [
+                    float("inf") if s["cut_off_s"] is None else s["cut_off_s"]
+                    for s in part["samples"]
+                    if (s["contender"], s["existing"], s["event"]) == (name, size, event)
+                ]
+                cells.append(_cut_off(times))
+            rows.append([event, f"{existing:,}", *cells])
+    return _list_table(["seconds cut off when", "users", *(_WHO[name] for name in who)], rows)
+
+
+def _cut_off(times: Sequence[float]) -> str:
+    if not times:
+        return ""
+    middle = statistics.median(times)
+    return "for good" if middle == float("inf") else "0" if middle == 0 else f"{middle:.2f}"
+
+
+def _time(milliseconds: float) -> str:
+    return f"{milliseconds:,.0f}" if milliseconds >= 20 else f"{milliseconds:.1f}"
+
+
+def _list_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in [header, *rows]:
+        for column, cell in enumerate(row):
+            lines.append(f"   {'*' if column == 0 else ' '} - {cell}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
+_WRITTEN = {"routes": _routes, "requests": _requests, "websockets": _websockets, "churn": _churn, "restart": _restart}

@@ -1,0 +1,91 @@
+"""benchmarks.rst: the tables of the README, from what was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docutils import nodes
+from docutils.core import publish_doctree
+
+from benchmarks.rst import tables
+
+ECHO = {"contender": "ours", "per_second": 5.0, "p50_ms": 1.0, "p99_ms": 2.0, "max_ms": 3.0}
+TIMES = {"n": 5, "p50_ms": 1.0, "p90_ms": 1.0, "p99_ms": 25.6, "max_ms": 1.0}
+
+
+def cells(part: str, measured: dict[str, Any]) -> list[list[str]]:
+    """Return the cells of the one table of a part, as a reader sees them."""
+    document = publish_doctree(tables({"parts": {part: measured}})[part], settings_overrides={"halt_level": 2})
+    (table,) = document.findall(nodes.table)
+    return [[entry.astext() for entry in row.children] for row in table.findall(nodes.row)]
+
+
+def change(ms: float, count: int) -> dict[str, Any]:
+    """Return some adds of one kind."""
+    cpu = {"hub_cpu_ms": 1.0, "proxy_cpu_ms": 1.0}
+    return {"add": [{"ms": ms, "live_ms": ms, "changes": count, "missed": 0, "loop_gap_ms": None, **cpu}], "delete": []}
+
+
+def test_routes_tell_how_many_others_were_asked_for() -> None:
+    contenders = {
+        "ours": {"single": change(3.21, 1), "burst": change(45, 200)},
+        "jtp": {"single": change(800, 1), "burst": change(4000, 10)},
+    }
+    levels = [{"existing": 1000, "only_bursts": False, "contenders": contenders}]
+
+    _, single, burst = cells("routes", {"parameters": {"burst": 200}, "levels": levels})
+
+    assert single == ["1 route", "1,000", "3.2", "failed", "800", "failed"]
+    assert burst == ["200 at once", "1,000", "45", "failed", "4,000 for 10", "failed"]
+
+
+def test_requests_of_a_floor_stand_beside_each_table() -> None:
+    plain = {"of_users": False, "large": False, "close": False, "tls": False, "p99_ms": 1.26}
+    samples = [
+        {"contender": "ours", "existing": 0, "per_second": 20_000.4, **plain},
+        {"contender": "ours", "existing": 1_000, "per_second": 10_000, **plain},
+        {"contender": "floor", "existing": 0, "per_second": 21_000, **plain},
+    ]
+
+    _, *rows = cells("requests", {"samples": samples})
+
+    assert rows == [
+        ["the Hub's page", "0", "20,000 (1.3)", "", "", "21,000 (1.3)", ""],
+        ["the Hub's page", "1,000", "10,000 (1.3)", "", "", "21,000 (1.3)", ""],
+    ]
+
+
+def test_websockets_without_a_memory_have_an_empty_cell() -> None:
+    opened = [
+        {**ECHO, "opened_per_second": 7.0, "bytes_per_socket": 2048},
+        {**ECHO, "contender": "direct", "opened_per_second": 9.0, "bytes_per_socket": None},
+    ]
+
+    *_, memory = cells("websockets", {"parameters": {"open_sockets": 10}, "echoes": [ECHO], "opened": opened})
+
+    assert memory[1:] == ["2", "", "", "", ""]
+
+
+def test_churn_has_a_row_for_each_who_was_measured() -> None:
+    samples = [
+        {"contender": name, "existing": 1_000, "changing": changing, "changes": 10, "failed": failed, "requests": TIMES}
+        | {"messages": TIMES}
+        for name, changing, failed in (("chp", False, 0), ("ours", False, 0), ("ours", True, 2))
+    ]
+
+    _, ours, chp = cells("churn", {"parameters": {"seconds": 5}, "samples": samples})
+
+    assert ours == ["1,000", "here", "2.0", "26", "26", "26", "26", "2"]
+    assert chp == ["1,000", "configurable-http-proxy", "", "26", "", "26", "", "0"]
+
+
+def test_who_does_not_come_back_is_cut_off_for_good() -> None:
+    event = {"event": "the proxy is killed"}
+    samples = [
+        {"contender": name, "existing": existing, "cut_off_s": seconds, **event}
+        for name, existing, seconds in (("ours", 100, 0.0), ("jtp", 100, None), ("floor", 0, 0.071))
+    ]
+
+    _, row = cells("restart", {"parameters": {"existing": [100]}, "samples": samples})
+
+    assert row == ["the proxy is killed", "100", "0", "", "for good", "0.07"]
