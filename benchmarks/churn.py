@@ -20,6 +20,7 @@ from traefik_toml_proxy.conformance.client import Connection
 from .bench import FLOORS, Bench, Contestant, failures, in_turns, started
 from .stats import spread
 from .tables import SERVER_HEADER, existing_routespec
+from .waiting import within
 from .websockets import connect, echo, socket_url
 
 _PATIENCE = 30
@@ -56,7 +57,7 @@ class _Seen:
     async def note(self, planned: float, action: Callable[[], Awaitable[None]]) -> None:
         """Do something, and note how long after the planned moment it was done, or why not."""
         try:
-            await asyncio.wait_for(action(), _PATIENCE)
+            await within(_PATIENCE, action())
         except Exception as error:  # noqa: BLE001 - whatever it is, a user would have seen it
             self.failed.append(repr(error)[:200])
         else:

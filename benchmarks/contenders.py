@@ -33,6 +33,7 @@ from .tables import (
     floor_static,
     revision_router,
 )
+from .waiting import within
 
 # How many routes are added at once while a table is filled: one iteration of the event loop starts all of them.
 _FILL_AT_ONCE = 2_000
@@ -157,7 +158,7 @@ class HubContender(Contender):
 
     async def start(self) -> None:
         """Call the proxy's ``start``."""
-        await asyncio.wait_for(self.proxy.start(), _PATIENCE)
+        await within(_PATIENCE, self.proxy.start())
 
     async def fill(self) -> None:
         """Add the existing routes through the proxy's own interface, many at once."""
@@ -168,22 +169,22 @@ class HubContender(Contender):
     async def add(self, entries: Sequence[Entry]) -> None:
         """Call ``add_route`` for each, all at once."""
         calls = [self.proxy.add_route(*entry) for entry in entries]
-        await asyncio.wait_for(asyncio.gather(*calls), _PATIENCE)
+        await within(_PATIENCE, asyncio.gather(*calls))
 
     async def delete(self, routespecs: Sequence[str]) -> None:
         """Call ``delete_route`` for each, all at once."""
         calls = [self.proxy.delete_route(routespec) for routespec in routespecs]
-        await asyncio.wait_for(asyncio.gather(*calls), _PATIENCE)
+        await within(_PATIENCE, asyncio.gather(*calls))
 
     async def count(self) -> int:
         """Return the length of what ``get_all_routes`` returns."""
-        return len(await asyncio.wait_for(self.proxy.get_all_routes(), _PATIENCE))
+        return len(await within(_PATIENCE, self.proxy.get_all_routes()))
 
     async def stop(self) -> None:
         """Call the proxy's ``stop``, which may or may not be a coroutine."""
         stopped = self.proxy.stop()
         if inspect.isawaitable(stopped):
-            await asyncio.wait_for(stopped, _PATIENCE)
+            await within(_PATIENCE, stopped)
 
 
 class Ours(HubContender):

@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from .contenders import Settings
-from .processes import Process, descendants, end, identify, is_running
+from .processes import Process, descendants, end, is_running
 from .remote import environment
+from .waiting import within
 
 _CONFIG = """\
     c.JupyterHub.bind_url = {bind_url!r}
@@ -146,7 +147,7 @@ class Hub:
         if self._process is None or self._process.returncode is not None:
             return
         self._process.send_signal(number)
-        await asyncio.wait_for(self._process.wait(), _PATIENCE)
+        await within(_PATIENCE, self._process.wait())
 
     def kill_proxy(self) -> None:
         """Let the proxy end as in a crash."""
@@ -156,11 +157,10 @@ class Hub:
 
     async def close(self) -> None:
         """End everything that was started."""
-        self.proxies()
-        process = self._process
-        if process is not None and (hub := identify(process.pid)) and process.returncode is None:
-            await asyncio.to_thread(end, hub, 20)
-            await process.wait()
+        try:
+            await self.stop()
+        except asyncio.TimeoutError:
+            await self.kill()
         for left in self.proxies():
             await asyncio.to_thread(end, left)
 

@@ -150,8 +150,8 @@ def _churn(part: Mapping[str, Any]) -> Figure:
 
 def _restart(part: Mapping[str, Any]) -> Figure:
     events = [event for (event,) in distinct(part["samples"], "event")]
-    figure, plots = _figure(1, len(events))
-    for axes, event in zip(plots, events, strict=True):
+    figure, plots = _figure(1, max(len(events), 1))
+    for axes, event in zip(plots, events, strict=False):
         bars = []
         for existing, name in distinct(part["samples"], "existing", "contender"):
             times = [
@@ -209,4 +209,4 @@ def _legend(figure: Figure, *axes: Axes) -> None:
     for each in axes:
         handles, labels = each.get_legend_handles_labels()
         shown.update({label: handle for handle, label in zip(handles, labels, strict=True) if label not in shown})
-    figure.legend(list(shown.values()), list(shown), loc="upper left", ncols=len(shown), fontsize=8)
+    figure.legend(list(shown.values()), list(shown), loc="upper left", ncols=max(len(shown), 1), fontsize=8)

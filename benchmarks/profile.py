@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ QUICK: Mapping[str, Any] = {
     "requests": requests.Options(existing=(0, 200), seconds=1, rounds=1),
     "websockets": websockets.Options(existing=200, seconds=1, rounds=1, open_sockets=50),
     "churn": churn.Options(existing=(200,), seconds=2, rounds=1),
-    "restart": restart.Options(existing=(50,), rounds=1, seconds=60),
+    "restart": restart.Options(existing=(50,), rounds=1, apart=1, seconds=60),
 }
 
 
@@ -48,7 +49,7 @@ def run(common: Common, options: Mapping[str, Any]) -> dict[str, Any]:
 
 async def _run(common: Common, options: Mapping[str, Any]) -> dict[str, Any]:
     _cancel_on_signals()
-    result: dict[str, Any] = {"date": now(), "interrupted": False, "parts": {}}
+    result: dict[str, Any] = {"date": now(), "interrupted": False, "failures": [], "parts": {}}
     begin = time.monotonic()
     async with Bench.opened(common) as bench:
         result.update(bench.about())
@@ -60,6 +61,9 @@ async def _run(common: Common, options: Mapping[str, Any]) -> dict[str, Any]:
                 before = time.monotonic()
                 try:
                     await measure(bench, given, measured)
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is no reason to lose the other parts
+                    traceback.print_exc()
+                    result["failures"].append(f"{name} was not measured to its end: {type(error).__name__}: {error}")
                 finally:
                     measured["seconds_taken"] = time.monotonic() - before
         except asyncio.CancelledError:

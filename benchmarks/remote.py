@@ -14,6 +14,7 @@ from typing import Any
 from .contenders import Settings
 from .processes import Process, descendants, end, is_running
 from .tables import Addresses
+from .waiting import within
 
 _ROOT = Path(__file__).parent.parent
 
@@ -76,7 +77,7 @@ class Remote:
         process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
         try:
             await process.stdin.drain()
-            line = await asyncio.wait_for(process.stdout.readline(), _PATIENCE)
+            line = await within(_PATIENCE, process.stdout.readline())
         except (asyncio.TimeoutError, ConnectionError) as error:
             await self.close()
             raise WorkerFailed(f"{self.name}: {do}: no answer in {_PATIENCE} s") from error
@@ -107,7 +108,7 @@ class Remote:
             if process.stdin is not None:
                 process.stdin.close()
             try:
-                await asyncio.wait_for(process.wait(), 30)
+                await within(30, process.wait())
             except asyncio.TimeoutError:
                 with suppress(ProcessLookupError):
                     process.kill()
@@ -143,7 +144,7 @@ class Backend:
             start_new_session=True,
         )
         assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), 30)
+        line = await within(30, self._process.stdout.readline())
         return Addresses(*json.loads(line))
 
     @property
@@ -155,7 +156,7 @@ class Backend:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            await asyncio.wait_for(self._process.wait(), 5)
+            await within(5, self._process.wait())
         except asyncio.TimeoutError:
             self._process.kill()
             await self._process.wait()

@@ -52,5 +52,5 @@ def text(result: Mapping[str, Any]) -> str:
         parameters = ", ".join(f"{key} {value}" for key, value in part["parameters"].items())
         heading = f"{name} ({parameters}; {part['seconds_taken'] / 60:.0f} minutes)"
         sections.append("\n".join(filter(None, [heading, "", report_users.listed(failures), _TEXTS[name](part)])))
-    sections.append(ratio_table(ratios(result)))
+    sections.append("\n".join(filter(None, [report_users.listed(result["failures"]), ratio_table(ratios(result))])))
     return "\n\n\n".join(sections) + "\n"

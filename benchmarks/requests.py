@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from .bench import FLOORS, Bench, Contestant, failures, in_turns, progress, started
 from .tables import LARGE_PATH, existing_routespec
+from .waiting import within
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 
@@ -123,7 +124,7 @@ async def _ask(wrk: str, contestant: Contestant, kind: Kind, options: Options) -
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), options.seconds + 60)
+        output, _ = await within(options.seconds + 60, process.communicate())
     finally:
         if process.returncode is None:
             process.kill()

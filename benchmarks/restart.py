@@ -23,6 +23,7 @@ from .hub import Hub
 from .processes import free_ports
 from .standing import write_database
 from .tables import SERVER_HEADER, Servers, existing_routespec
+from .waiting import within
 
 # Between two requests of one user, in seconds, and how long one may take.
 _PAUSE = 0.02
@@ -40,12 +41,14 @@ class Options:
         existing: How many users have running servers.
         rounds: How often each event is brought about.
         users: How many of them ask for pages.
+        apart: Seconds without an event before each: what dies again and again at once may be started again more slowly.
         seconds: After so long without being well again, users are said to be cut off for good.
     """
 
     existing: tuple[int, ...] = (100, 1_000)
     rounds: int = 3
     users: int = 5
+    apart: float = 12.0
     seconds: float = 60.0
 
 
@@ -76,7 +79,7 @@ class _User:
         while True:
             ok = False
             with suppress(OSError, BrokenMessage, ValueError, IndexError, asyncio.TimeoutError):
-                ok = await asyncio.wait_for(_is_answered(url, self.page, "user"), _PATIENCE)
+                ok = await within(_PATIENCE, _is_answered(url, self.page, "user"))
             now = time.perf_counter()
             if ok:
                 self.longest = max(self.longest, now - self.answered)
@@ -147,6 +150,7 @@ async def _measure(bench: Bench, options: Options, name: str, existing: int, res
         await start()
         for event, bring_about in events.items():
             for turn in range(options.rounds):
+                await asyncio.sleep(options.apart)
                 sample = await _event(users, bring_about, is_well, options.seconds)
                 result["samples"].append({"contender": name, "existing": existing, "event": event, **sample})
                 cut_off = "for good" if sample["cut_off_s"] is None else f"for {sample['cut_off_s']:.2f} s"
@@ -161,7 +165,6 @@ async def _measure(bench: Bench, options: Options, name: str, existing: int, res
     finally:
         for task in asking:
             task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
         await hub.close()
 
 
@@ -192,7 +195,6 @@ async def _measure_floor(bench: Bench, options: Options, result: dict[str, Any])
             result["samples"].append({"contender": "floor", "existing": 0, "event": "the proxy is killed", **sample})
     finally:
         asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
         await floor.stop()
 
 
@@ -234,7 +236,7 @@ async def _until_well(users: list[_User], is_well: Callable[[], Awaitable[bool]]
     hub_since = float("inf")
     while time.perf_counter() < end:
         try:
-            hub_is_well = await asyncio.wait_for(is_well(), _PATIENCE)
+            hub_is_well = await within(_PATIENCE, is_well())
         except (OSError, BrokenMessage, ValueError, IndexError, asyncio.TimeoutError):
             hub_is_well = False
         now = time.perf_counter()

@@ -18,8 +18,8 @@ from .remote import Remote
 # Between two turns, in seconds.
 _PAUSE = 0.05
 
-# A table of less tells nothing of the memory of one route.
-_MEMORY_ROUTES = 1_000
+# A table of less tells nothing of the memory of one route, and one of more nothing new.
+_MEMORY_ROUTES = 10_000
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> Non
     result.update(parameters=asdict(options), levels=[], memory=None)
     for existing in _levels(options):
         await _measure(bench, options, existing, result["levels"])
-    result["memory"] = await _memory(bench, max(*options.existing, _MEMORY_ROUTES))
+    result["memory"] = await _memory(bench, _MEMORY_ROUTES)
 
 
 def _levels(options: Options) -> list[int]:

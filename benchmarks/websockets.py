@@ -16,6 +16,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 from .bench import FLOORS, Bench, Contestant, failures, in_turns, started
 from .stats import spread
 from .tables import SOCKET_PATH, existing_routespec
+from .waiting import within
 
 # So many handshakes at once.
 _AT_ONCE = 50
@@ -81,7 +82,7 @@ async def echo(socket: WebSocketClientConnection, message: str = _MESSAGE) -> No
         TimeoutError: If nothing comes back.
     """
     await socket.write_message(message)
-    back = await asyncio.wait_for(socket.read_message(), _PATIENCE)
+    back = await within(_PATIENCE, socket.read_message())
     if back != message:
         raise ConnectionError("the socket was closed" if back is None else f"another message came back: {back!r}")
 

@@ -29,6 +29,7 @@ async def test_all_parts_are_measured_drawn_and_told(tmp_path: Path) -> None:
     result = json.loads((tmp_path / "results.json").read_text())
     parts: dict[str, dict[str, Any]] = result["parts"]
 
+    assert result["failures"] == []
     assert list(parts) == ["routes", "requests", "websockets", "churn", "restart"]
     assert not [
         level for level in parts["routes"]["levels"] for each in level["contenders"].values() if "failed" in each
@@ -49,6 +50,7 @@ async def test_all_parts_are_measured_drawn_and_told(tmp_path: Path) -> None:
     assert cut_off["the Hub is restarted"] == 0
     assert None not in cut_off.values()
     assert result["versions"]["traefik"] in out.decode()
+    assert (tmp_path / "tables.rst").read_text().count(".. list-table::") == len(parts)
     for name in parts:
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "</svg>" in (tmp_path / f"{name}.svg").read_text()

@@ -41,6 +41,7 @@ def result(**parts: dict[str, Any]) -> dict[str, Any]:
     return {
         "date": "2026-01-01",
         "interrupted": False,
+        "failures": [],
         "seconds_taken": 120,
         "machine": machine,
         "versions": {"python": "3"},

@@ -30,7 +30,7 @@ _KILL_SECONDS = 5
 # A Traefik that ends is started again at once; the pause grows while it keeps ending sooner than after a while.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
-_GOOD_LIFE = 60.0
+_GOOD_LIFE = 10.0
 _OUTPUT_INTERVAL = 0.5
 
 
