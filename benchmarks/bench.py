@@ -62,6 +62,15 @@ class Contestant:
             progress(f"FAILED {error}")
             return None
 
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note what goes wrong inside, and go on without this one; the others can still be measured."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            self.result["failed"] = f"{type(error).__name__}: {error}"
+            progress(f"FAILED {self.name} with {self.existing} routes: {self.result['failed']}")
+
     async def start(self) -> dict[str, Any] | None:
         """Start the worker and have it bring up its proxy, with its table."""
         await self.remote.start()

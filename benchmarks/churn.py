@@ -8,6 +8,7 @@ and deleted without a pause; nothing may fail in either.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -23,7 +24,7 @@ from .tables import SERVER_HEADER, existing_routespec
 from .waiting import within
 from .websockets import connect, echo, socket_url
 
-_PATIENCE = 30
+_PATIENCE = 10
 
 
 @dataclass(frozen=True)
@@ -67,34 +68,41 @@ class _Seen:
 async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> None:
     """Measure all contenders; fills ``result``, also if it is interrupted."""
     result.update(parameters=asdict(options), samples=[], failures=[])
-    for existing in options.existing:
-        contestants = [
-            bench.contestant(name, 0 if name in FLOORS else existing, bench.addresses.pages, all_answer=True)
-            for name in bench.installed
-        ]
-        try:
-            async with started(contestants) as up:
-                for contestant in in_turns(up, options.rounds, f"churn: {existing} routes"):
-                    for changing in (False, True) if contestant.name != "direct" else (False,):
-                        sample = await _sample(contestant, options, changing=changing)
-                        if contestant.is_up:
-                            result["samples"].append({**sample, "existing": existing})
-        finally:
-            result["failures"] += failures(contestants)
+    contestants = [
+        bench.contestant(name, existing, bench.addresses.pages, all_answer=True)
+        for name in bench.installed
+        for existing in ((0,) if name in FLOORS else options.existing)
+    ]
+    try:
+        async with started(contestants) as up:
+            for contestant in in_turns(up, options.rounds, "churn"):
+                for changing in (False, True) if contestant.name != "direct" else (False,):
+                    with contestant.noted():
+                        result["samples"].append(await _sample(contestant, options, changing=changing))
+    finally:
+        result["failures"] += failures(contestants)
 
 
 async def _sample(contestant: Contestant, options: Options, *, changing: bool) -> dict[str, Any]:
     requests, messages = _Seen(), _Seen()
     async with AsyncExitStack() as stack:
         load = await _prepare(contestant, options, stack, requests, messages)
-        changes = contestant.ask("churn", seconds=options.seconds) if changing else None
-        work = asyncio.gather(*(each() for each in load))
-        answer = await changes if changes is not None else None
-        await work
+        done = asyncio.Event()
+        work = asyncio.gather(*(each(done) for each in load))
+        try:
+            # Who needs longer for the last change is asked for longer, too.
+            answer = await contestant.remote.ask("churn", seconds=options.seconds) if changing else None
+            if answer is None:
+                await asyncio.sleep(options.seconds)
+        finally:
+            done.set()
+            await work
     return {
         "contender": contestant.name,
+        "existing": contestant.existing,
         "changing": changing,
         "changes": answer["changes"] if answer else 0,
+        "changes_per_second": answer["changes"] / answer["seconds"] if answer else 0.0,
         "failed": len(requests.failed) + len(messages.failed),
         "first_failures": [*requests.failed[:3], *messages.failed[:3]],
         "requests": spread(requests.times or [_PATIENCE * 1000]),
@@ -104,11 +112,11 @@ async def _sample(contestant: Contestant, options: Options, *, changing: bool) -
 
 async def _prepare(
     contestant: Contestant, options: Options, stack: AsyncExitStack, requests: _Seen, messages: _Seen
-) -> list[Callable[[], Awaitable[None]]]:
+) -> list[Callable[[asyncio.Event], Awaitable[None]]]:
     """Open the connections and sockets; return what is to be done at once with them."""
     url = contestant.remote.settings.public_url
     users = max(contestant.existing, 1)
-    load: list[Callable[[], Awaitable[None]]] = []
+    load: list[Callable[[asyncio.Event], Awaitable[None]]] = []
     for number in range(options.connections):
         user = number * users // options.connections
         page = existing_routespec(user) + "lab"
@@ -117,25 +125,26 @@ async def _prepare(
         socket = await connect(socket_url(url, user))
         stack.callback(socket.close)
         # Not all of them at the same moment.
-        times = _Times(options.each_per_second, options.seconds, number / options.connections / options.each_per_second)
+        times = _Times(options.each_per_second, number / options.connections / options.each_per_second)
         load.append(partial(times.each, requests, partial(_ask, connection, page)))
         load.append(partial(times.each, messages, partial(echo, socket)))
-    load.append(partial(_Times(options.new_per_second, options.seconds).each, requests, partial(_ask_anew, url)))
+    load.append(partial(_Times(options.new_per_second).each, requests, partial(_ask_anew, url)))
     return load
 
 
 class _Times(NamedTuple):
-    """Moments at which something is done: so many a second, for so many seconds, after a first delay."""
+    """Moments at which something is done: so many a second, after a first delay."""
 
     per_second: float
-    seconds: float
     delay: float = 0.0
 
-    async def each(self, seen: _Seen, action: Callable[[], Awaitable[None]]) -> None:
-        """Do it at each of them, but never twice at once."""
+    async def each(self, seen: _Seen, action: Callable[[], Awaitable[None]], done: asyncio.Event) -> None:
+        """Do it at each of them until all is done, but never twice at once."""
         begin = time.perf_counter() + self.delay
-        for number in range(int(self.per_second * self.seconds)):
+        for number in itertools.count():
             planned = begin + number / self.per_second
+            if done.is_set():
+                return
             await asyncio.sleep(max(planned - time.perf_counter(), 0))
             await seen.note(planned, action)
 

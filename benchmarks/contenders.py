@@ -205,10 +205,11 @@ class Ours(HubContender):
         return __version__
 
     def make_proxy(self, **common: Any) -> Any:
-        """Return one as an admin gets it who sets nothing but the folder."""
+        """Return one as an admin gets it who sets nothing but the folder and which Traefik."""
         from traefik_toml_proxy import TraefikTomlProxy
 
-        return TraefikTomlProxy(state_dir=str(Path(self.settings.folder) / "state"), **common)
+        state_dir = str(Path(self.settings.folder) / "state")
+        return TraefikTomlProxy(state_dir=state_dir, traefik_command=[self.settings.traefik], **common)
 
 
 class Chp(HubContender):

@@ -26,7 +26,7 @@ _CONFIG = """\
     c.JupyterHub.spawner_class = "benchmarks.standing.StandingSpawner"
     c.JupyterHub.proxy_class = {proxy_class!r}
     c.JupyterHub.log_level = "WARN"
-    # What every admin sets who does not want to disturb users by a restart.
+    # What an admin sets who does not want to disturb users by a restart.
     c.JupyterHub.cleanup_servers = False
     c.JupyterHub.cleanup_proxy = False
     """
@@ -38,6 +38,7 @@ _PROXIES = {
         "traefik_toml_proxy.TraefikTomlProxy",
         """\
     c.TraefikTomlProxy.state_dir = {folder!r} + "/state"
+    c.TraefikTomlProxy.traefik_command = [{traefik!r}]
     """,
     ),
     "chp": (
@@ -89,6 +90,7 @@ class Hub:
             folder=settings.folder,
             api_url=settings.api_url,
             chp=settings.chp,
+            traefik=settings.traefik,
             token=self._token,
         )
         self._config = self._folder / "jupyterhub_config.py"

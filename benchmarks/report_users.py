@@ -65,7 +65,8 @@ def requests_text(part: Mapping[str, Any]) -> str:
                 rate = statistics.median(rates)
                 spread = f"{min(rates):.0f}-{max(rates):.0f}"
                 rows.append([_way(way), contender, f"{existing}", f"{rate:.0f}", spread, *latencies, f"{failed}"])
-    return table(["asking", "who", "routes", "per s", "from-to", "p50 ms", "p90 ms", "p99 ms", "failed"], rows)
+    header = ["asking", "who", "routes", "per s", "from-to", "p50 ms", "p90 ms", "p99 ms", "failed"]
+    return table(header, rows) + "\nlatencies are without the time to connect"
 
 
 def _way(way: Mapping[str, bool]) -> str:
@@ -102,7 +103,7 @@ def websockets_text(part: Mapping[str, Any]) -> str:
 
 def churn_ratios(part: Mapping[str, Any]) -> list[Ratio]:
     """Return how many requests and messages of ours failed."""
-    samples = [sample for sample in part["samples"] if sample["contender"] == "ours"]
+    samples = [sample for sample in part["samples"] if sample["contender"] == "ours" and sample["changes"]]
     failed = sum(sample["failed"] for sample in samples)
     asked = sum(sample["failed"] + sample["requests"]["n"] + sample["messages"]["n"] for sample in samples)
     changes = sum(sample["changes"] for sample in samples)
@@ -119,8 +120,7 @@ def churn_text(part: Mapping[str, Any]) -> str:
             for sample in part["samples"]
             if (sample["existing"], sample["contender"], sample["changing"]) == (existing, contender, changing)
         ]
-        seconds = part["parameters"]["seconds"]
-        row = [f"{existing}", contender, number(statistics.median(s["changes"] for s in samples) / seconds)]
+        row = [f"{existing}", contender, number(statistics.median(s["changes_per_second"] for s in samples), 2)]
         for what in ("requests", "messages"):
             row += [number(median_of((s[what] for s in samples), f"{p}_ms"), 2) for p in ("p50", "p99", "max")]
         rows.append([*row, f"{sum(sample['failed'] for sample in samples)}"])

@@ -84,7 +84,8 @@ async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> Non
                 for kind in kinds(tls=tls):
                     able = [each for each in up if each.existing or each.name in FLOORS or not kind.of_users]
                     for contestant in in_turns(able, options.rounds, f"requests {describe(kind)}:"):
-                        result["samples"].append(await _ask(wrk, contestant, kind, options))
+                        with contestant.noted():
+                            result["samples"].append(await _ask(wrk, contestant, kind, options))
         finally:
             result["failures"] += failures(contestants)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from .report_routes import summaries
 from .report_users import OF_USERS, PLAIN, distinct, median_of
-from .tabular import number
 
 # The columns, and what is above them.
 _WHO = {
@@ -68,7 +67,9 @@ def _requests(part: Mapping[str, Any]) -> str:
             for name in _WHO:
                 where = {"contender": name, "existing": size if name in _TABLES_OF_THEIR_OWN else 0, **way}
                 rate, p99 = (median_of(samples, key, **where) for key in ("per_second", "p99_ms"))
-                cells.append("" if rate is None or p99 is None else f"{rate:,.0f} ({_time(p99)})")
+                # wrk's latencies are without the time to connect.
+                latency = "" if p99 is None or way["close"] else f" ({_time(p99)})"
+                cells.append("" if rate is None else f"{rate:,.0f}{latency}")
             if any(cells[: len(_TABLES_OF_THEIR_OWN)]):
                 rows.append([what, f"{size:,}", *cells])
     return _list_table(["requests per second (99th percentile, ms)", "routes", *_WHO.values()], rows)
@@ -100,8 +101,8 @@ def _churn(part: Mapping[str, Any]) -> str:
             for changing in (False, True):
                 times = [sample[what]["p99_ms"] for sample in mine if sample["changing"] == changing]
                 cells.append(_time(statistics.median(times)) if times else "")
-        changes = [sample["changes"] for sample in mine if sample["changing"]]
-        rate = number(statistics.median(changes) / part["parameters"]["seconds"]) if changes else ""
+        rates = [sample["changes_per_second"] for sample in mine if sample["changing"]]
+        rate = f"{statistics.median(rates):,.{1 if max(rates) < 100 else 0}f}" if rates else ""
         failed = sum(sample["failed"] for sample in mine)
         rows.append([f"{existing:,}", _WHO[name], rate, *cells, f"{failed}"])
     rows.sort(key=lambda row: (int(row[0].replace(",", "")), list(_WHO.values()).index(row[1])))
@@ -138,8 +139,8 @@ def _restart(part: Mapping[str, Any]) -> str:
 def _cut_off(times: Sequence[float]) -> str:
     if not times:
         return ""
-    middle = statistics.median(times)
-    return "for good" if middle == float("inf") else "0" if middle == 0 else f"{middle:.2f}"
+    longest = max(times)
+    return "for good" if longest == float("inf") else "0" if longest == 0 else f"{longest:.2f}"
 
 
 def _time(milliseconds: float) -> str:

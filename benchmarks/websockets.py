@@ -56,9 +56,11 @@ async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> Non
     try:
         async with started(contestants) as up:
             for contestant in in_turns(up, options.rounds, "websockets: echoes"):
-                result["echoes"].append(await _echoes(contestant, options))
+                with contestant.noted():
+                    result["echoes"].append(await _echoes(contestant, options))
             for contestant in in_turns(up, 1, f"websockets: {options.open_sockets} open"):
-                result["opened"].append(await _open_many(contestant, options))
+                with contestant.noted():
+                    result["opened"].append(await _open_many(contestant, options))
     finally:
         result["failures"] += failures(contestants)
 

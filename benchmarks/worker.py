@@ -103,16 +103,16 @@ class Worker:
         return {"add": added, "delete": deleted}
 
     async def do_churn(self, seconds: float) -> dict[str, Any]:
-        """Add and delete a route, one after the other, for so many seconds; return how many changes that made."""
-        end = time.perf_counter() + seconds
+        """Add and delete a route, one after the other, for so many seconds; return how many changes in which time."""
+        begin = time.perf_counter()
         changes = 0
-        while time.perf_counter() < end:
+        while time.perf_counter() < begin + seconds:
             entries = new_entries(self._made, 1, self.settings.servers)
             self._made += 1
             await self.contender.add(entries)
             await self.contender.delete([entry.routespec for entry in entries])
             changes += 2
-        return {"changes": changes}
+        return {"changes": changes, "seconds": time.perf_counter() - begin}
 
     async def _measure(self, action: Callable[[], Awaitable[None]], entries: Sequence[Entry], server: str) -> Sample:
         is_bare = self.contender.is_bare

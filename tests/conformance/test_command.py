@@ -121,7 +121,8 @@ class TestBoth(ProxyConformance):
     cases = tuple(case for case in CASES if case.id in ("api.replace", "api.delete"))
 
     @pytest.fixture(scope="class", params=["", "api.replace"])
-    def subject(self, request):
+    @classmethod
+    def subject(cls, request):
         return SmallSubject(request.param)
 """
     )

@@ -26,7 +26,8 @@ class TestStartedByHub(ProxyConformance):
     cases = CASES_FOR_TRAEFIK
 
     @pytest.fixture(scope="class")
-    def subject(self) -> Subject:
+    @classmethod
+    def subject(cls) -> Subject:
         """The proxy, with the Traefik that all tests use."""
         return StartedByHub(PROXY, {"TraefikTomlProxy": {"traefik_command": [TRAEFIK]}})
 
@@ -37,7 +38,8 @@ class TestStartedOutside(ProxyConformance):
     cases = CASES_FOR_TRAEFIK
 
     @pytest.fixture(scope="class")
-    def subject(self) -> Subject:
+    @classmethod
+    def subject(cls) -> Subject:
         """The proxy, and the Traefik that watches its file."""
         file = "{folder}/jupyterhub.toml"
         traits = {"should_start": False, "dynamic_config_file": file, "traefik_entrypoint": "web"}

@@ -133,6 +133,7 @@ def churned(contender: str, failed: int) -> dict[str, Any]:
     """Return one sample of the part ``churn``."""
     times = {"n": 5, "p50_ms": 1.0, "p90_ms": 1.0, "p99_ms": 1.0, "max_ms": 1.0}
     who = {"contender": contender, "existing": 10, "changing": True, "changes": 3, "failed": failed}
+    who["changes_per_second"] = 1.5
     return {**who, "requests": times, "messages": times}
 
 

@@ -68,7 +68,14 @@ def test_websockets_without_a_memory_have_an_empty_cell() -> None:
 
 def test_churn_has_a_row_for_each_who_was_measured() -> None:
     samples = [
-        {"contender": name, "existing": 1_000, "changing": changing, "changes": 10, "failed": failed, "requests": TIMES}
+        {
+            "contender": name,
+            "existing": 1_000,
+            "changing": changing,
+            "changes_per_second": 2.0,
+            "failed": failed,
+            "requests": TIMES,
+        }
         | {"messages": TIMES}
         for name, changing, failed in (("chp", False, 0), ("ours", False, 0), ("ours", True, 2))
     ]

@@ -53,7 +53,8 @@ class ProxyConformance:
 
         class TestMyProxy(ProxyConformance):
             @pytest.fixture(scope="class", params=[{}, {"MyProxy": {"trait": "value"}}])
-            def subject(self, request):
+            @classmethod
+            def subject(cls, request):
                 return StartedByHub("my_package:MyProxy", request.param)
 
     A case that the proxy does not offer is skipped, with the reason.
@@ -63,7 +64,8 @@ class ProxyConformance:
     cases: ClassVar[tuple[Case, ...]] = CASES
 
     @pytest.fixture(scope="class")
-    def conformance_runner(self, subject: Subject) -> Iterator[Runner]:
+    @classmethod
+    def conformance_runner(cls, subject: Subject) -> Iterator[Runner]:
         """Keep the proxy from the first case to the last."""
         runner = Runner(subject)
         yield runner
