@@ -134,7 +134,7 @@ def _options(given: argparse.Namespace) -> Mapping[str, Any]:
 
 def _write(result: dict[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    result["ratios"] = report.ratios(result)
+    # First of all, whatever may be wrong with the rest.
     (folder / "results.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     text = report.text(result)
     (folder / "report.txt").write_text(text, encoding="utf-8")
