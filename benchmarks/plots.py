@@ -69,8 +69,8 @@ def _routes(part: Mapping[str, Any]) -> Figure:
     figure, (one, many) = _figure(1, 2)
     rows = summaries(dict(part))
     for axes, is_burst, title in (
-        (one, False, "Adding one route: ms until it is live"),
-        (many, True, "Adding many at once: ms for each"),
+        (one, False, "Adding one route: ms until add_route returns"),
+        (many, True, "Adding many at once (fewer where it is slow): ms for each"),
     ):
         for name in _NAMES:
             mine = [
@@ -134,7 +134,7 @@ def _churn(part: Mapping[str, Any]) -> Figure:
     for axes, what, title in zip(plots, ("requests", "messages"), ("a request", "a message"), strict=True):
         bars = []
         for name in _NAMES:
-            for existing, changing in distinct(part["samples"], "existing", "changing"):
+            for existing, changing in sorted(distinct(part["samples"], "existing", "changing")):
                 mine = [
                     sample[what]["p99_ms"]
                     for sample in part["samples"]
@@ -161,7 +161,8 @@ def _restart(part: Mapping[str, Any]) -> Figure:
             ]
             if times:
                 bars.append((name, f"{existing:,}", max(times)))
-        _grouped(axes, sorted(bars, key=lambda bar: list(_NAMES).index(bar[0])))
+        bars.sort(key=lambda bar: list(_NAMES).index(bar[0]))
+        _grouped(axes, bars, for_good=part["parameters"]["seconds"])
         axes.set(title=f"Seconds cut off when\n{event}")
         axes.set_yscale("symlog", linthresh=0.1)
     _legend(figure, *plots)
@@ -184,15 +185,26 @@ def _figure(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
     return figure, [figure.add_subplot(rows, columns, number + 1) for number in range(rows * columns)]
 
 
-def _grouped(axes: Axes, bars: Sequence[tuple[str, str, float]]) -> None:
-    """Draw bars, those of one contender beside one another, with the value above and a label below each."""
+def _grouped(axes: Axes, bars: Sequence[tuple[str, str, float]], for_good: float | None = None) -> None:
+    """Draw bars, those of one contender beside one another, with the value above and a label below each.
+
+    Args:
+        axes: Where.
+        bars: Who, the label, and the value of each.
+        for_good: The value that stands for a time without an end, if there is one.
+    """
     places = list(_places(bars))
     for place, (name, _, value) in zip(places, bars, strict=True):
         drawn = axes.bar(place, value, width=0.9, color=_NAMES[name][1], label=_NAMES[name][0])
-        text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-        axes.bar_label(drawn, [text], fontsize=6.5, padding=1)
-    axes.set_xticks(places, [label for _, label, _ in bars], fontsize=6.5, rotation=45 if len(bars) > 8 else 0)
+        axes.bar_label(drawn, ["for good" if value == for_good else _short(value)], fontsize=6.5, padding=1)
+    axes.set_xticks(places, [label for _, label, _ in bars], fontsize=6.5, rotation=45 if len(bars) > 5 else 0)
     axes.margins(y=0.12)
+
+
+def _short(value: float) -> str:
+    if value >= 1000:
+        return f"{value / 1000:.3g}k"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _places(bars: Sequence[tuple[str, str, float]]) -> Iterator[float]:

@@ -43,5 +43,13 @@ def test_a_plot_tells_the_numbers_the_machine_and_the_versions(tmp_path: Path) -
     draw(result({"restart": part}), tmp_path)
 
     assert drawn == (tmp_path / "restart.svg").read_text()
-    for told in ("0.123", "60", "traefik_toml_proxy", "jupyterhub-traefik-proxy", "2026-01-01", "a cpu", "traefik 3.7"):
+    for told in (
+        "0.123",
+        "for good",
+        "traefik_toml_proxy",
+        "jupyterhub-traefik-proxy",
+        "2026-01-01",
+        "a cpu",
+        "traefik 3.7",
+    ):
         assert told in drawn
