@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from traefik_toml_proxy.conformance import CASES, StartedByHub, Subject
-from traefik_toml_proxy.conformance.suite import ProxyConformance
+from traefik_toml_proxy.conformance import CASES, Result, StartedByHub, Subject
+from traefik_toml_proxy.conformance.suite import ProxyConformance, Runner
 
 PROXY = "traefik_toml_proxy:TraefikTomlProxy"
 TRAEFIK = os.environ.get("TEST_TRAEFIK") or shutil.which("traefik") or str(Path(sys.executable).with_name("traefik"))
@@ -53,3 +53,25 @@ class TestStartedOutside(ProxyConformance):
             "--providers.file.directory={folder}",
         ]
         return StartedByHub(PROXY, {"TraefikTomlProxy": traits}, command=command)
+
+
+def test_nothing_is_left_of_a_hub_that_was_killed() -> None:
+    """Also where no other Hub takes over what it has left, and no environment tells whose it was."""
+    mark = f"TTP_TEST_KILLED={os.getpid()}"
+    name, _, value = mark.partition("=")
+    traits = {"traefik_command": [TRAEFIK], "traefik_env": {name: value}}
+    (case,) = [case for case in CASES if case.id == "lifecycle.hub-away"]
+    runner = Runner(StartedByHub(PROXY, {"TraefikTomlProxy": traits}))
+
+    outcome = runner.run(case)
+    runner.close()
+
+    assert outcome.result is Result.PASSED
+    assert [folder.name for folder in Path("/proc").iterdir() if folder.name.isdigit() and _has(folder, mark)] == []
+
+
+def _has(process: Path, mark: str) -> bool:
+    try:
+        return mark.encode() in (process / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False

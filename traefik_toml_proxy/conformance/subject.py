@@ -160,6 +160,8 @@ class StartedByHub(Subject):
         self.name = self.name or self.proxy_class.partition(":")[2]
         self._proxy: Proxy | None = None
         self._before: set[int] = set()
+        # What a Hub that was killed has left: each process with the time of its start.
+        self._left_behind: dict[int, str] = {}
         self._program: subprocess.Popen[bytes] | None = None
         self._undo: list[Callable[[], object]] = []
 
@@ -225,12 +227,13 @@ class StartedByHub(Subject):
             os.killpg(self._program.pid, signal.SIGKILL)
             self._program.wait()
             self._program = None
-        for pid in children() - self._before:
+        still_there = {pid for pid, since in self._left_behind.items() if _started(pid) == since}
+        for pid in children() - self._before | still_there:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
-        self._before = set()
+        self._before, self._left_behind = set(), {}
         while self._undo:
             self._undo.pop()()
 
@@ -253,11 +256,11 @@ class StartedByHub(Subject):
         if self.command:
             await asyncio.to_thread(self._start_program, setting)
         task = json.dumps([self.proxy_class, asdict(setting), setting.fill(self.config), dict(routes)])
-        await asyncio.to_thread(_run_first_hub, setting, task)
+        self._left_behind = await asyncio.to_thread(_run_first_hub, setting, task)
 
 
-def _run_first_hub(setting: Setting, task: str) -> None:
-    """Run a Hub until it says that it is ready, and kill it."""
+def _run_first_hub(setting: Setting, task: str) -> dict[int, str]:
+    """Run a Hub until it says that it is ready, and kill it; return what it leaves, with the time of each one's start."""
     # Its output goes to a file: the proxy inherits it, and would keep a pipe open.
     log_file, ready = Path(setting.folder) / "first-hub.log", Path(setting.folder) / "first-hub.ready"
     command = [sys.executable, "-m", "traefik_toml_proxy.conformance.first_hub", task, str(ready)]
@@ -268,11 +271,40 @@ def _run_first_hub(setting: Setting, task: str) -> None:
     end = time.monotonic() + _PATIENCE
     while not ready.exists() and hub.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
+    # A proxy that gives its processes an environment of their own takes our mark from them.
+    left = {pid: _started(pid) for pid in _children_of(hub.pid)}
     hub.kill()
     hub.wait()
     if not ready.exists():
         last = log_file.read_text(errors="replace").strip().splitlines()[-1:]
         raise RuntimeError(f"the first Hub could not start the proxy: {' '.join(last)}")
+    return left
+
+
+def _children_of(pid: int) -> set[int]:
+    """Return the processes that a process has started, and that those have."""
+    parents = {
+        int(folder.name): _stat(int(folder.name))[1] for folder in Path("/proc").iterdir() if folder.name.isdigit()
+    }
+    found: set[int] = set()
+    waiting = {pid}
+    while waiting:
+        waiting = {child for child, parent in parents.items() if parent and int(parent) in waiting} - found
+        found |= waiting
+    return found
+
+
+def _started(pid: int) -> str:
+    """Return when a process was started, in the kernel's own measure; "" if it is not there."""
+    return _stat(pid)[19]
+
+
+def _stat(pid: int) -> list[str]:
+    """Return what the kernel tells of a process behind its name (proc(5)): its state, its parent, and so on."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return [""] * 50
 
 
 def _put_back(name: str, value: str | None) -> None:
