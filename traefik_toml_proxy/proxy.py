@@ -87,7 +87,7 @@ class TraefikProxy(Proxy):
         help="""
         The Traefik program to start, and its first arguments, such as ["/opt/traefik/traefik"].
 
-        Default: `traefik` beside the running Python, else on PATH. Traefik 3.6 or newer.
+        Default: `traefik` beside the running Python, else on PATH. Traefik 3.6.2 or newer.
         """,
     )
     traefik_entrypoint = Unicode(

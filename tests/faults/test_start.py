@@ -170,7 +170,7 @@ class TestFailure:
         """Both versions are told, and what to do."""
         command = script(tmp_path / "traefik", "exit 1", version="3.5.3")
         proxy = make_proxy(traefik_command=[str(command)])
-        await fails(proxy, TraefikUnsupported, "Traefik 3.5.3", "3.6 or newer", "pip install --upgrade")
+        await fails(proxy, TraefikUnsupported, "Traefik 3.5.3", "3.6.2 or newer", "pip install --upgrade")
 
     async def test_a_program_that_does_not_tell_its_version(
         self, make_proxy: ProxyMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -128,7 +128,7 @@ def test_an_old_traefik_names_what_was_found_and_what_is_needed() -> None:
     """The message says which program it is about, and which version would do."""
     error = TraefikUnsupported("/usr/bin/traefik", "Traefik 2.11.0")
 
-    assert str(error).startswith("/usr/bin/traefik is Traefik 2.11.0; Traefik 3.6 or newer is needed.")
+    assert str(error).startswith("/usr/bin/traefik is Traefik 2.11.0; Traefik 3.6.2 or newer is needed.")
     assert (error.command, error.found) == ("/usr/bin/traefik", "Traefik 2.11.0")
 
 

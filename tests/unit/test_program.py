@@ -92,7 +92,7 @@ class TestVersion:
 
     @pytest.mark.parametrize(
         ("said", "version"),
-        [("3.6.0", (3, 6, 0)), ("v3.10.2", (3, 10, 2)), ("3.7.0-rc.1", (3, 7, 0)), ("4.0.0", (4, 0, 0))],
+        [("3.6.2", (3, 6, 2)), ("v3.10.2", (3, 10, 2)), ("3.7.0-rc.1", (3, 7, 0)), ("4.0.0", (4, 0, 0))],
     )
     async def test_it_is_read(
         self, tmp_path: Path, environment: dict[str, str], said: str, version: tuple[int, int, int]
@@ -102,14 +102,14 @@ class TestVersion:
 
         assert (await find_program([str(there)], environment)).version == version
 
-    @pytest.mark.parametrize("said", ["3.5.3", "2.11.0", "1.7.34"])
+    @pytest.mark.parametrize("said", ["3.6.0", "3.5.3", "2.11.0", "1.7.34"])
     async def test_one_that_is_too_old_is_told(self, tmp_path: Path, environment: dict[str, str], said: str) -> None:
         """With what it is, what is needed, and how to get it."""
         there = script(tmp_path / "traefik", "", version=said)
         with pytest.raises(TraefikUnsupported) as caught:
             await find_program([str(there)], environment)
 
-        for part in (str(there), f"Traefik {said}", "3.6 or newer", "pip install --upgrade"):
+        for part in (str(there), f"Traefik {said}", "3.6.2 or newer", "pip install --upgrade"):
             assert part in str(caught.value)
 
     @pytest.mark.parametrize(

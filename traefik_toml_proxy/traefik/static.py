@@ -13,8 +13,8 @@ from .tree import deep_merge
 
 Version = tuple[int, int, int]
 
-# parentRefs came with 3.6.0; what is written here is accepted since then.
-OLDEST_VERSION: Version = (3, 6, 0)
+# parentRefs came with 3.6.0, but there a parent with TLS has no children (tried: 404 for all of them; well from 3.6.2 on).
+OLDEST_VERSION: Version = (3, 6, 2)
 
 # The versions that refuse requests with these characters encoded unless told otherwise, and know the keys to tell them
 # (docs/content/migrate/v3.md:453-500). Before, nothing was refused and the keys abort the start; after, nothing is
