@@ -45,8 +45,9 @@ _AFTER_ROUTES = "\n\n["
 # No Hub gets so far by counting; Traefik and the probe read numbers up to a hundred times as large.
 _LARGEST_REVISION = 10**16
 
-# Stands for the revision in the text that is kept; no other text has this number but by a miracle.
+# Stand for the revision and the number of routes in the text that is kept; no other text has these but by a miracle.
 _ANY_REVISION = 7_302_918_465_530_917_264
+_ANY_COUNT = 7_302_918_465_530_917_281
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ class DynamicRenderer:
                 fragments[key] = kept if kept.parents == parents else kept.with_parents(parents)
         self._fragments, self._order = fragments, order
         self._parents = {parent: self._parents.get(parent) or self._parent_text(parent) for parent in layers.parents}
-        parts = [self._head(snapshot.revision).encode()]
+        parts = [self._head(snapshot.revision, len(fragments)).encode()]
         if fragments:
             parts += [_BEFORE_ROUTES.encode(), *(fragment.line for fragment in fragments.values())]
         parts += self._parents.values()
@@ -182,11 +183,11 @@ class DynamicRenderer:
         names = (kept[key].name if key in kept else router_name(route) for key, route in routes.items())
         return not at_top.isdisjoint(names)
 
-    def _head(self, revision: int) -> str:
-        """Return what comes before the routes; the same but for the revision, unless the admin adds to our routers."""
+    def _head(self, revision: int, count: int) -> str:
+        """Return what comes before the routes; the same but for two numbers, unless the admin adds to our routers."""
         if self._kept_head is None or _objects(self.settings.extra):
             self._kept_head = self._make_head()
-        return self._kept_head.replace(str(_ANY_REVISION), str(revision))
+        return self._kept_head.replace(str(_ANY_REVISION), str(revision)).replace(str(_ANY_COUNT), str(count))
 
     def _make_head(self) -> str:
         writer = ascii(self.settings.writer)[1:-1].replace("{", "(")
@@ -194,7 +195,7 @@ class DynamicRenderer:
         if _objects(extra):
             names = {fragment.name for fragment in self._fragments.values()}
             extra = _without(extra, names.union(parent.name for parent in self._parents))
-        tree = _without_empty_sections(deep_merge(_base_tree(self.settings, _ANY_REVISION), extra))
+        tree = _without_empty_sections(deep_merge(_base_tree(self.settings), extra))
         return (
             f"# Written by {writer}.\n"
             "# Do not edit: the next change of a route overwrites it, and so does the proxy when it sees an edit.\n"
@@ -224,7 +225,7 @@ def _listed(names: tuple[str, ...]) -> bytes:
     return ", ".join(map(toml_string, names)).encode()
 
 
-def _base_tree(settings: DynamicSettings, revision: int) -> dict[str, Any]:
+def _base_tree(settings: DynamicSettings) -> dict[str, Any]:
     router: dict[str, Any] = {
         "rule": f"Path({go_string(settings.revision_path)})",
         **_at_top(settings),
@@ -234,10 +235,12 @@ def _base_tree(settings: DynamicSettings, revision: int) -> dict[str, Any]:
         "service": "noop@internal",
     }
     tree: dict[str, Any] = {
-        _OWN_TABLE: {"format": _FORMAT, "revision": revision},
+        _OWN_TABLE: {"format": _FORMAT, "revision": _ANY_REVISION, "count": _ANY_COUNT},
         "http": {
             "routers": {_REVISION_NAME: router},
-            "middlewares": {_REVISION_NAME: {"headers": {"customResponseHeaders": {REVISION_HEADER: str(revision)}}}},
+            "middlewares": {
+                _REVISION_NAME: {"headers": {"customResponseHeaders": {REVISION_HEADER: str(_ANY_REVISION)}}}
+            },
         },
     }
     if settings.default_certificate:
@@ -331,6 +334,11 @@ def read_snapshot(text: str) -> Snapshot | None:
     revision, entries = own.get("revision"), own.get("routes", {})
     if type(revision) is not int or not 0 <= revision < _LARGEST_REVISION or not isinstance(entries, dict):
         raise ValueError(f"the table [{_OWN_TABLE}] has been changed")
+    if own.get("count") != len(entries):
+        raise ValueError(
+            f"it says that it has {own.get('count')} routes, and {len(entries)} are there: "
+            "its end is missing, or somebody has edited it"
+        )
     try:
         return Snapshot(revision, RouteTable(_read_route(entry) for entry in entries.values()))
     except InvalidRoute as error:
@@ -344,13 +352,11 @@ def _read_lines(text: str) -> dict[str, Any] | None:
     each would hold the event loop.
 
     Raises:
-        ValueError: If the end of the text is missing, what comes before the routes is not TOML, or a route is there twice.
+        ValueError: If what comes before the routes is not TOML, or a route is there twice.
     """
     head, routes_follow, rest = text.partition(_BEFORE_ROUTES)
     if not routes_follow:
         return None
-    if "\n[" not in rest:
-        raise ValueError("its end is missing")  # the routers follow
     matches = [_ROUTE_LINE.fullmatch(line) for line in rest.partition(_AFTER_ROUTES)[0].split("\n")]
     if not all(matches):
         return None
