@@ -109,8 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
     if given.command == "plots":
         plots.draw(json.loads(Path(given.results).read_text(encoding="utf-8")), Path(given.to))
         return 0
+    common = Common(tuple(given.contenders), given.traefik, given.chp)
     try:
-        result = profile.run(Common(tuple(given.contenders), given.traefik, given.chp), _options(given))
+        result = profile.run(common, _options(given), save=lambda result: _save(result, Path(given.to)))
     except asyncio.CancelledError:
         print("interrupted before anything was measured; everything that was started has been ended", file=sys.stderr)
         return 130
@@ -132,10 +133,14 @@ def _options(given: argparse.Namespace) -> Mapping[str, Any]:
     return {"routes": options}
 
 
-def _write(result: dict[str, Any], folder: Path) -> None:
+def _save(result: dict[str, Any], folder: Path) -> None:
+    """Write what the reports and plots are made of; ``python -m benchmarks plots`` draws it again."""
     folder.mkdir(parents=True, exist_ok=True)
-    # First of all, whatever may be wrong with the rest.
     (folder / "results.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def _write(result: dict[str, Any], folder: Path) -> None:
+    _save(result, folder)
     text = report.text(result)
     (folder / "report.txt").write_text(text, encoding="utf-8")
     (folder / "tables.rst").write_text("\n".join(rst.tables(result).values()), encoding="utf-8")

@@ -125,7 +125,7 @@ class Bench:
         return self.folder / f"{self._folders}-{name}"
 
     def contestant(
-        self, name: str, existing: int, servers: Servers | None = None, *, tls: bool = False, **settings: Any
+        self, name: str, existing: int, servers: Servers | None = None, *, tls: bool = False, all_answer: bool = False
     ) -> Contestant:
         """Return a contender that is not started yet.
 
@@ -134,7 +134,7 @@ class Bench:
             existing: How many routes its table shall hold.
             servers: Where the routes lead, if not to the quick servers.
             tls: Whether its public entry point is HTTPS.
-            **settings: More for :class:`benchmarks.contenders.Settings`.
+            all_answer: Whether all routes lead to servers that answer.
         """
         servers = servers or self.addresses.quick
         public_port, api_port = free_ports(2)
@@ -151,9 +151,19 @@ class Bench:
             chp=self.chp,
             cert_file=cert_file,
             key_file=key_file,
-            **settings,
+            all_answer=all_answer,
         )
         return Contestant(name, existing, Remote(name, given), self.installed.get(name, 0))
+
+    def contestants(
+        self, sizes: Sequence[int], servers: Servers | None = None, *, tls: bool = False
+    ) -> list[Contestant]:
+        """Return all who are installed, with a table of each size, whose routes all lead to servers that answer."""
+        return [
+            self.contestant(name, existing, servers, tls=tls, all_answer=True)
+            for name in self.installed
+            for existing in ((0,) if name in FLOORS else sizes)
+        ]
 
     async def _describe(self) -> None:
         for name in self.common.contenders:
@@ -185,13 +195,26 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def started(contestants: Sequence[Contestant]) -> AsyncIterator[list[Contestant]]:
-    """Start all of them, one after the other; those that are up are what the context gives, and at its end none is."""
+async def started(contestants: Sequence[Contestant], failures: list[str]) -> AsyncIterator[list[Contestant]]:
+    """Start all of them, one after the other, and have none left at the end.
+
+    Args:
+        contestants: Whom.
+        failures: Gets who could not go on, and why.
+
+    Yields:
+        Those that are up.
+    """
     try:
         for contestant in contestants:
             await contestant.start()
         yield [contestant for contestant in contestants if contestant.is_up]
     finally:
+        failures += [
+            f"{each.name} with {each.existing} routes: {each.result['failed'].splitlines()[0]}"
+            for each in contestants
+            if not each.is_up
+        ]
         for contestant in contestants:
             await contestant.remote.close()
 
@@ -204,15 +227,6 @@ def in_turns(contestants: Sequence[Contestant], rounds: int, what: str) -> Itera
             if contestant.is_up:
                 yield contestant
         progress(f"{what} {turn + 1}/{rounds}", replaces=turn > 0)
-
-
-def failures(contestants: Sequence[Contestant]) -> list[str]:
-    """Return who could not go on, and why."""
-    return [
-        f"{each.name} with {each.existing} routes: {each.result['failed'].splitlines()[0]}"
-        for each in contestants
-        if not each.is_up
-    ]
 
 
 def progress(text: str, *, replaces: bool = False) -> None:

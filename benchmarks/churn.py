@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from traefik_toml_proxy.conformance.client import Connection
 
-from .bench import FLOORS, Bench, Contestant, failures, in_turns, started
+from .bench import Bench, Contestant, in_turns, started
 from .stats import spread
 from .tables import SERVER_HEADER, existing_routespec
 from .waiting import within
@@ -68,19 +68,12 @@ class _Seen:
 async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> None:
     """Measure all contenders; fills ``result``, also if it is interrupted."""
     result.update(parameters=asdict(options), samples=[], failures=[])
-    contestants = [
-        bench.contestant(name, existing, bench.addresses.pages, all_answer=True)
-        for name in bench.installed
-        for existing in ((0,) if name in FLOORS else options.existing)
-    ]
-    try:
-        async with started(contestants) as up:
-            for contestant in in_turns(up, options.rounds, "churn"):
-                for changing in (False, True) if contestant.name != "direct" else (False,):
-                    with contestant.noted():
-                        result["samples"].append(await _sample(contestant, options, changing=changing))
-    finally:
-        result["failures"] += failures(contestants)
+    contestants = bench.contestants(options.existing, bench.addresses.pages)
+    async with started(contestants, result["failures"]) as up:
+        for contestant in in_turns(up, options.rounds, "churn"):
+            for changing in (False, True) if contestant.name != "direct" else (False,):
+                with contestant.noted():
+                    result["samples"].append(await _sample(contestant, options, changing=changing))
 
 
 async def _sample(contestant: Contestant, options: Options, *, changing: bool) -> dict[str, Any]:

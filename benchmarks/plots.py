@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from .report_routes import summaries
-from .report_users import OF_USERS, PLAIN, distinct, median_of
+from .report_users import OF_USERS, PLAIN, distinct, having, median_of
 
 # What they are called, and a colour for each that nobody confuses with another (Okabe and Ito).
 _NAMES = {
@@ -68,16 +67,12 @@ def _where(result: Mapping[str, Any]) -> str:
 def _routes(part: Mapping[str, Any]) -> Figure:
     figure, (one, many) = _figure(1, 2)
     rows = summaries(dict(part))
-    for axes, is_burst, title in (
-        (one, False, "Adding one route: ms until add_route returns"),
-        (many, True, "Adding many at once (fewer where it is slow): ms for each"),
+    for axes, kind, title in (
+        (one, "single", "Adding one route: ms until add_route returns"),
+        (many, "burst", "Adding many at once (fewer where it is slow): ms for each"),
     ):
         for name in _NAMES:
-            mine = [
-                row
-                for row in rows
-                if row["contender"] == name and row["change"] == "add" and (row["at_once"] > 1) == is_burst
-            ]
+            mine = [row for row in rows if (row["contender"], row["change"], row["kind"]) == (name, "add", kind)]
             if not mine or (name == "floor" and axes is many):
                 continue  # the floor does not know how many
             xs = [max(row["existing"], 10) for row in mine]
@@ -135,13 +130,10 @@ def _churn(part: Mapping[str, Any]) -> Figure:
         bars = []
         for name in _NAMES:
             for existing, changing in sorted(distinct(part["samples"], "existing", "changing")):
-                mine = [
-                    sample[what]["p99_ms"]
-                    for sample in part["samples"]
-                    if (sample["contender"], sample["existing"], sample["changing"]) == (name, existing, changing)
-                ]
-                if mine:
-                    bars.append((name, f"{existing:,}, {'churn' if changing else 'quiet'}", statistics.median(mine)))
+                mine = having(part["samples"], contender=name, existing=existing, changing=changing)
+                p99 = median_of((sample[what] for sample in mine), "p99_ms")
+                if p99 is not None:
+                    bars.append((name, f"{existing:,}, {'churn' if changing else 'quiet'}", p99))
         _grouped(axes, bars)
         axes.set(title=f"99th percentile of {title}, ms")
     _legend(figure, plots[0])
@@ -156,8 +148,7 @@ def _restart(part: Mapping[str, Any]) -> Figure:
         for existing, name in distinct(part["samples"], "existing", "contender"):
             times = [
                 part["parameters"]["seconds"] if sample["cut_off_s"] is None else sample["cut_off_s"]
-                for sample in part["samples"]
-                if (sample["existing"], sample["contender"], sample["event"]) == (existing, name, event)
+                for sample in having(part["samples"], existing=existing, contender=name, event=event)
             ]
             if times:
                 bars.append((name, f"{existing:,}", max(times)))

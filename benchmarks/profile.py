@@ -33,23 +33,24 @@ QUICK: Mapping[str, Any] = {
 }
 
 
-def run(common: Common, options: Mapping[str, Any]) -> dict[str, Any]:
+def run(common: Common, options: Mapping[str, Any], save: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     """Measure, and return everything as plain JSON.
 
     Args:
         common: Whom to compare.
         options: For each part that shall be measured, its options.
+        save: Called after each part with everything until then, so that no accident costs more than one part.
 
     Raises:
         asyncio.CancelledError: If it is interrupted before anything could be measured; later on, what was measured until
             then is returned, and says so.
     """
-    return asyncio.run(_run(common, options))
+    return asyncio.run(_run(common, options, save))
 
 
-async def _run(common: Common, options: Mapping[str, Any]) -> dict[str, Any]:
+async def _run(common: Common, options: Mapping[str, Any], save: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     _cancel_on_signals()
-    result: dict[str, Any] = {"date": now(), "interrupted": False, "failures": [], "parts": {}}
+    result: dict[str, Any] = {"date": now(), "interrupted": True, "failures": [], "parts": {}}
     begin = time.monotonic()
     async with Bench.opened(common) as bench:
         result.update(bench.about())
@@ -66,10 +67,11 @@ async def _run(common: Common, options: Mapping[str, Any]) -> dict[str, Any]:
                     result["failures"].append(f"{name} was not measured to its end: {type(error).__name__}: {error}")
                 finally:
                     measured["seconds_taken"] = time.monotonic() - before
+                    result["seconds_taken"] = time.monotonic() - begin
+                    save(result)
+            result["interrupted"] = False
         except asyncio.CancelledError:
             progress("interrupted: this is what was measured until now")
-            result["interrupted"] = True
-    result["seconds_taken"] = time.monotonic() - begin
     return result
 
 

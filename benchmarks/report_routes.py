@@ -119,13 +119,14 @@ def summaries(result: dict[str, Any]) -> list[dict[str, Any]]:
                         rows.append(
                             {
                                 "existing": level["existing"],
+                                "kind": kind,
                                 "change": change,
                                 "at_once": at_once,
                                 "contender": name,
                                 **summary,
                             }
                         )
-    rows.sort(key=lambda row: (row["existing"], row["at_once"] > 1, row["change"], row["contender"]))
+    rows.sort(key=lambda row: (row["existing"], row["kind"] == "burst", row["change"], row["contender"]))
     return rows
 
 

@@ -18,9 +18,14 @@ PLAIN: Mapping[str, bool] = {"tls": False, "of_users": False, "large": False, "c
 OF_USERS: Mapping[str, bool] = {**PLAIN, "of_users": True}
 
 
+def having(samples: Iterable[Mapping[str, Any]], **where: Any) -> list[Mapping[str, Any]]:
+    """Return the samples that have certain values."""
+    return [sample for sample in samples if all(sample[key] == value for key, value in where.items())]
+
+
 def median_of(samples: Iterable[Mapping[str, Any]], what: str, **where: Any) -> float | None:
     """Return the median of one number over the samples that have certain values, or None if there are none."""
-    found = [sample[what] for sample in samples if all(sample[key] == value for key, value in where.items())]
+    found = [sample[what] for sample in having(samples, **where)]
     return statistics.median(found) if found else None
 
 
@@ -57,14 +62,14 @@ def requests_text(part: Mapping[str, Any]) -> str:
     for kind in distinct(samples, *_KIND):
         way = dict(zip(_KIND, kind, strict=True))
         for contender, existing in distinct(samples, "contender", "existing"):
-            where = {**way, "contender": contender, "existing": existing}
-            rates = [sample["per_second"] for sample in samples if all(sample[k] == v for k, v in where.items())]
-            if rates:
-                latencies = [number(median_of(samples, f"p{p}_ms", **where), 2) for p in (50, 90, 99)]
-                failed = sum(s["failed"] for s in samples if all(s[k] == v for k, v in where.items()))
-                rate = statistics.median(rates)
+            mine = having(samples, **way, contender=contender, existing=existing)
+            if mine:
+                latencies = [number(median_of(mine, f"p{p}_ms"), 2) for p in (50, 90, 99)]
+                failed = sum(sample["failed"] for sample in mine)
+                rates = [sample["per_second"] for sample in mine]
                 spread = f"{min(rates):.0f}-{max(rates):.0f}"
-                rows.append([_way(way), contender, f"{existing}", f"{rate:.0f}", spread, *latencies, f"{failed}"])
+                rate = f"{statistics.median(rates):.0f}"
+                rows.append([_way(way), contender, f"{existing}", rate, spread, *latencies, f"{failed}"])
     header = ["asking", "who", "routes", "per s", "from-to", "p50 ms", "p90 ms", "p99 ms", "failed"]
     return table(header, rows) + "\nlatencies are without the time to connect"
 
@@ -89,7 +94,7 @@ def websockets_text(part: Mapping[str, Any]) -> str:
         opened = [
             median_of(part["opened"], what, contender=contender) for what in ("sockets", "opened_per_second", "p99_ms")
         ]
-        sizes = [s["bytes_per_socket"] for s in part["opened"] if s["contender"] == contender]
+        sizes = [sample["bytes_per_socket"] for sample in having(part["opened"], contender=contender)]
         size = f"{sizes[0] / 1024:.0f}" if sizes and sizes[0] is not None else ""
         row = [number(echoes[0], 0), *(number(each, 2) for each in echoes[1:])]
         row += [number(opened[0], 0), number(opened[1], 0), size, number(opened[2], 2)]
@@ -103,7 +108,7 @@ def websockets_text(part: Mapping[str, Any]) -> str:
 
 def churn_ratios(part: Mapping[str, Any]) -> list[Ratio]:
     """Return how many requests and messages of ours failed."""
-    samples = [sample for sample in part["samples"] if sample["contender"] == "ours" and sample["changes"]]
+    samples = having(part["samples"], contender="ours", changing=True)
     failed = sum(sample["failed"] for sample in samples)
     asked = sum(sample["failed"] + sample["requests"]["n"] + sample["messages"]["n"] for sample in samples)
     changes = sum(sample["changes"] for sample in samples)
@@ -115,12 +120,8 @@ def churn_text(part: Mapping[str, Any]) -> str:
     """Return the medians for reading."""
     rows = []
     for existing, contender, changing in distinct(part["samples"], "existing", "contender", "changing"):
-        samples = [
-            sample
-            for sample in part["samples"]
-            if (sample["existing"], sample["contender"], sample["changing"]) == (existing, contender, changing)
-        ]
-        row = [f"{existing}", contender, number(statistics.median(s["changes_per_second"] for s in samples), 2)]
+        samples = having(part["samples"], existing=existing, contender=contender, changing=changing)
+        row = [f"{existing}", contender, number(median_of(samples, "changes_per_second"), 2)]
         for what in ("requests", "messages"):
             row += [number(median_of((s[what] for s in samples), f"{p}_ms"), 2) for p in ("p50", "p99", "max")]
         rows.append([*row, f"{sum(sample['failed'] for sample in samples)}"])
@@ -148,11 +149,7 @@ def restart_ratios(part: Mapping[str, Any]) -> list[Ratio]:
     many = min(_SOME, max(part["parameters"]["existing"]))
     found = []
     for event, limit in limits.items():
-        times = [
-            sample["cut_off_s"]
-            for sample in part["samples"]
-            if (sample["contender"], sample["existing"], sample["event"]) == ("ours", many, event)
-        ]
+        times = [s["cut_off_s"] for s in having(part["samples"], contender="ours", existing=many, event=event)]
         worst = max((float("inf") if each is None else each for each in times), default=None)
         name = f"seconds for which users are cut off when {event}, {many} routes, ours"
         found.append(ratio(name, worst, limit, f"the longest of {len(times)}"))
@@ -163,11 +160,7 @@ def restart_text(part: Mapping[str, Any]) -> str:
     """Return all times for reading."""
     rows = []
     for existing, contender, event in distinct(part["samples"], "existing", "contender", "event"):
-        samples = [
-            sample
-            for sample in part["samples"]
-            if (sample["existing"], sample["contender"], sample["event"]) == (existing, contender, event)
-        ]
+        samples = having(part["samples"], existing=existing, contender=contender, event=event)
         times = ", ".join(_seconds(sample["cut_off_s"]) for sample in samples)
         well = ", ".join(_seconds(sample["well_after_s"]) for sample in samples)
         rows.append([f"{existing}", contender, event, times, well])

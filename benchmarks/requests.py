@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .bench import FLOORS, Bench, Contestant, failures, in_turns, progress, started
+from .bench import FLOORS, Bench, Contestant, in_turns, progress, started
 from .tables import LARGE_PATH, existing_routespec
 from .waiting import within
 
@@ -74,20 +74,12 @@ async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> Non
         progress(result["failures"][0])
         return
     for tls in (False, True):
-        contestants = [
-            bench.contestant(name, existing, tls=tls, all_answer=True)
-            for name in bench.installed
-            for existing in ((0,) if name in FLOORS else options.existing)
-        ]
-        try:
-            async with started(contestants) as up:
-                for kind in kinds(tls=tls):
-                    able = [each for each in up if each.existing or each.name in FLOORS or not kind.of_users]
-                    for contestant in in_turns(able, options.rounds, f"requests {describe(kind)}:"):
-                        with contestant.noted():
-                            result["samples"].append(await _ask(wrk, contestant, kind, options))
-        finally:
-            result["failures"] += failures(contestants)
+        async with started(bench.contestants(options.existing, tls=tls), result["failures"]) as up:
+            for kind in kinds(tls=tls):
+                able = [each for each in up if each.existing or each.name in FLOORS or not kind.of_users]
+                for contestant in in_turns(able, options.rounds, f"requests {describe(kind)}:"):
+                    with contestant.noted():
+                        result["samples"].append(await _ask(wrk, contestant, kind, options))
 
 
 def describe(kind: Kind) -> str:

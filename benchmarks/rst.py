@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .report_routes import summaries
-from .report_users import OF_USERS, PLAIN, distinct, median_of
+from .report_users import OF_USERS, PLAIN, distinct, having, median_of
 
 # The columns, and what is above them.
 _WHO = {
@@ -36,25 +36,24 @@ def tables(result: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _routes(part: Mapping[str, Any]) -> str:
-    known = {
-        (row["existing"], row["at_once"] > 1, row["contender"]): row
-        for row in summaries(dict(part))
-        if row["change"] == "add"
-    }
+    adds = having(summaries(dict(part)), change="add")
     burst = part["parameters"]["burst"]
     who = [name for name in _WHO if name != "direct"]
     rows = []
-    for is_burst in (False, True):
-        for existing in sorted({existing for existing, at_once, _ in known if at_once == is_burst}):
+    for kind, what in (("single", "1 route"), ("burst", f"{burst} at once")):
+        for (existing,) in sorted(distinct(having(adds, kind=kind), "existing")):
             cells = []
             for name in who:
-                row = known.get((existing, is_burst, name))
-                fewer = (
-                    f" for {row['at_once']}" if row and is_burst and row["at_once"] != burst and name != "floor" else ""
-                )
-                cells.append(_time(row["median"]) + fewer if row else "failed")
-            rows.append([f"{burst} at once" if is_burst else "1 route", f"{existing:,}", *cells])
+                found = having(adds, kind=kind, existing=existing, contender=name)
+                cells.append(_time_of_add(found[0], burst) if found else "failed")
+            rows.append([what, f"{existing:,}", *cells])
     return _list_table(["adding", "to routes", *(_WHO[name] for name in who)], rows)
+
+
+def _time_of_add(row: Mapping[str, Any], burst: int) -> str:
+    # The floor loads its whole file once, however many are added.
+    fewer = row["kind"] == "burst" and row["at_once"] != burst and row["contender"] != "floor"
+    return _time(row["median"]) + (f" for {row['at_once']}" if fewer else "")
 
 
 def _requests(part: Mapping[str, Any]) -> str:
@@ -95,13 +94,13 @@ def _websockets(part: Mapping[str, Any]) -> str:
 def _churn(part: Mapping[str, Any]) -> str:
     rows = []
     for existing, name in distinct(part["samples"], "existing", "contender"):
-        mine = [s for s in part["samples"] if (s["existing"], s["contender"]) == (existing, name)]
+        mine = having(part["samples"], existing=existing, contender=name)
         cells = []
         for what in ("requests", "messages"):
             for changing in (False, True):
-                times = [sample[what]["p99_ms"] for sample in mine if sample["changing"] == changing]
+                times = [sample[what]["p99_ms"] for sample in having(mine, changing=changing)]
                 cells.append(_time(statistics.median(times)) if times else "")
-        rates = [sample["changes_per_second"] for sample in mine if sample["changing"]]
+        rates = [sample["changes_per_second"] for sample in having(mine, changing=True)]
         rate = f"{statistics.median(rates):,.{1 if max(rates) < 100 else 0}f}" if rates else ""
         failed = sum(sample["failed"] for sample in mine)
         rows.append([f"{existing:,}", _WHO[name], rate, *cells, f"{failed}"])
@@ -128,8 +127,7 @@ def _restart(part: Mapping[str, Any]) -> str:
                 size = 0 if name == "floor" else existing
                 times = [
                     float("inf") if s["cut_off_s"] is None else s["cut_off_s"]
-                    for s in part["samples"]
-                    if (s["contender"], s["existing"], s["event"]) == (name, size, event)
+                    for s in having(part["samples"], contender=name, existing=size, event=event)
                 ]
                 cells.append(_cut_off(times))
             rows.append([event, f"{existing:,}", *cells])

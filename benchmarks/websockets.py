@@ -13,7 +13,7 @@ from typing import Any
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from .bench import FLOORS, Bench, Contestant, failures, in_turns, started
+from .bench import Bench, Contestant, in_turns, started
 from .stats import spread
 from .tables import SOCKET_PATH, existing_routespec
 from .waiting import within
@@ -49,20 +49,14 @@ class Options:
 async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> None:
     """Measure all contenders; fills ``result``, also if it is interrupted."""
     result.update(parameters=asdict(options), echoes=[], opened=[], failures=[])
-    contestants = [
-        bench.contestant(name, 0 if name in FLOORS else options.existing, bench.addresses.pages, all_answer=True)
-        for name in bench.installed
-    ]
-    try:
-        async with started(contestants) as up:
-            for contestant in in_turns(up, options.rounds, "websockets: echoes"):
-                with contestant.noted():
-                    result["echoes"].append(await _echoes(contestant, options))
-            for contestant in in_turns(up, 1, f"websockets: {options.open_sockets} open"):
-                with contestant.noted():
-                    result["opened"].append(await _open_many(contestant, options))
-    finally:
-        result["failures"] += failures(contestants)
+    contestants = bench.contestants([options.existing], bench.addresses.pages)
+    async with started(contestants, result["failures"]) as up:
+        for contestant in in_turns(up, options.rounds, "websockets: echoes"):
+            with contestant.noted():
+                result["echoes"].append(await _echoes(contestant, options))
+        for contestant in in_turns(up, 1, f"websockets: {options.open_sockets} open"):
+            with contestant.noted():
+                result["opened"].append(await _open_many(contestant, options))
 
 
 def socket_url(public_url: str, user: int) -> str:

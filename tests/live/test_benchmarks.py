@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -54,3 +56,38 @@ async def test_all_parts_are_measured_drawn_and_told(tmp_path: Path) -> None:
     for name in parts:
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "</svg>" in (tmp_path / f"{name}.svg").read_text()
+
+
+@pytest.mark.timeout(200)
+async def test_an_interrupted_run_keeps_what_it_has_and_leaves_nothing_running(tmp_path: Path) -> None:
+    """In the middle of the part in which Hubs leave their proxies running."""
+    command = ("-m", "benchmarks", "--quick", "--parts", "websockets", "restart", "--contenders", "ours")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *command, "--to", str(tmp_path / "results")),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # so that it is seen whose processes they are
+    )
+    assert process.stderr is not None
+    while b"the Hub is restarted 1/1" not in (line := await process.stderr.readline()):
+        assert line, "it has ended"
+    assert any("jupyterhub" in command for command in commands_with(str(tmp_path)))
+    process.terminate()
+    await process.communicate()
+    result = json.loads((tmp_path / "results" / "results.json").read_text())
+
+    assert process.returncode == 130
+    assert commands_with(str(tmp_path)) == []
+    assert result["interrupted"]
+    assert result["parts"]["websockets"]["opened"]
+    assert [sample["event"] for sample in result["parts"]["restart"]["samples"]] == ["the Hub is restarted"]
+
+
+def commands_with(text: str) -> list[str]:
+    """Return the command lines of all processes in which a text is."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            found.append(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [command for command in found if text in command]
