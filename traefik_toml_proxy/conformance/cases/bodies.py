@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import hashlib
 import os
+import statistics
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,7 +22,7 @@ _R, _E, _B = Level.REQUIRED, Level.EXPECTED, Level.BEYOND
 
 _MIB = 2**20
 _GIB_IN_BLOCKS = 1024
-_EVENTS = 3
+_EVENTS = 5
 # What a proxy may need more while 1 GiB goes through it.
 _MAY_GROW = 128 * _MIB
 
@@ -142,15 +143,18 @@ async def _early_answer(stage: Stage) -> None:
     "JupyterHub's progress page is a stream of server-sent events (jupyterhub/apihandlers/users.py)",
 )
 async def _event_at_once(stage: Stage) -> None:
-    """A server-sent event reaches the client within 250 ms of being sent."""
+    """A server-sent event reaches the client without waiting for the next one, mostly within 250 ms."""
     sent: list[float] = []
+    arrived = asyncio.Event()
 
     async def events(exchange: Exchange) -> None:
         await exchange.send_head("200 OK", [("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked")])
-        for number in range(_EVENTS):
-            sent.append(time.monotonic())
-            await exchange.send(chunk(f"data: {number}\n\n".encode()))
-            await asyncio.sleep(0.3)
+        with contextlib.suppress(asyncio.TimeoutError):
+            for number in range(_EVENTS):
+                arrived.clear()
+                sent.append(time.monotonic())
+                await exchange.send(chunk(f"data: {number}\n\n".encode()))
+                await asyncio.wait_for(arrived.wait(), 5)  # noqa: TID251 - not cancelled
         await exchange.send(chunk(b""))
 
     await stage.served("/user/ada/", events)
@@ -160,8 +164,11 @@ async def _event_at_once(stage: Stage) -> None:
         head = await connection.head()
         async for _ in connection.body(head):
             delays.append(time.monotonic() - sent[len(delays)])
-    expect_equal(len(delays), _EVENTS, "the number of events that came each by itself")
-    expect(max(delays) < 0.25, f"an event took {max(delays) * 1000:.0f} ms")
+            arrived.set()
+    expect_equal(len(delays), _EVENTS, "the number of events that came each by itself, within 5 seconds")
+    # Not each: this process may have had to wait for the machine.
+    delay = statistics.median(delays)
+    expect(delay < 0.25, f"an event took {delay * 1000:.0f} ms")
 
 
 @GROUP.case("upload-at-once", _B, "a proxy that collects an upload before it sends it on needs the room for it")
