@@ -31,6 +31,7 @@ from .tables import (
     existing_entries,
     floor_dynamic,
     floor_static,
+    new_entries,
     revision_router,
 )
 from .waiting import within
@@ -210,6 +211,26 @@ class Ours(HubContender):
 
         state_dir = str(Path(self.settings.folder) / "state")
         return TraefikTomlProxy(state_dir=state_dir, traefik_command=[self.settings.traefik], **common)
+
+    async def commit_times(self, count: int) -> list[float]:
+        """Change the table, render and write it, so many times, without Traefik; return how many ms each took."""
+        from traefik_toml_proxy.routes import Change, Route, RouteTable, Snapshot
+
+        self.prepare()
+        table = RouteTable(Route.checked(*entry) for entry in self.settings.existing_entries())
+        store = self.proxy._make_store(None)  # noqa: SLF001 - the very one that the proxy writes with
+        await store.open()
+        times = []
+        try:
+            await store.commit(Snapshot(1, table))
+            for number, entry in enumerate(new_entries(0, count, self.settings.servers)):
+                begin = time.perf_counter()
+                table, _ = table.with_changes([Change(entry.routespec, Route.checked(*entry))])
+                await store.commit(Snapshot(number + 2, table))
+                times.append((time.perf_counter() - begin) * 1000)
+        finally:
+            await store.close()
+        return times
 
 
 class Chp(HubContender):

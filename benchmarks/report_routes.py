@@ -24,6 +24,7 @@ def ratios(result: dict[str, Any]) -> list[Ratio]:
         _one_add(result, burst_existing, limit=0.85),
         _burst_in_reloads(result, burst_existing),
         _burst_beside_jtp(result, burst_existing),
+        _commit(result, largest),
         _loop_delay(result, largest),
         _bytes_per_route(result),
     ]
@@ -57,6 +58,18 @@ def _burst_beside_jtp(result: dict[str, Any], existing: int) -> Ratio:
         f"{jtp['changes_per_second']:.2f}/s ({jtp['changes'] // jtp['n']} at once, {jtp['changes']} in all)"
     )
     return ratio(name, ours["changes_per_second"] / jtp["changes_per_second"], 100, note, at_least=True)
+
+
+def _commit(result: dict[str, Any], existing: int) -> Ratio:
+    """What comes before Traefik has the file, beside what comes after."""
+    commit = next((each for each in result["commits"] if each["existing"] == existing), None)
+    add = _summary(result, existing, "ours", "single", "add")
+    name = f"rendering, grouping and writing at {existing} routes / Traefik's own time"
+    if commit is None or add is None:
+        return ratio(name, None, 0.1, "")
+    own = add["median"] - commit["median_ms"]
+    note = f"medians {commit['median_ms']:.1f} and {own:.1f} ms, n {commit['n']} and {add['n']}"
+    return ratio(name, commit["median_ms"] / own, 0.1, note)
 
 
 def loop_gaps(result: dict[str, Any], existing: int, name: str) -> dict[str, float | None]:

@@ -45,10 +45,14 @@ class Options:
 
 async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> None:
     """Measure all contenders but ``direct``, which has no routes; fills ``result``, also if it is interrupted."""
-    result.update(parameters=asdict(options), levels=[], memory=None)
+    result.update(parameters=asdict(options), levels=[], memory=None, commits=[])
     for existing in _levels(options):
         await _measure(bench, options, existing, result["levels"])
-    result["memory"] = await _memory(bench, _MEMORY_ROUTES)
+    for existing in options.existing:
+        commits = await _ours_alone(bench, "commits", existing)
+        if commits is not None:
+            result["commits"].append({"existing": existing, **commits})
+    result["memory"] = await _ours_alone(bench, "memory", _MEMORY_ROUTES)
 
 
 def _levels(options: Options) -> list[int]:
@@ -103,19 +107,16 @@ async def _restart(contestant: Contestant) -> None:
         contestant.result["restart_get_all"] = await contestant.ask("get_all")
 
 
-async def _memory(bench: Bench, routes: int) -> dict[str, Any] | None:
-    """Measure what a route of ours costs in Python's memory, in a process that does nothing else."""
+async def _ours_alone(bench: Bench, do: str, routes: int) -> dict[str, Any] | None:
+    """Ask one thing of ours with a table of some size, in a process that does nothing else."""
     if "ours" not in bench.installed:
         return None
     contestant = bench.contestant("ours", routes)
     try:
         await contestant.remote.start()
-        answer = await contestant.ask("memory")
-        if contestant.is_up:
-            await contestant.ask("stop")
+        return await contestant.ask(do)
     finally:
         await contestant.remote.close()
-    return answer if answer is not None else contestant.result
 
 
 async def _take_turns(

@@ -11,6 +11,7 @@ import asyncio
 import gc
 import json
 import os
+import statistics
 import sys
 import time
 import traceback
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from .client import Client
-from .contenders import CONTENDERS, Contender, Settings
+from .contenders import CONTENDERS, Contender, Ours, Settings
 from .heartbeat import Heartbeat, idle_delay_ms
 from .processes import Process, cpu_seconds, descendants, end, identify, is_running, resident_bytes
 from .stats import Sample
@@ -29,6 +30,9 @@ from .tables import Entry, Servers, last_existing, new_entries
 
 # How long a change may take to be served after the call for it has returned.
 _LATE = 60
+
+# How many changed tables are written one after the other.
+_COMMITS = 20
 
 
 class Worker:
@@ -180,6 +184,12 @@ class Worker:
             "peak_bytes_per_route": peak / routes,
             "proxies": self._proxies,
         }
+
+    async def do_commits(self) -> dict[str, Any]:
+        """Tell what it takes until a changed table is in its file: what ours adds to Traefik's own work."""
+        assert isinstance(self.contender, Ours)
+        times = await self.contender.commit_times(_COMMITS)
+        return {"n": len(times), "median_ms": statistics.median(times), "max_ms": max(times)}
 
     async def do_stop(self) -> dict[str, Any]:
         """Stop the contender; nothing that it started is left."""

@@ -32,6 +32,7 @@ def measured_routes(
         "seconds_taken": 60,
         "levels": [{"existing": existing, "only_bursts": False, "contenders": contenders}],
         "memory": memory,
+        "commits": [{"existing": existing, "n": 5, "median_ms": 1.0, "max_ms": 2.0}] if memory else [],
     }
 
 
@@ -67,14 +68,14 @@ def test_each_ratio_is_of_what_its_name_says() -> None:
 
     found = ratios(measured)
 
-    assert [ratio["value"] for ratio in found] == [1.5, 1.5, 2.0, 200.0, 24, 5000.0]
-    assert [ratio["kept"] for ratio in found] == [True, False, True, True, True, False]
+    assert [ratio["value"] for ratio in found] == [1.5, 1.5, 2.0, 200.0, 0.2, 24, 5000.0]
+    assert [ratio["kept"] for ratio in found] == [True, False, True, True, False, True, False]
 
 
 def test_what_was_not_measured_is_neither_kept_nor_broken() -> None:
     found = ratios(measured_routes({"chp": {"single": changes(1, 1)}}))
 
-    assert len(found) == 6
+    assert len(found) == 7
     assert {(None, None, "not measured")} == {(ratio["value"], ratio["kept"], ratio["note"]) for ratio in found}
 
 
