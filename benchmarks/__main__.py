@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--to", default=".", metavar="FOLDER", help="write them there (default: here)")
     command = commands.add_parser("conformance", help="what this proxy and the others do of what a proxy must do")
     command.add_argument("--traefik", default="", help="the binary (default: on PATH, or beside this Python)")
-    command.add_argument("--chp", default="", help="the command (default: on PATH)")
+    command.add_argument("--chp", default="", help="the command (default: on PATH, or in ./node_modules/.bin)")
     command.add_argument("--rst", default="", metavar="FILE", help="write the table of the README there")
     command.add_argument("--json", default="", metavar="FILE", help="write all results there")
     return parser

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
-import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from traefik_toml_proxy import __version__
 from traefik_toml_proxy.conformance import CASES, StartedByHub, run_all
 from traefik_toml_proxy.conformance.report import Results, as_json, comparison, line, summary
 
+from .contenders import find_chp, find_traefik, first_line, traefik_version
 from .machine import package_version
 
 _ROUTES = "{folder}/jupyterhub.toml"
@@ -40,12 +39,9 @@ class Options:
     json: str = ""
 
 
-def _subjects(options: Options) -> Sequence[tuple[StartedByHub, bool]]:
+def _subjects(traefik: str, chp: str) -> Sequence[tuple[StartedByHub, bool]]:
     """Return the proxies, and for each whether it is ours."""
-    traefik = options.traefik or shutil.which("traefik") or str(Path(sys.executable).with_name("traefik"))
-    chp = options.chp or "configurable-http-proxy"
-    traefik_version = "Traefik " + _said([traefik, "version"], r"Version:\s*(\S+)")
-    on_traefik = f"{__version__}, {traefik_version}"
+    on_traefik = f"{__version__}, Traefik {traefik_version(traefik)}"
     outside = [
         traefik,
         "--entryPoints.web.address=127.0.0.1:{port}",
@@ -92,7 +88,7 @@ def _subjects(options: Options) -> Sequence[tuple[StartedByHub, bool]]:
                     }
                 },
                 name="configurable-http-proxy",
-                version=f"{_said([chp, '--version'], '(.+)')}, JupyterHub {package_version('jupyterhub')}",
+                version=f"{first_line(chp, '--version')}, JupyterHub {package_version('jupyterhub')}",
             ),
             False,
         ),
@@ -101,7 +97,7 @@ def _subjects(options: Options) -> Sequence[tuple[StartedByHub, bool]]:
                 "jupyterhub_traefik_proxy.fileprovider:TraefikFileProviderProxy",
                 {"TraefikProxy": {"traefik_api_url": "http://127.0.0.1:{port1}"}},
                 name="jupyterhub-traefik-proxy (file)",
-                version=f"{package_version('jupyterhub-traefik-proxy')}, {traefik_version}",
+                version=f"{package_version('jupyterhub-traefik-proxy')}, Traefik {traefik_version(traefik)}",
                 environment={"PATH": f"{Path(traefik).parent}{os.pathsep}{os.environ.get('PATH', '')}"},
             ),
             False,
@@ -109,21 +105,24 @@ def _subjects(options: Options) -> Sequence[tuple[StartedByHub, bool]]:
     ]
 
 
-def _said(command: list[str], pattern: str) -> str:
-    """Return what a command says of its version."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-    found = re.search(pattern, done.stdout)
-    return found[1].strip() if found else "of unknown version"
-
-
 def run(options: Options) -> int:
     """Run all cases against all proxies, and print and write the results.
 
     Returns:
-        0 if ours conforms, else 1.
+        0 if ours conforms, 1 if it does not, 2 if not all of them are installed.
     """
+    traefik, chp = find_traefik(options.traefik), find_chp(options.chp)
+    there = {
+        "traefik": traefik,
+        "configurable-http-proxy": chp,
+        "jupyterhub-traefik-proxy": importlib.util.find_spec("jupyterhub_traefik_proxy"),
+    }
+    missing = [name for name, found in there.items() if not found]
+    if missing:
+        print(f"not installed, so there is nothing to compare with: {', '.join(missing)}", file=sys.stderr)
+        return 2
     results = []
-    for subject, own in _subjects(options):
+    for subject, own in _subjects(traefik, chp):
         print(f"\n{subject.name}", file=sys.stderr)
         outcomes = asyncio.run(run_all(subject, CASES, lambda outcome: print(line(outcome), file=sys.stderr)))
         results.append(Results(subject.name, subject.version, outcomes, own))

@@ -244,7 +244,7 @@ class Chp(HubContender):
 
     def version(self) -> str:
         """Ask the command."""
-        return _first_line(self.settings.chp, "--version")
+        return first_line(self.settings.chp, "--version")
 
     def make_proxy(self, **common: Any) -> Any:
         """Return one with ports and files of its own, else as JupyterHub has it."""
@@ -461,10 +461,11 @@ CONTENDERS: dict[str, type[Contender]] = {"ours": Ours, "floor": Floor, "chp": C
 
 def traefik_version(command: str) -> str:
     """Ask Traefik for its version."""
-    return _first_line(command, "version").partition(":")[2].strip()
+    return first_line(command, "version").partition(":")[2].strip()
 
 
-def _first_line(*command: str) -> str:
+def first_line(*command: str) -> str:
+    """Return the first line that a command says, or why it says nothing."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError) as error:
