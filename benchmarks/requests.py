@@ -53,7 +53,7 @@ class Options:
 
     existing: tuple[int, ...] = (0, 1_000, 10_000)
     seconds: int = 2
-    rounds: int = 3
+    rounds: int = 4
     connections: int = 16
 
 

@@ -109,11 +109,11 @@ def test_a_request_takes_the_route_with_the_longest_prefix(places: list[Place], 
 @given(places=some_places())
 @SETTINGS
 def test_a_request_is_compared_with_few_routers(places: list[Place]) -> None:
-    """The parents, and the children of any one of them, are at most 3.1 times the square root of the routes, and two."""
+    """The parents, and the children of any one of them, are at most 3.1 times the square root of the routes, and three."""
     found, parents_of = arranged(places)
     children = Counter(name for names in parents_of.values() for name in names)
 
-    assert len(found.parents) + max(children.values()) <= 3.1 * math.sqrt(len(places)) + 2
+    assert len(found.parents) + max(children.values()) <= 3.1 * math.sqrt(len(places)) + 3
 
 
 @given(places=some_places())

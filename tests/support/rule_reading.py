@@ -1,8 +1,8 @@
 """A small reading of rules as Traefik reads them, written for tests alone, and requests to hold them against.
 
-Rules are Go expressions (pkg/rules/parser.go) over ``Path``, ``PathPrefix``, ``PathRegexp``, ``Host`` and ``HostRegexp``
-(pkg/muxer/http/matcher.go). They are matched against a path that is percent-decoded but for the reserved characters
-(pkg/muxer/http/mux.go:99-176).
+Rules are Go expressions (pkg/rules/parser.go) over ``Path``, ``PathPrefix``, ``PathRegexp``, ``Host`` and ``HostRegexp``,
+with ``!``, ``&&`` and ``||`` (pkg/muxer/http/matcher.go). They are matched against a path that is percent-decoded but for
+the reserved characters (pkg/muxer/http/mux.go:99-176).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Request:
 RESERVED_BYTES = [character.encode() for character in RESERVED]
 Matcher = Callable[[Request], bool]
 
-TOKENS = re.compile(r'\s*(?:(?P<name>[A-Za-z]+)|(?P<string>"(?:[^"\\\n]|\\.)*")|(?P<mark>&&|\|\||[()]))')
+TOKENS = re.compile(r'\s*(?:(?P<name>[A-Za-z]+)|(?P<string>"(?:[^"\\\n]|\\.)*")|(?P<mark>&&|\|\||[()!]))')
 GO_ESCAPES = re.compile(r'\\(?:(?P<plain>[abfnrtv\\"])|u(?P<four>[0-9a-f]{4})|U(?P<eight>[0-9a-f]{8}))|(?P<broken>\\)')
 GO_PLAIN = dict(zip('abfnrtv\\"', '\a\b\f\n\r\t\v\\"', strict=True))
 
@@ -112,6 +112,9 @@ def _both(token: str, tokens: Iterator[str]) -> tuple[Matcher, str]:
 
 
 def _single(token: str, tokens: Iterator[str]) -> tuple[Matcher, str]:
+    if token == "!":
+        inner, token = _single(next(tokens), tokens)
+        return (lambda request: not inner(request)), token
     if token == "(":
         inner, token = _either(next(tokens), tokens)
         assert token == ")"

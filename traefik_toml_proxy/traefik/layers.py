@@ -10,6 +10,9 @@ range. Such regions lie beside or inside one another, and the innermost one take
 take goes to the longest route that encloses the whole region, which is one more child of it. No other route can be meant:
 within each group the routers decide as they would in a flat table.
 
+Most requests that no region takes, the Hub's own pages, are outside of what all regions have in common (``/user/``): one
+more parent takes these first, so that they are compared with none of the regions.
+
 The regions are found in the tree of all keys, in which each branching halves a range of characters. From the leaves up, a
 region is made wherever enough routes have come together that have none yet. A change of one route is seen by the regions
 around it only, and how many routes are enough follows their number in small steps, for each region at another one.
@@ -32,6 +35,9 @@ from .rules import RAW_OR_ENCODED, RESERVED, as_matched, as_pattern, go_string, 
 
 # A flat table is easier to read; with so few routes it costs a request a tenth more time at most (layers pay from 50 on).
 FEW_ROUTES = 100
+
+# The parent for what is outside of all regions but the first one.
+_OUTSIDE = "jupyterhub-outside"
 
 # A slash inside a segment, as it is in a key; no segment holds a lone surrogate.
 _INNER_SLASH = "\udc2f"
@@ -99,7 +105,7 @@ def key(place: Place) -> str:
 def arrange(keys: Sequence[str]) -> Layers:
     """Return the layers for the routes with these keys.
 
-    A request is compared with at most 3.1 times the square root of their number of routers, and two more: with the
+    A request is compared with at most 3.1 times the square root of their number of routers, and three more: with the
     parents, and with the children of the one that takes it.
 
     Args:
@@ -126,6 +132,15 @@ def arrange(keys: Sequence[str]) -> Layers:
             parents_of[node.first : node.last] = [(parent.name,)] * (node.last - node.first)
             if node.enclosing is not None:
                 fallbacks.append((node.enclosing, parent.name))
+    prefixes = [node.region.prefix for node, is_chosen in zip(nodes[1:], chosen[1:], strict=True) if is_chosen]
+    first, last = min(prefixes, default=""), max(prefixes, default="")
+    common = first[: _common(first, last, 0)]
+    outside = [number for number, found in enumerate(keys) if not found.startswith(common)]
+    if chosen[0] and common != "/" and outside:
+        parent = Parent(_OUTSIDE, f"({_rule(nodes[0].region)}) && !({_rule(_Region(common))})", max(depths) + 1)
+        parents.append(parent)
+        for number in outside:
+            parents_of[number] += (parent.name,)
     for number, name in fallbacks:
         parents_of[number] += (name,)
     return Layers(tuple(parents), tuple(parents_of))
