@@ -61,6 +61,31 @@ async def test_a_proxy_that_fails_is_told_why(tmp_path: Path) -> None:
     assert status == 1
 
 
+async def test_traits_of_all_kinds_are_set() -> None:
+    """Also for a Hub in another process; and a proxy that is started outside is told so."""
+    traefik = os.environ.get("TEST_TRAEFIK", str(Path(sys.executable).with_name("traefik")))
+    outside = f"{traefik} --entryPoints.web.address=127.0.0.1:{{port}} --providers.file.directory={{folder}}"
+    given = {
+        "should_start": "False",
+        "start_timeout": "20",
+        "dynamic_config_file_mode": "384",
+        "traefik_env": "GOGC=100",
+        "traefik_entrypoint": "web",
+        "dynamic_config_file": "{folder}/jupyterhub.toml",
+    }
+    traits = [f"--TraefikTomlProxy.{name}={value}" for name, value in given.items()]
+    only = "--only=['api.delete-missing', 'lifecycle.hub-killed']"
+    started, started_out, _ = await _run(PROXY, only, *traits[1:4])
+    outside_status, outside_out, _ = await _run(PROXY, only, *traits, f"--outside={outside}")
+
+    assert [line.split()[:3:2] for line in started_out.splitlines()[:2]] == [
+        ["passed", "api.delete-missing"],
+        ["passed", "lifecycle.hub-killed"],
+    ]
+    assert outside_out.startswith("passed      required api.delete-missing")
+    assert (started, outside_status) == (0, 0)
+
+
 async def test_a_proxy_that_nothing_was_seen_of_does_not_pass() -> None:
     """What is not offered has not been seen to work."""
     status, out, _ = await _run(PROXY, "--only=activity")

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from jupyterhub.proxy import Proxy
 from traitlets.config import Config
+from traitlets.config.loader import DeferredConfigList, DeferredConfigString
 
 from .case import NotOffered, Options
 
@@ -333,7 +334,7 @@ def make_proxy(
     Args:
         proxy_class: ``module:Class``.
         setting: Where it is to run.
-        config: Traits by class name.
+        config: Traits by class name; texts may be those of a command line, ``False`` for a Bool.
         inside: What JupyterHub knows of certificates with internal_ssl.
     """
     module, _, name = proxy_class.partition(":")
@@ -355,7 +356,7 @@ def make_proxy(
         **inside,
     )
     proxy: Proxy = getattr(importlib.import_module(module), name)(
-        config=Config(config),
+        config=Config(_read_by_traits(config)),
         db_factory=lambda: None,
         public_url=setting.public_url,
         app=app,
@@ -366,6 +367,17 @@ def make_proxy(
         ssl_key=setting.ssl_key,
     )
     return proxy
+
+
+def _read_by_traits(value: Any) -> Any:
+    """Return config in which each text is for its trait to read, as those of traitlets' own command line are."""
+    if isinstance(value, str):
+        return DeferredConfigString(value)
+    if isinstance(value, Mapping):
+        return {key: _read_by_traits(item) for key, item in value.items()}
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return DeferredConfigList(value)
+    return value
 
 
 def internal_certificates(setting: Setting) -> dict[str, Any]:
