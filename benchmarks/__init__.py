@@ -1,4 +1,5 @@
 """Measurements of this proxy beside others, run by ``python -m benchmarks``; importing it does nothing.
 
-A command is one module with a ``run(options)`` that returns plain JSON (``routes.py``), and is listed in ``__main__.py``.
+A part of the profile is one module with ``Options`` and a ``measure(bench, options, result)`` that fills ``result`` with
+plain JSON; ``profile.py`` lists them.
 """

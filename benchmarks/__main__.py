@@ -85,7 +85,7 @@ def _add_routes(commands: Any) -> None:
         type=int,
         default=default.burst_existing,
         metavar="N",
-        help="size of one more table, at which only bursts are measured",
+        help="size of the table for the ratios to one reload; if it is none of --existing, only bursts are measured",
     )
     command.add_argument("--repeat", type=int, default=default.repeat, help="single adds and deletes of each, at most")
     command.add_argument("--bursts", type=int, default=default.bursts, help="bursts of each, at most")

@@ -78,7 +78,3 @@ class Client:
                 last = repr(answer)
             await asyncio.sleep(0.001)
         raise TimeoutError(f"{path} did not reach the server {server!r} in {seconds:.0f} s; the last answer: {last}")
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()

@@ -1,7 +1,8 @@
 """What is compared, each behind the same few methods. I/O: starts the proxies, writes their files.
 
 ``ours``, ``chp`` and ``jtp`` are driven as JupyterHub drives them, through ``jupyterhub.proxy.Proxy``; ``floor`` is no proxy
-but the least that any proxy of our kind has to do. One process holds one contender (``worker.py``).
+but the least that any proxy of our kind has to do, and ``direct`` is none at all. One process holds one contender
+(``worker.py``).
 """
 
 from __future__ import annotations

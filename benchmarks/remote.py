@@ -147,11 +147,6 @@ class Backend:
         line = await within(30, self._process.stdout.readline())
         return Addresses(*json.loads(line))
 
-    @property
-    def pid(self) -> int:
-        """The process that they are in."""
-        return self._process.pid
-
     async def __aexit__(self, *_: object) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()

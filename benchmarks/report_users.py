@@ -41,12 +41,13 @@ def request_ratios(part: Mapping[str, Any]) -> list[Ratio]:
     """Return how much of the requests per second is left with many routes, and how many more than others'."""
     samples = part["samples"]
     many = max((existing for _, existing in distinct(samples, "contender", "existing")), default=0)
-    none = median_of(samples, "per_second", contender="ours", existing=0, **PLAIN)
     found = []
-    for kind, what in ((PLAIN, "the Hub's page"), (OF_USERS, "pages of random users")):
+    for kind, what, other in ((PLAIN, "the Hub's page", "ours"), (OF_USERS, "pages of random users", "floor")):
         ours = median_of(samples, "per_second", contender="ours", existing=many, **kind)
         chp = median_of(samples, "per_second", contender="chp", existing=many, **kind)
-        name = f"requests per second for {what} at {many} routes / the Hub's page at none, ours"
+        # Without users' routes, only the floor answers for their pages.
+        none = median_of(samples, "per_second", contender=other, existing=0, **kind)
+        name = f"requests per second for {what} at {many} routes, ours / with none, {other}"
         note = f"{number(ours, 0)} and {number(none, 0)} per second"
         found.append(ratio(name, ours / none if ours and none else None, 0.8, note, at_least=True))
         name = f"requests per second for {what} at {many} routes, ours / chp"

@@ -20,9 +20,6 @@ from .waiting import within
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 
-# The floors have no users' routes; they answer for any.
-_USERS_OF_FLOORS = 1_000
-
 
 class Kind(NamedTuple):
     """One way of asking.
@@ -98,7 +95,7 @@ async def _ask(wrk: str, contestant: Contestant, kind: Kind, options: Options) -
     path = LARGE_PATH if kind.large else "/hub/home"
     users = 0
     if kind.of_users:
-        users = contestant.existing or _USERS_OF_FLOORS
+        users = contestant.existing or max(options.existing)  # the floors answer for any
         path = existing_routespec(0).replace("000000", "%06d") + "lab"
     url = contestant.remote.settings.public_url + "/"
     process = await asyncio.create_subprocess_exec(

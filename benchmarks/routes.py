@@ -29,7 +29,7 @@ class Options:
     Attributes:
         existing: The sizes of the table at which single changes and bursts are measured.
         burst: How many routes are changed at once.
-        burst_existing: The size of the table at which only bursts are measured, for the ratios to one reload.
+        burst_existing: The size of the table for the ratios to one reload; if not in ``existing``, only bursts are measured.
         repeat: How many single adds and deletes of each contender, at most.
         bursts: How many bursts of each contender, at most.
         seconds: How long each contender may take at each table for each of the two; one of each is always made.
@@ -84,7 +84,7 @@ async def _measure(bench: Bench, options: Options, existing: int, levels: list[d
         for contestant in contestants:
             await contestant.remote.close()
         results = {contestant.name: contestant.result for contestant in contestants}
-        levels.append({"existing": existing, "only_bursts": not with_singles, "contenders": results})
+        levels.append({"existing": existing, "contenders": results})
 
 
 async def _start_all(bench: Bench, existing: int, contestants: list[Contestant]) -> None:

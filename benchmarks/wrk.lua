@@ -1,17 +1,20 @@
 -- What wrk asks for, and what it tells at the end: one line of JSON. Arguments: path, users, keep or close.
--- With users, the path is a format with a number in it, and a random user's page is asked for each time.
+-- With users, the path is a format with a number in it: the pages of all users are asked for in turn, in a random order.
 
 local pages = {}
-local PAGES = 2000
 
 function init(arguments)
    local path, users, connection = arguments[1], tonumber(arguments[2]), arguments[3]
    if connection == "close" then
       wrk.headers["Connection"] = "close"
    end
+   for number = 1, math.max(users, 1) do
+      pages[number] = wrk.format("GET", users > 0 and path:format(number - 1) or path)
+   end
    math.randomseed(1)
-   for number = 1, (users > 0 and PAGES or 1) do
-      pages[number] = wrk.format("GET", users > 0 and path:format(math.random(0, users - 1)) or path)
+   for number = #pages, 2, -1 do
+      local other = math.random(number)
+      pages[number], pages[other] = pages[other], pages[number]
    end
 end
 

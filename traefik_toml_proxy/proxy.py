@@ -1,4 +1,4 @@
-"""What JupyterHub calls: TraefikProxy and TraefikTomlProxy. Their traits are read here, once; does no I/O itself."""
+"""What JupyterHub calls: TraefikProxy and TraefikTomlProxy. Their traits are read here, once. Does I/O through its parts."""
 
 from __future__ import annotations
 

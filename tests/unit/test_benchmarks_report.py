@@ -30,7 +30,7 @@ def measured_routes(
     return {
         "parameters": {"existing": [10], "burst_existing": 10},
         "seconds_taken": 60,
-        "levels": [{"existing": existing, "only_bursts": False, "contenders": contenders}],
+        "levels": [{"existing": existing, "contenders": contenders}],
         "memory": memory,
         "commits": [{"existing": existing, "n": 5, "median_ms": 1.0, "max_ms": 2.0}] if memory else [],
     }
@@ -118,6 +118,7 @@ def test_requests_are_compared_with_no_routes_and_with_others() -> None:
     samples = [asked("ours", 0, rate) for rate in (90, 100, 1000)]
     samples += [asked("ours", 10_000, 70), asked("chp", 10_000, 35), asked("chp", 0, 50)]
     samples += [asked("ours", 10_000, 85, of_users=True), asked("chp", 10_000, 50, of_users=True)]
+    samples += [asked("floor", 0, 100, of_users=True), asked("floor", 0, 7)]
 
     found = request_ratios({"samples": samples})
 

@@ -31,7 +31,7 @@ def test_routes_tell_how_many_others_were_asked_for() -> None:
         "ours": {"single": change(3.21, 1), "burst": change(45, 200)},
         "jtp": {"single": change(800, 1), "burst": change(4000, 10)},
     }
-    levels = [{"existing": 1000, "only_bursts": False, "contenders": contenders}]
+    levels = [{"existing": 1000, "contenders": contenders}]
 
     _, single, burst = cells("routes", {"parameters": {"burst": 200}, "levels": levels})
 

@@ -52,6 +52,13 @@ def test_the_whole_static_configuration() -> None:
     }
 
 
+@pytest.mark.parametrize("entry_points", ["none", {"http": "none"}, {"http": {"address": 8000}}])
+def test_an_entry_point_without_an_address_is_refused(entry_points: object) -> None:
+    """What an admin adds may not take away where Traefik listens."""
+    with pytest.raises(ConfigurationError, match="'http' a table with an address"):
+        static_tree(settings(extra={"entryPoints": entry_points}), (3, 7, 0))
+
+
 @pytest.mark.parametrize(
     ("version", "expected"),
     [
