@@ -75,10 +75,13 @@ def _routes(part: Mapping[str, Any]) -> Figure:
             mine = [row for row in rows if (row["contender"], row["change"], row["kind"]) == (name, "add", kind)]
             if not mine or (name == "floor" and axes is many):
                 continue  # the floor does not know how many
-            xs = [max(row["existing"], 10) for row in mine]
+            xs = [row["existing"] for row in mine]
             ys = [row["median"] / (row["at_once"] if axes is many else 1) for row in mine]
             axes.plot(xs, ys, marker="o", markersize=4, label=_NAMES[name][0], color=_NAMES[name][1])
-        axes.set(xscale="log", yscale="log", title=title, xlabel="routes there are (10: none)")
+        axes.set(yscale="log", title=title, xlabel="routes that are there")
+        axes.set_xscale("symlog", linthresh=100)  # with a place for none
+        axes.set_xlim(-10, 1.3 * max((row["existing"] for row in rows), default=100) + 10)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.grid(axis="y", alpha=0.3)
     _legend(figure, one)
     return figure
@@ -185,11 +188,13 @@ def _grouped(axes: Axes, bars: Sequence[tuple[str, str, float]], for_good: float
         for_good: The value that stands for a time without an end, if there is one.
     """
     places = list(_places(bars))
+    is_crowded = len(bars) > 6  # what is written would overlap
     for place, (name, _, value) in zip(places, bars, strict=True):
         drawn = axes.bar(place, value, width=0.9, color=_NAMES[name][1], label=_NAMES[name][0])
-        axes.bar_label(drawn, ["for good" if value == for_good else _short(value)], fontsize=6.5, padding=1)
-    axes.set_xticks(places, [label for _, label, _ in bars], fontsize=6.5, rotation=45 if len(bars) > 5 else 0)
-    axes.margins(y=0.12)
+        told = "for good" if value == for_good else _short(value)
+        axes.bar_label(drawn, [told], fontsize=6.5, padding=2, rotation=90 if is_crowded else 0)
+    axes.set_xticks(places, [label for _, label, _ in bars], fontsize=6.5, rotation=45 if is_crowded else 0)
+    axes.margins(y=0.2 if is_crowded else 0.12)
 
 
 def _short(value: float) -> str:
