@@ -1,4 +1,4 @@
-"""What JupyterHub calls: TraefikProxy and TraefikTomlProxy. Their traits are read here, once. Does I/O through its parts."""
+"""What JupyterHub calls: TraefikProxy and TraefikTomlProxy, and their traits. I/O: makes its folder; the rest is others'."""
 
 from __future__ import annotations
 
