@@ -31,6 +31,9 @@ ROUTES = [
     "/services/x@y/",
     "/@/space%20word/user/a/",
 ]
+# All users' names begin alike: what is outside has a parent of its own.
+STUDENTS = [routespec for routespec in ROUTES if "/user/" not in routespec or "/student" in routespec]
+RESERVED = ["/", "/user/busy/", "/services/x@y/", *(f"/user/@{number:04}/" for number in range(0, 300, 3))]
 REQUESTS = [
     "/",
     "/hub/login?next=%2Fuser%2Fa%2F",
@@ -44,6 +47,7 @@ REQUESTS = [
     "/services/two%20words",
     "/%40/space%20word/user/a/x",
     *(f"/user/student{number:04}{after}" for number in range(30) for after in ("", "/", "/lab", "x")),
+    *(f"/user/{at}{number:04}{after}" for at in ("@", "%40") for number in range(7) for after in ("", "/lab", "x")),
     *(f"/user/busy/{number}{after}" for number in range(0, 160, 7) for after in ("", "/", "/lab", "x")),
     *(f"/user/busy{after}" for after in ("", "/", "//", "/lab", "x")),
     *(
@@ -64,12 +68,15 @@ HOST_ROUTES = [
     "a-b/",
     "a_b/",
 ]
+# All but one begin alike.
+HOSTS_OF_USERS = ["/", *(routespec for routespec in HOST_ROUTES if routespec.startswith(("u-", "a.example.org/")))]
 HOST_REQUESTS = [
     (host, path)
     for host in (
         *(f"u-{number:03}.example.org" for number in range(30)),
         *("a.example.org", "ab.example.org", "b", "a", "a.b", "a-b", "a_b", "a.", "a.b.", "ab", "u-003", "127.0.0.1"),
         *("u-003.example.org:8000", "U-003.example.org", "u-003.example.org.", "u-003.example.org.evil.example"),
+        *("xu-003.example.org", "example.u-003.org", "v-003.example.org", "t-003.example.org"),
     )
     for path in ("/", "/user/x", "/user/xy/z", "/user/x@y/", "/user/x%40y", "/user/")
 ]
@@ -115,16 +122,26 @@ def _layered(proxy: TraefikTomlProxy) -> bool:
     return any("parentRefs" in router for router in _routers(proxy).values())
 
 
-@pytest.mark.parametrize("routespecs", [ROUTES, ROUTES[1:]], ids=["with the Hub", "without the Hub"])
+def _has_one_outside(proxy: TraefikTomlProxy) -> bool:
+    return any("!(" in router["rule"] for router in _routers(proxy).values())
+
+
+@pytest.mark.parametrize(
+    ("routespecs", "one_outside"),
+    [(ROUTES, False), (ROUTES[1:], False), (STUDENTS, True), (STUDENTS[1:], True), (RESERVED, True)],
+    ids=["with the Hub", "without the Hub", "students", "students without the Hub", "reserved"],
+)
 async def test_requests_take_the_routes_of_a_flat_table(
     proxy: TraefikTomlProxy,
     make_backend: BackendMaker,
     monkeypatch: pytest.MonkeyPatch,
     routespecs: list[str],
+    one_outside: bool,
 ) -> None:
     """Also those that a parent takes and none of its children: they go to the Hub, or to nobody where there is no Hub."""
     tags = await _route(proxy, make_backend, routespecs)
     requests: list[tuple[str | None, str]] = [(None, path) for path in REQUESTS]
+    assert _has_one_outside(proxy) == one_outside
 
     in_layers = await _taken(proxy.public_url, requests, tags)
     await _flatten(proxy, monkeypatch)
@@ -133,14 +150,18 @@ async def test_requests_take_the_routes_of_a_flat_table(
 
 
 @pytest.mark.skipif(CHP_COMMAND is None, reason="configurable-http-proxy is not installed")
-async def test_requests_take_the_routes_of_chp(proxy: TraefikTomlProxy, make_backend: BackendMaker) -> None:
+@pytest.mark.parametrize("routespecs", [ROUTES, STUDENTS, RESERVED], ids=["all", "students", "reserved"])
+async def test_requests_take_the_routes_of_chp(
+    proxy: TraefikTomlProxy, make_backend: BackendMaker, routespecs: list[str]
+) -> None:
     """With hundreds of routes as with a few: configurable-http-proxy is the reference.
 
-    Its own table fails (500) for what lies below a name that is one of every JavaScript object.
+    Its own table fails (500) for what it does not know that is or lies below a name that every JavaScript object has.
     """
-    tags = await _route(proxy, make_backend, ROUTES)
-    failing = [f"/user/{name}/{name}/lab" for name in ("constructor", "__proto__")]
-    requests: list[tuple[str | None, str]] = [(None, path) for path in REQUESTS if path not in failing]
+    tags = await _route(proxy, make_backend, routespecs)
+    names = ("constructor", "__proto__")
+    failing = tuple(f"/user/{name}" + (f"/{name}/lab" if f"/user/{name}/" in routespecs else "") for name in names)
+    requests: list[tuple[str | None, str]] = [(None, path) for path in REQUESTS if not path.startswith(failing)]
     assert _layered(proxy)
 
     async with Chp() as chp:
@@ -150,14 +171,22 @@ async def test_requests_take_the_routes_of_chp(proxy: TraefikTomlProxy, make_bac
     assert expected == await _taken(proxy.public_url, requests, tags)
 
 
+@pytest.mark.parametrize(
+    ("routespecs", "one_outside"), [(HOST_ROUTES, False), (HOSTS_OF_USERS, True)], ids=["all", "of users"]
+)
 async def test_hosts_are_told_apart_as_in_a_flat_table(
-    make_proxy: ProxyMaker, make_backend: BackendMaker, monkeypatch: pytest.MonkeyPatch
+    make_proxy: ProxyMaker,
+    make_backend: BackendMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    routespecs: list[str],
+    one_outside: bool,
 ) -> None:
     """With a host for each user, hosts that begin alike, and a dot at the end of a host."""
     proxy = make_proxy(host_routing=True)
     await proxy.start()
-    tags = await _route(proxy, make_backend, HOST_ROUTES)
+    tags = await _route(proxy, make_backend, routespecs)
     requests: list[tuple[str | None, str]] = list(HOST_REQUESTS)
+    assert _has_one_outside(proxy) == one_outside
 
     in_layers = await _taken(proxy.public_url, requests, tags)
     await _flatten(proxy, monkeypatch, "flat.example.org/")
