@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import time
 import traceback
 from collections.abc import AsyncIterator, Iterator
@@ -17,8 +16,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from blockbuster import BlockBusterFunction, BlockingError, blockbuster_ctx
+from support import ports
 from support.backend import Backend
 from support.fixtures import BackendMaker, ProxyMaker
+from support.processes import MARK, command_line, started_here
+from support.traefik import TRAEFIK_COMMAND
 
 from traefik_toml_proxy import TraefikTomlProxy
 
@@ -86,30 +88,15 @@ def nothing_blocks_the_loop(blocking_calls: list[str]) -> Iterator[None]:
     assert not blocking_calls, f"the event loop was blocked:\n{blocking_calls[0]}"
 
 
-def _children() -> set[int]:
-    """The processes that this one, or a child that has ended, has started and that still run."""
-    mark = f"TTP_TEST={os.getpid()}".encode()
-    found = set()
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and int(folder.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                if fields[0] != "Z" and (
-                    int(fields[1]) == os.getpid() or mark in (folder / "environ").read_bytes().split(b"\0")
-                ):
-                    found.add(int(folder.name))
-    return found
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left(tmp_path: Path) -> Iterator[None]:
     """Fail a test that leaves a process, or a half-written file of ours, behind."""
-    before = _children()
+    before = started_here()
     yield
     deadline = time.monotonic() + 5
-    while (left := _children() - before) and time.monotonic() < deadline:
+    while (left := started_here() - before) and time.monotonic() < deadline:
         time.sleep(0.02)
-    names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ") for pid in left}
+    names = {pid: " ".join(command_line(pid)) for pid in left}
     for pid in left:  # or the next test would be blamed
         os.kill(pid, signal.SIGKILL)
     assert not names, f"left running: {names}"
@@ -151,28 +138,28 @@ def _is_ours(task: asyncio.Task[Any]) -> bool:
 
 @pytest.fixture
 def free_port() -> int:
-    """A port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on loopback that nobody listens on."""
+    return ports.free_port()
+
+
+@pytest.fixture
+def traits(tmp_path: Path, free_port: int) -> dict[str, Any]:
+    """The traits that every proxy has unless a test says otherwise; also for a Hub in a process of its own, as JSON."""
+    return {
+        "public_url": f"http://127.0.0.1:{free_port}",
+        "state_dir": str(tmp_path / "state"),
+        "traefik_env": MARK,
+        "traefik_command": TRAEFIK_COMMAND,
+    }
 
 
 @pytest_asyncio.fixture
-async def make_proxy(tmp_path: Path, free_port: int) -> AsyncIterator[ProxyMaker]:
-    """Make proxies as JupyterHub does, with state in tmp_path; each is stopped at the end."""
+async def make_proxy(traits: dict[str, Any]) -> AsyncIterator[ProxyMaker]:
+    """Make proxies as JupyterHub does, with their state in tmp_path; each is stopped at the end."""
     made: list[TraefikTomlProxy] = []
 
-    def make(**traits: Any) -> TraefikTomlProxy:
-        settings: dict[str, Any] = {
-            "public_url": f"http://127.0.0.1:{free_port}",
-            "state_dir": str(tmp_path / "state"),
-            "log": logging.getLogger("hub"),
-            "traefik_env": {"TTP_TEST": str(os.getpid())},
-        }
-        if "TEST_TRAEFIK" in os.environ:  # another Traefik than the one that is installed
-            settings["traefik_command"] = [os.environ["TEST_TRAEFIK"]]
-        proxy = TraefikTomlProxy(**(settings | traits))
+    def make(**more: Any) -> TraefikTomlProxy:
+        proxy = TraefikTomlProxy(**(traits | more), log=logging.getLogger("hub"))
         made.append(proxy)
         return proxy
 

@@ -7,13 +7,15 @@ import http.client
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from support.ports import free_ports
+from support.processes import all_others, command_line
+from support.processes import environment as environment_of
 from support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -44,15 +46,6 @@ def wait_until(condition: Callable[[], bool], *, within: float, what: str) -> No
         time.sleep(0.02)
 
 
-def _free_ports(number: int) -> list[int]:
-    """Return ports on loopback that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
 def environment(home: Path) -> dict[str, str]:
     """Return the environment of somebody who has just logged in, and has nothing set up."""
     return {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
@@ -76,7 +69,7 @@ class Quickstart:
         """Args:
         folder: For all its files; empty, or left by an earlier one.
         """
-        self._port, hub_port = _free_ports(2)
+        self._port, hub_port = free_ports(2)
         self.url = f"http://127.0.0.1:{self._port}"
         self.home = folder / "home"
         self.started_in = folder / "started-in"
@@ -166,13 +159,11 @@ class Quickstart:
         sessions of their own, and what they leave behind becomes somebody else's child.
         """
         found = {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) != os.getpid():
-                with contextlib.suppress(OSError):
-                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                    variables = (entry / "environ").read_bytes().decode(errors="replace")
-                    if self._mark in line or self._mark in variables:
-                        found[int(entry.name)] = line
+        for pid in all_others():
+            with contextlib.suppress(OSError):
+                line = " ".join(command_line(pid))
+                if self._mark in line or self._mark in "".join(environment_of(pid).values()):
+                    found[pid] = line
         return found
 
     def _ended(self) -> bool:

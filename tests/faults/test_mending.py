@@ -16,6 +16,7 @@ from support.waiting import eventually
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy import proxy as module
 from traefik_toml_proxy.traefik.dynamic import read_snapshot
+from traefik_toml_proxy.traefik.probe import EntryPointProbe
 
 
 def delete(path: Path) -> None:
@@ -142,22 +143,21 @@ async def test_a_change_during_the_damage_is_served(
     assert (await get(proxy.public_url, "/user/bob/")).by == "bob"
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quick", "proxy")
 async def test_nothing_is_written_while_all_is_well(
-    proxy: TraefikTomlProxy, path: Path, caplog: pytest.LogCaptureFixture
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A healthy proxy leaves its file alone."""
     before = path.stat().st_ino
     looks = 0
-    assert proxy._probe is not None
-    real = proxy._probe.ask
+    really_ask = EntryPointProbe.ask
 
-    async def ask() -> object:
+    async def ask(probe: EntryPointProbe) -> object:
         nonlocal looks
         looks += 1
-        return await real()
+        return await really_ask(probe)
 
-    proxy._probe.ask = ask  # type: ignore[assignment,method-assign] # counts only
+    monkeypatch.setattr(EntryPointProbe, "ask", ask)
     caplog.clear()
     await eventually(lambda: looks >= 3)
 

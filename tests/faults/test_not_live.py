@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from support.backend import Backend, get
 from support.fixtures import BackendMaker, ProxyMaker
+from support.inside import traefik_pid
 from support.waiting import PATIENCE, eventually
 
 from traefik_toml_proxy import TraefikTomlProxy
@@ -30,9 +31,7 @@ async def hanging(make_proxy: ProxyMaker, ada: Backend) -> AsyncIterator[Traefik
     proxy = make_proxy(check_route_timeout=1)
     await proxy.start()
     await proxy.add_route("/user/ada/", ada.url, {})
-    assert proxy._process is not None
-    pid = proxy._process.pid
-    assert pid is not None
+    pid = traefik_pid(proxy)
     os.kill(pid, signal.SIGSTOP)
     yield proxy
     os.kill(pid, signal.SIGCONT)
@@ -51,9 +50,7 @@ async def test_an_add_fails_in_time_and_says_where_to_look(
     for part in (str(tmp_path / "state" / "dynamic.toml"), hanging.public_url, "no answer", "traefik_url"):
         assert part in str(caught.value)
     assert set(await hanging.get_all_routes()) == {"/user/ada/", "/user/bob/"}
-    assert hanging._process is not None
-    assert hanging._process.pid is not None
-    os.kill(hanging._process.pid, signal.SIGCONT)
+    os.kill(traefik_pid(hanging), signal.SIGCONT)
 
     async def is_served() -> bool:
         return (await get(hanging.public_url, "/user/bob/")).by == "ada"

@@ -17,14 +17,9 @@ from traefik_toml_proxy.errors import StoreLocked
 
 
 async def test_a_second_hub_is_told_the_process_of_the_first(
-    make_proxy: ProxyMaker, tmp_path: Path, free_port: int
+    make_proxy: ProxyMaker, tmp_path: Path, traits: dict[str, Any]
 ) -> None:
     """It gets a clear error, at once, with the folder and what to do."""
-    traits: dict[str, Any] = {
-        "public_url": f"http://127.0.0.1:{free_port}",
-        "state_dir": str(tmp_path / "state"),
-        "traefik_env": {"TTP_TEST": str(os.getpid())},
-    }
     first = await Hub.started(traits, {})
     second = make_proxy(public_url="http://127.0.0.1:1")
     try:

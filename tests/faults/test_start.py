@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from support.backend import get
 from support.fixtures import BackendMaker, ProxyMaker
-from support.processes import alive, command_line, environment, listening
+from support.inside import revision_path, traefik_pid
+from support.processes import alive, command_line, environment, listening, open_files, started_here
 from support.programs import FOREVER, any_script, script
-from support.waiting import PATIENCE
+from support.waiting import PATIENCE, eventually
 
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import (
@@ -30,16 +31,12 @@ from traefik_toml_proxy.errors import (
 from traefik_toml_proxy.traefik import program
 
 
-def pid_of(proxy: TraefikTomlProxy) -> int:
-    """Return the number of the running Traefik."""
-    assert proxy._process is not None
-    pid = proxy._process.pid
-    assert pid is not None
-    return pid
-
-
 async def fails(proxy: TraefikTomlProxy, kind: type[ProxyError], *parts: str) -> None:
-    """Start a proxy; it fails within bounded time, with an error of that kind that names each of the parts."""
+    """Start a proxy; it fails within bounded time, with an error of that kind that names each of the parts.
+
+    Afterwards it is as if it had never been started: no process runs, no file is open, and no route is accepted.
+    """
+    processes, files = started_here(), _paths_open_here()
     began = time.monotonic()
     with pytest.raises(kind) as caught:
         await proxy.start()
@@ -47,7 +44,14 @@ async def fails(proxy: TraefikTomlProxy, kind: type[ProxyError], *parts: str) ->
     assert time.monotonic() - began < 10 * PATIENCE
     for part in parts:
         assert part in str(caught.value)
-    assert (proxy._process, proxy._publisher, proxy._store) == (None, None, None)
+    assert started_here() <= processes
+    assert _paths_open_here() <= files
+    with pytest.raises(ProxyError, match="has not been started"):
+        await proxy.add_route("/user/ada/", "http://127.0.0.1:1", {})
+
+
+def _paths_open_here() -> set[str]:
+    return {file for file in open_files(os.getpid()) if file.startswith("/")}
 
 
 class TestSuccess:
@@ -61,11 +65,11 @@ class TestSuccess:
         self, proxy: TraefikTomlProxy, free_port: int
     ) -> None:
         """No API, no dashboard, no metrics, no other address."""
-        assert listening(pid_of(proxy)) == {f"127.0.0.1:{free_port}"}
+        assert listening(traefik_pid(proxy)) == {f"127.0.0.1:{free_port}"}
 
     async def test_its_process_group_is_its_own(self, proxy: TraefikTomlProxy) -> None:
         """A Ctrl-C at the Hub's terminal reaches the Hub alone, which ends Traefik in good order."""
-        pid = pid_of(proxy)
+        pid = traefik_pid(proxy)
 
         assert os.getpgid(pid) == pid != os.getpgid(0)
 
@@ -78,16 +82,16 @@ class TestSuccess:
             monkeypatch.setenv(name, "http://hush.invalid")
         proxy = make_proxy()
         await proxy.start()
-        given = environment(pid_of(proxy))
+        given = environment(traefik_pid(proxy))
 
         assert given.keys().isdisjoint(secrets)
-        assert "hush" not in "".join([*given.values(), *command_line(pid_of(proxy))])
+        assert "hush" not in "".join([*given.values(), *command_line(traefik_pid(proxy))])
 
     async def test_the_secret_path_is_in_no_command_line(self, proxy: TraefikTomlProxy) -> None:
         """Everybody on the machine can read that."""
-        secret = proxy._revision_path.split("/")[1]
+        secret = revision_path(proxy).split("/")[1]
 
-        assert secret not in "".join([*command_line(pid_of(proxy)), *environment(pid_of(proxy)).values()])
+        assert secret not in "".join([*command_line(traefik_pid(proxy)), *environment(traefik_pid(proxy)).values()])
 
     async def test_what_it_keeps_is_for_the_hub_s_user_alone(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
         """Every file 0600 and every folder 0700, also under umask 0."""
@@ -227,7 +231,7 @@ class TestFailure:
         )
         await fails(second, StoreLocked, str(tmp_path / "state"), f"process {os.getpid()}", "its own state_dir")
 
-        assert alive(pid_of(first))
+        assert alive(traefik_pid(first))
 
     async def test_a_static_file_where_there_can_be_none(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
         """The trait is named."""
@@ -256,17 +260,17 @@ class TestFailure:
         proxy.extra_static_config = {}
         await proxy.start()
 
-        assert alive(pid_of(proxy))
+        assert alive(traefik_pid(proxy))
 
     async def test_a_cancelled_start_ends_its_child(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
         """The Hub was interrupted while Traefik was starting."""
-        command = script(tmp_path / "traefik", f"touch running; {FOREVER}")
+        command = script(tmp_path / "traefik", f"echo $$ >running.new; mv running.new running; {FOREVER}")
         proxy = make_proxy(traefik_command=[str(command)])
         starting = asyncio.create_task(proxy.start())
-        while not (tmp_path / "state" / "running").exists():
-            await asyncio.sleep(0.01)
+        running = tmp_path / "state" / "running"
+        await eventually(running.exists)
         starting.cancel()
         await asyncio.wait([starting], timeout=10 * PATIENCE)
 
         assert starting.cancelled()
-        assert proxy._process is None
+        assert not alive(int(running.read_text()))

@@ -9,29 +9,25 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import FunctionType
+from typing import Any
 from unittest import mock
 
 import pytest
 import pytest_asyncio
 from support.fixtures import ProxyMaker
-from support.processes import alive
+from support.inside import traefik_pid
+from support.processes import MARK, alive
 from support.programs import FOREVER, script
 from support.waiting import PATIENCE, eventually
 
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import StoreError
+from traefik_toml_proxy.publisher import RoutePublisher
 from traefik_toml_proxy.stores.toml_file import TomlFileStore
 from traefik_toml_proxy.traefik import process as module
 from traefik_toml_proxy.traefik.process import TraefikProcess
 from traefik_toml_proxy.traefik.program import Program, child_environment
-
-
-def pid_of(proxy: TraefikTomlProxy) -> int:
-    """Return the number of the running Traefik."""
-    assert proxy._process is not None
-    pid = proxy._process.pid
-    assert pid is not None
-    return pid
 
 
 @pytest_asyncio.fixture
@@ -61,7 +57,7 @@ async def endless() -> AsyncIterator[str]:
 
 async def test_a_healthy_one_ends_at_once(proxy: TraefikTomlProxy) -> None:
     """With nothing open there is nothing to wait for."""
-    pid = pid_of(proxy)
+    pid = traefik_pid(proxy)
     began = time.monotonic()
     await proxy.stop()
 
@@ -87,7 +83,7 @@ async def test_it_may_be_called_twice_and_without_a_start(make_proxy: ProxyMaker
 
 async def test_two_calls_at_once(proxy: TraefikTomlProxy) -> None:
     """Both return when it is over."""
-    pid = pid_of(proxy)
+    pid = traefik_pid(proxy)
     await asyncio.gather(proxy.stop(), proxy.stop())
 
     assert not alive(pid)
@@ -103,7 +99,7 @@ async def test_what_is_open_does_not_hold_it_up(proxy: TraefikTomlProxy, endless
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n")
     await reader.readuntil(b"\r\n\r\n")
-    pid = pid_of(proxy)
+    pid = traefik_pid(proxy)
     began = time.monotonic()
     await proxy.stop()
     writer.close()
@@ -115,7 +111,7 @@ async def test_what_is_open_does_not_hold_it_up(proxy: TraefikTomlProxy, endless
 async def test_one_that_does_not_listen_is_killed(proxy: TraefikTomlProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Traefik that hangs is given a short time."""
     monkeypatch.setattr(module, "_STOP_SECONDS", 0.2)
-    pid = pid_of(proxy)
+    pid = traefik_pid(proxy)
     os.kill(pid, signal.SIGSTOP)
     began = time.monotonic()
     await proxy.stop()
@@ -133,7 +129,7 @@ async def test_the_time_it_has_is_a_few_seconds(proxy: TraefikTomlProxy, tmp_pat
         tmp_path / "traefik.toml",
         b"",
         folder=tmp_path,
-        environment=child_environment({"TTP_TEST": str(os.getpid())}),
+        environment=child_environment(MARK),
         configured_environment={},
         ends_with_hub=lambda: True,
         log=proxy.log,
@@ -150,33 +146,34 @@ async def test_the_time_it_has_is_a_few_seconds(proxy: TraefikTomlProxy, tmp_pat
 
 async def test_callers_that_wait_are_told(proxy: TraefikTomlProxy, tmp_path: Path) -> None:
     """An add that waits for a Traefik that hangs ends with an error, and stop() does not wait for it."""
-    os.kill(pid_of(proxy), signal.SIGSTOP)
+    os.kill(traefik_pid(proxy), signal.SIGSTOP)
     adds = [asyncio.create_task(proxy.add_route(f"/user/{number}/", "http://127.0.0.1:1", {})) for number in range(3)]
     file = tmp_path / "state" / "dynamic.toml"
     await eventually(lambda: b"/user/0/" in file.read_bytes())
-    os.kill(pid_of(proxy), signal.SIGKILL)
+    os.kill(traefik_pid(proxy), signal.SIGKILL)
     await proxy.stop()
     told = await asyncio.wait_for(asyncio.gather(*adds, return_exceptions=True), 5 * PATIENCE)
 
     assert {type(outcome) for outcome in told} <= {StoreError, type(None)}
 
 
-@pytest.mark.parametrize("what", [(TraefikProcess, "_end"), (TomlFileStore, "close")])
-async def test_a_fault_of_ours_is_logged_and_the_rest_goes_on(
-    make_proxy: ProxyMaker, caplog: pytest.LogCaptureFixture, what: tuple[type, str]
+@pytest.mark.parametrize("part", [RoutePublisher.close, TraefikProcess.stop, TomlFileStore.close])
+async def test_a_part_that_fails_to_stop_is_logged_and_the_others_are_stopped(
+    proxy: TraefikTomlProxy, caplog: pytest.LogCaptureFixture, part: FunctionType
 ) -> None:
-    """stop() never raises: the Hub would not end."""
-    proxy = make_proxy()
-    await proxy.start()
-    with mock.patch.object(*what, side_effect=RuntimeError("a fault of ours")):
-        process, store = proxy._process, proxy._store
+    """stop() does not raise, or the Hub would not end; afterwards nothing runs and nothing is locked."""
+    pid = traefik_pid(proxy)
+
+    async def stop_and_fail(self: Any) -> None:
+        await part(self)
+        raise RuntimeError("a fault of ours")
+
+    with mock.patch(f"{part.__module__}.{part.__qualname__}", stop_and_fail):
         await proxy.stop()
-    assert process is not None
-    assert store is not None
-    await process.stop()
-    await store.close()
 
     assert [record.exc_info is not None for record in caplog.records if "failed" in record.message] == [True]
+    assert not alive(pid)
+    await proxy.start()
 
 
 async def test_changes_after_it_are_refused_and_deletes_are_not(proxy: TraefikTomlProxy) -> None:

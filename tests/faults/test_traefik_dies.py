@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from support.backend import get
 from support.fixtures import BackendMaker
+from support.inside import traefik_pid
 from support.processes import alive
 from support.waiting import PATIENCE, eventually
 
@@ -20,24 +21,16 @@ from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.traefik.dynamic import read_snapshot
 
 
-def pid_of(proxy: TraefikTomlProxy) -> int:
-    """Return the number of the running Traefik."""
-    assert proxy._process is not None
-    pid = proxy._process.pid
-    assert pid is not None
-    return pid
-
-
 def signal_traefik(proxy: TraefikTomlProxy, number: signal.Signals) -> int:
     """Send it a signal; return its number."""
-    pid = pid_of(proxy)
+    pid = traefik_pid(proxy)
     os.kill(pid, number)
     return pid
 
 
 def has_another(proxy: TraefikTomlProxy, pid: int) -> bool:
     """Whether another Traefik than that one runs."""
-    return pid_of(proxy) != pid
+    return traefik_pid(proxy) != pid
 
 
 async def served(proxy: TraefikTomlProxy, path: str) -> str | None:
@@ -59,7 +52,7 @@ async def test_it_is_back_at_once_with_all_routes(
     await eventually(lambda: served(proxy, "/user/199/"))
 
     assert time.monotonic() - began < 2 * PATIENCE
-    assert pid_of(proxy) != pid
+    assert traefik_pid(proxy) != pid
     assert [await served(proxy, f"/user/{number}/") for number in (0, 100, 199)] == ["ada"] * 3
     assert f"Traefik (process {pid}) has ended (killed by SIGKILL); starting it again at once" in caplog.text
 
@@ -132,13 +125,14 @@ async def test_its_static_configuration_is_there_before_it_starts(
     await proxy.add_route("/user/ada/", backend.url, {})
     file = tmp_path / "state" / "traefik.toml"
     wanted = file.read_bytes()
+    pid = traefik_pid(proxy)
     if damage == "folder":
         shutil.rmtree(tmp_path / "state")
     elif damage == "edited":
         file.write_text("[api]\n")
     else:
         file.unlink()
-    signal_traefik(proxy, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
 
     await eventually(lambda: served(proxy, "/user/ada/"), within=20)
 
@@ -161,7 +155,7 @@ async def test_the_table_is_not_changed_by_a_death(
     await proxy.add_route("/user/ada/", ada.url, {"user": "ada"})
     before = await proxy.get_all_routes()
     pid = signal_traefik(proxy, signal.SIGKILL)
-    await eventually(lambda: pid_of(proxy) != pid)
+    await eventually(lambda: traefik_pid(proxy) != pid)
     snapshot = read_snapshot((tmp_path / "state" / "dynamic.toml").read_text())
 
     assert await proxy.get_all_routes() == before

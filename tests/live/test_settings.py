@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from support.backend import get
 from support.fixtures import BackendMaker, ProxyMaker
+from support.inside import revision_path, traefik_pid
+from support.processes import environment
 
 from traefik_toml_proxy.errors import ConfigurationError, TraefikStartFailed
 
@@ -93,7 +94,7 @@ async def test_an_object_of_ours_may_be_added_to(make_proxy: ProxyMaker) -> None
     proxy = make_proxy(extra_dynamic_config={"http": {"middlewares": {"jupyterhub-revision": more}}})
     await proxy.start()
 
-    answer = await get(proxy.public_url, proxy._revision_path)
+    answer = await get(proxy.public_url, revision_path(proxy))
 
     assert answer.headers["x-more"] == "1"
     assert answer.headers["x-jupyterhub-routes-revision"].isdigit()
@@ -125,11 +126,6 @@ async def test_what_cannot_be_written_is_refused(make_proxy: ProxyMaker, trait: 
         await proxy.start()
 
 
-def _environment_of(pid: int | None) -> dict[str, str]:
-    lines = Path(f"/proc/{pid}/environ").read_text().split("\0")
-    return dict(line.split("=", 1) for line in lines if line)
-
-
 async def test_traefik_gets_the_environment_that_is_meant_for_it(
     make_proxy: ProxyMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,9 +137,8 @@ async def test_traefik_gets_the_environment_that_is_meant_for_it(
     proxy = make_proxy(traefik_env={"GODEBUG": "x509ignoreCN=1", "DNS_TOKEN": "for Traefik"})
     await proxy.start()
 
-    assert proxy._process is not None
-    environment = _environment_of(proxy._process.pid)
+    given = environment(traefik_pid(proxy))
 
-    assert environment["DNS_TOKEN"] == "for Traefik"
-    assert environment["GODEBUG"] == "x509ignoreCN=1"
-    assert {"CONFIGPROXY_AUTH_TOKEN", "JUPYTERHUB_CRYPT_KEY", "HTTP_PROXY", "TRAEFIK_LOG_LEVEL"}.isdisjoint(environment)
+    assert given["DNS_TOKEN"] == "for Traefik"
+    assert given["GODEBUG"] == "x509ignoreCN=1"
+    assert {"CONFIGPROXY_AUTH_TOKEN", "JUPYTERHUB_CRYPT_KEY", "HTTP_PROXY", "TRAEFIK_LOG_LEVEL"}.isdisjoint(given)

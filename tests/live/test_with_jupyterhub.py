@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ import pytest
 import pytest_asyncio
 from support.backend import Response, get
 from support.fixtures import BackendMaker
-from support.traefik import free_port
+from support.ports import free_port
+from support.processes import MARK
+from support.traefik import TRAEFIK_COMMAND
 from support.waiting import eventually
 from traitlets.config import Config
 
@@ -48,9 +49,8 @@ async def make_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         config = Config()
         config.JupyterHub.proxy_class = TraefikTomlProxy
         config.TraefikProxy.state_dir = str(tmp_path / "state")
-        config.TraefikProxy.traefik_env = {"TTP_TEST": str(os.getpid())}
-        for name in {"TEST_TRAEFIK"} & set(os.environ):
-            config.TraefikProxy.traefik_command = [os.environ[name]]
+        config.TraefikProxy.traefik_env = MARK
+        config.TraefikProxy.traefik_command = TRAEFIK_COMMAND
         config.JupyterHub.last_activity_interval = 3600
         config.JupyterHub.bind_url = f"http://127.0.0.1:{free_port()}/@/space%20word/"
         config.Authenticator.username_regex = ""

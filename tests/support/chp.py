@@ -6,11 +6,11 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 from types import TracebackType
 from urllib.parse import quote
 
 from .backend import get
+from .ports import free_ports
 from .waiting import eventually
 
 # The command, or None where it is not installed.
@@ -19,22 +19,11 @@ CHP_COMMAND = os.environ.get("CHP_COMMAND") or shutil.which("configurable-http-p
 _TOKEN = "token-for-a-test"
 
 
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
 class Chp:
     """A running configurable-http-proxy; routes are added as JupyterHub adds them (jupyterhub/proxy.py:925-1010)."""
 
     def __init__(self, *, host_routing: bool = False) -> None:
-        public, api = _free_ports(2)
+        public, api = free_ports(2)
         self.url = f"http://127.0.0.1:{public}"
         self._api_port = api
         self._arguments = ["--ip=127.0.0.1", f"--port={public}", "--api-ip=127.0.0.1", f"--api-port={api}"]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from support.inside import traefik_pid
 from traefik_toml_proxy import TraefikTomlProxy
 
 TESTS = Path(__file__).parents[1]
@@ -19,10 +20,10 @@ TESTS = Path(__file__).parents[1]
 class Hub:
     """The process, seen from the test that starts it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, said: Mapping[str, Any]) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, traefik_pid: int) -> None:
         self._process = process
         self.pid = process.pid
-        self.traefik_pid: int = said["traefik"]
+        self.traefik_pid = traefik_pid
 
     @classmethod
     async def started(cls, traits: Mapping[str, Any], routes: Mapping[str, str]) -> Hub:
@@ -38,7 +39,8 @@ class Hub:
             env={**os.environ, "PYTHONPATH": f"{TESTS}:{os.environ.get('PYTHONPATH', '')}"},
         )
         assert process.stdout is not None
-        return cls(process, json.loads(await asyncio.wait_for(process.stdout.readline(), 60)))
+        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"ready\n"
+        return cls(process, traefik_pid(Path(traits["state_dir"])))
 
     async def kill(self) -> None:
         """End it with SIGKILL."""
@@ -50,8 +52,7 @@ async def _main(traits: dict[str, Any], routes: dict[str, str]) -> None:
     proxy = TraefikTomlProxy(**traits, log=logging.getLogger("hub"))
     await proxy.start()
     await asyncio.gather(*(proxy.add_route(routespec, target, {}) for routespec, target in routes.items()))
-    assert proxy._process is not None
-    print(json.dumps({"traefik": proxy._process.pid}), flush=True)
+    print("ready", flush=True)
     await asyncio.Event().wait()
 
 

@@ -1,9 +1,16 @@
-"""Looking at processes through /proc."""
+"""Looking at processes through /proc (proc(5))."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
+
+# In the environment of what tests start, so that it is found even after its own parent has ended.
+MARK = {"TTP_TEST": str(os.getpid())}
+
+# Fields of /proc/<pid>/stat, counted from the one after the name.
+_STATE, _PARENT, _START_TICKS = 0, 1, 19
 
 
 def _stat(pid: int) -> list[str]:
@@ -11,28 +18,47 @@ def _stat(pid: int) -> list[str]:
 
 
 def alive(pid: int | None) -> bool:
-    """Whether a process runs; one that has ended and was not waited for does not."""
+    """Whether a process is running; a zombie is not."""
     try:
-        return pid is not None and _stat(pid)[0] not in "ZX"
+        return pid is not None and _stat(pid)[_STATE] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
+def all_others() -> set[int]:
+    """Return the ids of all processes but this one."""
+    return {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()} - {os.getpid()}
+
+
+def started_here() -> set[int]:
+    """Return the running processes that this one has started, or that have its :data:`MARK`."""
+    found = set()
+    for pid in all_others():
+        with contextlib.suppress(OSError):  # it has ended meanwhile, or belongs to another user
+            ours = int(_stat(pid)[_PARENT]) == os.getpid() or environment(pid).items() >= MARK.items()
+            if ours and alive(pid):
+                found.add(pid)
+    return found
+
+
 def identity(pid: int) -> dict[str, object]:
-    """Return who this process is, in the form of the record of a running Traefik."""
+    """Return what identifies a process, as in the record of a running Traefik."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return {"pid": pid, "boot": boot, "start_ticks": int(_stat(pid)[19])}
+    return {"pid": pid, "boot": boot, "start_ticks": int(_stat(pid)[_START_TICKS])}
 
 
 def command_line(pid: int | None) -> list[str]:
     """Return the program and its arguments."""
-    return Path(f"/proc/{pid}/cmdline").read_bytes().decode().removesuffix("\0").split("\0")
+    return _entries(pid, "cmdline")
 
 
 def environment(pid: int | None) -> dict[str, str]:
-    """Return what the process was started with."""
-    entries = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
-    return dict(entry.split("=", 1) for entry in entries if entry)
+    """Return the environment that the process was started with."""
+    return dict(entry.split("=", 1) for entry in _entries(pid, "environ") if "=" in entry)
+
+
+def _entries(pid: int | None, file: str) -> list[str]:
+    return Path(f"/proc/{pid}/{file}").read_bytes().decode(errors="surrogateescape").removesuffix("\0").split("\0")
 
 
 def open_files(pid: int | None) -> set[str]:
@@ -58,7 +84,7 @@ def listening(pid: int | None) -> set[str]:
 
 
 def _address(text: str) -> str:
-    """Read an address as the kernel writes it: words of the machine's byte order, in hexadecimal."""
+    """Read an address as the kernel writes it: hexadecimal words in the machine's byte order."""
     if len(text) == 8:
         return ".".join(str(byte) for byte in reversed(bytes.fromhex(text)))
     return f"[{text.lower()}]" if int(text, 16) else "[::]"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,15 +13,11 @@ import toml
 from traefik_toml_proxy.traefik.program import child_environment, find_program
 
 from .backend import get
+from .ports import free_port
 from .waiting import eventually
 
-
-def free_port() -> int:
-    """Return a port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+# Another Traefik to test with than the one that is installed; empty for that one.
+TRAEFIK_COMMAND = [os.environ["TEST_TRAEFIK"]] if "TEST_TRAEFIK" in os.environ else []
 
 
 class ForeignTraefik:
@@ -51,8 +46,7 @@ class ForeignTraefik:
 
     async def __aenter__(self) -> ForeignTraefik:
         environment = child_environment({})
-        command = [os.environ["TEST_TRAEFIK"]] if "TEST_TRAEFIK" in os.environ else []
-        program = await find_program(command, environment)
+        program = await find_program(TRAEFIK_COMMAND, environment)
         self._process = await asyncio.create_subprocess_exec(
             *program.command, f"--configFile={self._static_file}", env=environment
         )

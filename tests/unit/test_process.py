@@ -15,7 +15,7 @@ from unittest import mock
 
 import pytest
 import pytest_asyncio
-from support.processes import alive, command_line, environment, identity, open_files
+from support.processes import MARK, alive, command_line, environment, identity, open_files
 from support.programs import FOREVER, any_script
 from support.waiting import PATIENCE, eventually
 
@@ -39,7 +39,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Maker]:
             tmp_path / "traefik.toml",
             static,
             folder=tmp_path,
-            environment={"PATH": os.environ["PATH"], "TTP_TEST": str(os.getpid())},
+            environment={"PATH": os.environ["PATH"], **MARK},
             configured_environment={},
             ends_with_hub=lambda: True,
             log=logging.getLogger("hub"),
@@ -90,7 +90,7 @@ class TestStart:
         await eventually(lambda: "tail" in command_line(process.pid))
         names = environment(process.pid).keys() - {"PWD", "OLDPWD", "SHLVL", "_"}  # the shell's own
 
-        assert names == {"PATH", "TTP_TEST"}
+        assert names == {"PATH", *MARK}
         assert Path(f"/proc/{process.pid}/cwd").resolve() == tmp_path.resolve()
 
     async def test_it_inherits_no_files_but_its_output(self, make: Maker, tmp_path: Path) -> None:
@@ -566,7 +566,7 @@ class TestAdopt:
 
     async def test_a_process_of_another_command_line_is_never_signalled(self, make: Maker, tmp_path: Path) -> None:
         """Number and start time are right, but it is no Traefik with our file."""
-        other = await asyncio.create_subprocess_exec("tail", "-f", "/dev/null", env={"TTP_TEST": str(os.getpid())})
+        other = await asyncio.create_subprocess_exec("tail", "-f", "/dev/null", env=MARK)
         forge(tmp_path, other.pid)
         with mock.patch("os.killpg") as kill:
             adopted = await make().adopt()

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.processes import MARK
 from support.programs import FOREVER, any_script, script, tells
 from support.waiting import PATIENCE
 
@@ -30,7 +31,7 @@ def empty_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def environment() -> dict[str, str]:
     """What a child needs to find the shell's commands, and the mark by which one that is left is found."""
-    return {"PATH": os.environ["PATH"], "TTP_TEST": str(os.getpid())}
+    return {"PATH": os.environ["PATH"], **MARK}
 
 
 class TestFinding:
