@@ -15,26 +15,14 @@ import pytest
 import pytest_asyncio
 from support.backend import Backend, get
 from support.fixtures import BackendMaker, ProxyMaker
+from support.inside import live_revision, traefik_pid
 from support.killed_hub import Hub
-from support.processes import alive, identity
-from support.waiting import eventually
+from support.processes import MARK, alive, identity, listening
+from support.waiting import eventually, meanwhile
 
-from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy import proxy as module
 from traefik_toml_proxy.errors import TraefikStartFailed
 from traefik_toml_proxy.traefik import process
-
-
-@pytest.fixture
-def traits(tmp_path: Path, free_port: int) -> dict[str, Any]:
-    """What the Hub that is killed has in common with the next one: everything."""
-    command = [os.environ["TEST_TRAEFIK"]] if "TEST_TRAEFIK" in os.environ else []
-    return {
-        "public_url": f"http://127.0.0.1:{free_port}",
-        "state_dir": str(tmp_path / "state"),
-        "traefik_env": {"TTP_TEST": str(os.getpid())},
-        "traefik_command": command,
-    }
 
 
 @pytest_asyncio.fixture
@@ -53,12 +41,6 @@ async def killed_hub(traits: dict[str, Any], ada: Backend) -> AsyncIterator[Hub]
         os.kill(hub.traefik_pid, signal.SIGKILL)
 
 
-def pid_of(proxy: TraefikTomlProxy) -> int | None:
-    """Return the number of the running Traefik."""
-    assert proxy._process is not None
-    return proxy._process.pid
-
-
 async def test_it_is_the_same_traefik_with_the_same_routes(
     make_proxy: ProxyMaker, killed_hub: Hub, ada: Backend
 ) -> None:
@@ -66,7 +48,7 @@ async def test_it_is_the_same_traefik_with_the_same_routes(
     proxy = make_proxy()
     await proxy.start()
 
-    assert pid_of(proxy) == killed_hub.traefik_pid
+    assert traefik_pid(proxy) == killed_hub.traefik_pid
     assert await proxy.get_all_routes() == {"/user/ada/": {"routespec": "/user/ada/", "target": ada.url, "data": {}}}
     assert (await get(proxy.public_url, "/user/ada/")).by == "ada"
 
@@ -89,25 +71,22 @@ async def test_users_do_not_notice(
     """From the death of one Hub to the first change of the next, each of a stream of requests is answered."""
     hub = await Hub.started(traits, {"/user/ada/": ada.url})
     answers: list[str | None] = []
-    over = asyncio.Event()
 
     async def ask() -> None:
-        while not over.is_set():
+        while True:
             answers.append((await get(traits["public_url"], "/user/ada/")).by)
 
-    asking = [asyncio.create_task(ask()) for _ in range(4)]
-    await eventually(lambda: len(answers) > 20)
-    await hub.kill()
-    proxy = make_proxy()
-    await proxy.start()
-    bob = await make_backend("bob")
-    await proxy.add_route("/user/bob/", bob.url, {})
-    asked = len(answers)
-    await eventually(lambda: len(answers) > asked + 20)
-    over.set()
-    await asyncio.gather(*asking)
+    async with meanwhile(*(ask() for _ in range(4))):
+        await eventually(lambda: len(answers) > 20)
+        await hub.kill()
+        proxy = make_proxy()
+        await proxy.start()
+        bob = await make_backend("bob")
+        await proxy.add_route("/user/bob/", bob.url, {})
+        asked = len(answers)
+        await eventually(lambda: len(answers) > asked + 20)
 
-    assert pid_of(proxy) == hub.traefik_pid
+    assert traefik_pid(proxy) == hub.traefik_pid
     assert set(answers) == {"ada"}
 
 
@@ -123,7 +102,7 @@ async def test_it_is_started_again_when_it_dies_later(make_proxy: ProxyMaker, ki
         return False
 
     await eventually(is_served, within=3)
-    assert pid_of(proxy) != killed_hub.traefik_pid
+    assert traefik_pid(proxy) != killed_hub.traefik_pid
 
 
 async def test_it_ends_with_the_hub_that_took_it_over(make_proxy: ProxyMaker, killed_hub: Hub) -> None:
@@ -144,8 +123,7 @@ async def test_one_with_other_settings_is_ended_and_a_new_one_begins_empty(
     make_proxy: ProxyMaker, killed_hub: Hub, changed: Mapping[str, Any]
 ) -> None:
     """It could not be what is wanted now; the new one serves only what the Hub says anew."""
-    mark = {"traefik_env": {"TTP_TEST": str(os.getpid())} | changed.get("traefik_env", {})}
-    proxy = make_proxy(**{**changed, **mark})
+    proxy = make_proxy(**{**changed, "traefik_env": MARK | changed.get("traefik_env", {})})
     await proxy.start()
 
     assert not alive(killed_hub.traefik_pid)
@@ -177,7 +155,7 @@ async def test_another_environment_of_the_hub_changes_nothing(
     proxy = make_proxy()
     await proxy.start()
 
-    assert pid_of(proxy) == killed_hub.traefik_pid
+    assert traefik_pid(proxy) == killed_hub.traefik_pid
 
 
 async def test_one_that_refuses_the_new_file_is_left_to_its_users(make_proxy: ProxyMaker, killed_hub: Hub) -> None:
@@ -194,7 +172,7 @@ async def test_one_that_refuses_the_new_file_is_left_to_its_users(make_proxy: Pr
     corrected = make_proxy()
     await corrected.start()
 
-    assert pid_of(corrected) == killed_hub.traefik_pid
+    assert traefik_pid(corrected) == killed_hub.traefik_pid
     assert list(await corrected.get_all_routes()) == ["/user/ada/"]
 
 
@@ -205,7 +183,7 @@ async def test_one_that_has_died_is_replaced(make_proxy: ProxyMaker, killed_hub:
     proxy = make_proxy()
     await proxy.start()
 
-    assert alive(pid_of(proxy))
+    assert alive(traefik_pid(proxy))
     assert await proxy.get_all_routes() == {}
 
 
@@ -217,8 +195,7 @@ async def test_revisions_grow_over_restarts(make_proxy: ProxyMaker, tmp_path: Pa
     for _ in range(3):
         proxy = make_proxy()
         await proxy.start()
-        assert proxy._publisher is not None
-        revisions.append(proxy._publisher.revision)
+        revisions.append(await live_revision(proxy))
         await proxy.stop()
         assert f"revision = {revisions[-1]}" in file.read_text()
 
@@ -240,7 +217,7 @@ async def test_a_record_of_a_foreign_process_hurts_nobody(
     (tmp_path / "state" / "traefik-process.json").write_text(json.dumps(record))
     proxy = make_proxy()
     await proxy.start()
-    here = alive(foreign.pid), pid_of(proxy) != foreign.pid
+    here = alive(foreign.pid), traefik_pid(proxy) != foreign.pid
     foreign.kill()
     await foreign.wait()
 
@@ -249,7 +226,7 @@ async def test_a_record_of_a_foreign_process_hurts_nobody(
 
 @pytest.mark.parametrize("record", [b"", b"{", b"\xff", b'{"identity": 1}', b"[]"])
 async def test_a_record_that_makes_no_sense_is_passed_over(
-    make_proxy: ProxyMaker, tmp_path: Path, record: bytes
+    make_proxy: ProxyMaker, tmp_path: Path, free_port: int, record: bytes
 ) -> None:
     """A new Traefik is started, and a sound record written."""
     file = tmp_path / "state" / "traefik-process.json"
@@ -258,7 +235,7 @@ async def test_a_record_that_makes_no_sense_is_passed_over(
     proxy = make_proxy()
     await proxy.start()
 
-    assert json.loads(file.read_text())["identity"]["pid"] == pid_of(proxy)
+    assert listening(traefik_pid(proxy)) == {f"127.0.0.1:{free_port}"}
 
 
 async def test_without_its_record_the_running_one_is_told_of(
@@ -280,6 +257,6 @@ async def test_a_file_that_was_broken_meanwhile_is_set_aside(
     proxy = make_proxy()
     await proxy.start()
 
-    assert pid_of(proxy) == killed_hub.traefik_pid
+    assert traefik_pid(proxy) == killed_hub.traefik_pid
     assert await proxy.get_all_routes() == {}
     assert "starting without its routes" in caplog.text

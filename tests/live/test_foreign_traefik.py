@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from support.backend import get
 from support.fixtures import BackendMaker, ProxyMaker
-from support.traefik import ForeignTraefik, free_port
-from support.waiting import eventually
+from support.ports import free_port
+from support.traefik import ForeignTraefik
+from support.waiting import eventually, meanwhile
 
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import ConfigurationError, RouteNotLive, StoreLocked
@@ -205,15 +206,14 @@ async def test_routes_outlive_the_hub(
             while True:
                 answers.append((await get(traefik.url, "/user/a/")).by)
 
-        users = asyncio.create_task(users_go_on())
-        await hub.stop()
-        seen = len(answers)
-        await eventually(lambda: len(answers) > seen + 5)
-        next_hub = _external(make_proxy, traefik, file)
-        assert await next_hub.get_all_routes() == routes
-        seen = len(answers)
-        await eventually(lambda: len(answers) > seen + 5)
-        users.cancel()
+        async with meanwhile(users_go_on()):
+            await hub.stop()
+            seen = len(answers)
+            await eventually(lambda: len(answers) > seen + 5)
+            next_hub = _external(make_proxy, traefik, file)
+            assert await next_hub.get_all_routes() == routes
+            seen = len(answers)
+            await eventually(lambda: len(answers) > seen + 5)
 
         assert set(answers) == {"a"}
         await next_hub.add_route("/user/a/", other.url, {"user": "a", "server_name": ""})

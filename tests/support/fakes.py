@@ -94,6 +94,7 @@ class FakeTraefik:
     """A probe, and the Traefik that it asks, in one: serves what a store has committed.
 
     Attributes:
+        serving: The revision that it serves.
         up: Whether it answers at all.
         listens: Whether it hears of new commits; if not, it goes on serving the last one that it heard of.
         asked: How often it has been asked.
@@ -101,7 +102,7 @@ class FakeTraefik:
 
     def __init__(self, place: MemoryPlace) -> None:
         self._place = place
-        self._serving: int | None = None
+        self.serving: int | None = None
         self.up = True
         self.listens = True
         self.asked = 0
@@ -113,10 +114,10 @@ class FakeTraefik:
         if not self.up:
             return FakeAnswer(None, "no answer: refused", answered=False)
         if self.listens and self._place.snapshot is not None:
-            self._serving = self._place.snapshot.revision
-        if self._serving is None:
+            self.serving = self._place.snapshot.revision
+        if self.serving is None:
             return FakeAnswer(None, "it answered 404, without our revision", answered=True)
-        return FakeAnswer(self._serving, f"it serves revision {self._serving}", answered=True)
+        return FakeAnswer(self.serving, f"it serves revision {self.serving}", answered=True)
 
     async def wait_live(self, revision: int, timeout: float, *, where: str) -> None:
         """Ask until it serves ``revision`` or a later one."""

@@ -143,6 +143,7 @@ class _Users:
         self._enough = True
         await asyncio.gather(*others)
         everything_is_under_way.cancel()
+        await asyncio.wait([everything_is_under_way])
 
     async def _counted(self, doing: Any) -> None:
         try:

@@ -1,12 +1,13 @@
-"""Waiting for a condition with a deadline, instead of sleeping and hoping."""
+"""Waiting for a condition with a deadline instead of sleeping, and tasks that end with the block they belong to."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 # A slow machine can ask for more patience: every deadline is multiplied by this.
@@ -28,3 +29,21 @@ async def eventually(condition: Callable[[], Any | Awaitable[Any]], *, within: f
             return value
         assert time.monotonic() < deadline, f"not within {within} s: {what or inspect.getsource(condition).strip()}"
         await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def meanwhile(*work: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
+    """Run coroutines while the block runs, then cancel them and wait until they have ended.
+
+    Raises:
+        Exception: What one of them has raised, even if the block has failed as well: it may be why.
+    """
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome

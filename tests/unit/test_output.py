@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.waiting import eventually
+from support.waiting import eventually, meanwhile
 
 from traefik_toml_proxy.traefik import output
 from traefik_toml_proxy.traefik.output import FollowedOutput
@@ -266,10 +266,8 @@ async def test_a_file_that_is_gone_is_no_error(followed: FollowedOutput, told: C
 
 async def test_following_tells_what_comes(followed: FollowedOutput, told: Callable[[], list[str]]) -> None:
     """Until it is cancelled, it looks again and again."""
-    following = asyncio.create_task(followed.follow(0.001))
-    write(followed, b"one\n")
-    await eventually(lambda: told() == ["Traefik: one"])
-    write(followed, b"two\n")
-    await eventually(lambda: told() == ["Traefik: one", "Traefik: two"])
-    following.cancel()
-    await asyncio.wait([following])
+    async with meanwhile(followed.follow(0.001)):
+        write(followed, b"one\n")
+        await eventually(lambda: told() == ["Traefik: one"])
+        write(followed, b"two\n")
+        await eventually(lambda: told() == ["Traefik: one", "Traefik: two"])

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from support.fakes import FakeTraefik, MemoryPlace, MemoryStore
 from support.store_contract import table_of
-from support.waiting import eventually
+from support.waiting import eventually, meanwhile
 
 from traefik_toml_proxy import publisher
 from traefik_toml_proxy.errors import CommitFailed, InvalidRoute, RouteNotLive, StoreError
@@ -242,10 +242,9 @@ class TestBatches:
         first = await desk.holding()
         others = desk.adding(*(f"user{number}" for number in range(3000)))
         await asyncio.sleep(0)
-        other = asyncio.create_task(take_turns())
-        desk.store.gate.set()
-        await asyncio.gather(first, *others)
-        other.cancel()
+        async with meanwhile(take_turns()):
+            desk.store.gate.set()
+            await asyncio.gather(first, *others)
 
         # A turn for each that is checked, and for each that is told; a handful without pauses.
         assert turns >= 2 * 3000
@@ -345,7 +344,7 @@ class TestCancelledCallers:
         first = await desk.holding()
         (other,) = desk.adding("ada")
         first.cancel()
-        await asyncio.sleep(0)
+        await asyncio.wait([first])
         desk.store.gate.set()
 
         assert await outcomes([other]) == [None]
@@ -357,6 +356,7 @@ class TestCancelledCallers:
         (first,) = desk.adding("ada")
         await eventually(lambda: len(desk.store.commits) == 2)
         first.cancel()
+        await asyncio.wait([first])
         desk.traefik.up = True
         await desk.add("bob")
 
@@ -494,10 +494,8 @@ class TestMending:
     @pytest_asyncio.fixture(autouse=True)
     async def watching(self, desk: Desk) -> AsyncIterator[None]:
         """The watcher is on, and in a hurry."""
-        watcher = asyncio.create_task(desk.publisher.watch(0.002))
-        yield
-        watcher.cancel()
-        await asyncio.wait([watcher])
+        async with meanwhile(desk.publisher.watch(0.002)):
+            yield
 
     async def test_damage_is_put_right(self, desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
         """What somebody else did is undone by a new commit of the same table, with one line in the log."""
@@ -553,7 +551,7 @@ class TestMending:
         desk.place.damage = "was edited"
         await eventually(lambda: len(desk.store.commits) > 4)
         desk.traefik.listens = True
-        await eventually(lambda: desk.traefik._serving == desk.publisher.revision)
+        await eventually(lambda: desk.traefik.serving == desk.publisher.revision)
 
         assert any("does not serve revision" in record.getMessage() for record in caplog.records)
 
@@ -574,7 +572,7 @@ class TestMending:
         desk.traefik.listens = False
         missed = 0
         for _ in range(20):
-            desk.traefik._serving = desk.publisher.revision
+            desk.traefik.serving = desk.publisher.revision
             await desk.publisher._commit(desk.publisher.table)
             missed = await desk.publisher._count_missed(missed, patience=3)
 
