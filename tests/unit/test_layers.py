@@ -1,223 +1,202 @@
-"""The plan of the house: who may import whom, what pure modules keep away from, and that importing starts nothing."""
+"""traefik_toml_proxy.traefik.layers: parents for groups of routes, by the names that are there."""
 
 from __future__ import annotations
 
-import ast
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
+import math
+from collections import Counter
 
 import pytest
 
-import traefik_toml_proxy
-
-PACKAGE = traefik_toml_proxy.__name__
-FOLDER = Path(traefik_toml_proxy.__file__).parent
-
-# Arrows go down: a module imports modules of lower floors only. The pure ones are below the others, but for `stores`.
-FLOORS = {
-    # The conformance suite is for any proxy: it knows nothing of ours.
-    "__main__": 19,
-    "cli": 18,
-    "conformance": 17,
-    "conformance.suite": 17,
-    "conformance.runner": 16,
-    "conformance.differential": 16,
-    "conformance.cases": 15,
-    **dict.fromkeys(
-        (
-            *("conformance.cases.activity", "conformance.cases.api", "conformance.cases.bodies"),
-            *("conformance.cases.changes", "conformance.cases.failures", "conformance.cases.headers"),
-            *("conformance.cases.lifecycle", "conformance.cases.messages", "conformance.cases.names"),
-            *("conformance.cases.routing", "conformance.cases.tls"),
-        ),
-        14,
-    ),
-    "conformance.cases.websockets": 13,
-    "conformance.stage": 12,
-    "conformance.first_hub": 12,
-    "conformance.subject": 11,
-    "conformance.client": 11,
-    "conformance.backend": 10,
-    "conformance.wire": 9,
-    "conformance.report": 2,
-    "conformance.outcome": 1,
-    "conformance.case": 0,
-    "__init__": 9,
-    "proxy": 8,
-    "publisher": 7,
-    "stores.toml_file": 6,
-    "traefik.process": 6,
-    "stores": 5,
-    "stores.atomic_file": 5,
-    "traefik": 5,
-    "traefik.certificate": 5,
-    "traefik.output": 5,
-    "traefik.probe": 5,
-    "traefik.program": 5,
-    "traefik.dynamic": 4,
-    "traefik.layers": 3,
-    "traefik.static": 3,
-    "traefik.rules": 2,
-    "traefik.toml_text": 2,
-    "traefik.tree": 2,
-    "routes": 1,
-    "errors": 0,
-}
-PURE = ["stores", *(name for name, floor in FLOORS.items() if floor < 5)]
-
-# With these a module could do I/O, wait, or depend on when and where it runs.
-IMPURE = {
-    *("aiofiles", "aiohttp", "asyncio", "contextvars", "fcntl", "glob", "http", "io", "jupyterhub", "logging", "os"),
-    *("pathlib", "random", "secrets", "select", "selectors", "shutil", "signal", "socket", "ssl", "subprocess", "sys"),
-    *("tempfile", "threading", "time", "tornado", "traitlets"),
-}
+from traefik_toml_proxy.routes import Place, parse_routespec
+from traefik_toml_proxy.traefik import layers
+from traefik_toml_proxy.traefik.layers import FLAT, Layers, arrange, key
 
 
-def path_of(module: str) -> Path:
-    """Return the file of a module of the package."""
-    path = FOLDER.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+def arranged(*routespecs: str) -> Layers:
+    """Return the layers of routes with these routespecs."""
+    return arrange(sorted({key(parse_routespec(routespec)) for routespec in routespecs}))
 
 
-def tree_of(module: str) -> ast.Module:
-    """Return the parsed text of a module of the package."""
-    return ast.parse(path_of(module).read_text())
+def rules(*routespecs: str) -> set[str]:
+    """Return the rules of the parents, each once; the one for all that is left is in all of these tables."""
+    return {parent.rule for parent in arranged("/", *routespecs).parents}
 
 
-def imports_of(module: str) -> set[str]:
-    """Return the absolute names of the modules that a module imports, anywhere in it."""
-    here = [PACKAGE, *path_of(module).relative_to(FOLDER).with_suffix("").parts]
-    found: set[str] = set()
-    for node in ast.walk(tree_of(module)):
-        match node:
-            case ast.Import(names=names):
-                found.update(name.name for name in names)
-            case ast.ImportFrom(module=None, names=names, level=level):
-                found.update(".".join([*here[:-level], name.name]) for name in names)
-            case ast.ImportFrom(module=str(name), level=0):
-                found.add(name)
-            case ast.ImportFrom(module=str(name), names=names, level=level):
-                parent = ".".join([*here[:-level], name])
-                found.update([parent, *(f"{parent}.{child.name}" for child in names)])
-    return found
+def numbers(before: str, count: int = 1000, after: str = "/") -> list[str]:
+    """Return many routespecs that differ in a number."""
+    return [f"{before}{number:03}{after}" for number in range(count)]
 
 
-def own_imports_of(module: str) -> set[str]:
-    """Return those of them that are modules of the package, by their name in it."""
-    inside = {name.removeprefix(f"{PACKAGE}.") for name in imports_of(module) if name.startswith(f"{PACKAGE}.")}
-    return inside & FLOORS.keys()
+def test_few_routes_are_flat() -> None:
+    """A small file stays easy to read. README says 100."""
+    assert arranged(*numbers("/user/a", 99)) == FLAT
+    assert arrange([]) == FLAT
+    assert arranged(*numbers("/user/a", 100)) != FLAT
 
 
-def test_every_module_has_its_place_in_the_house() -> None:
-    """A new module says on which floor it is, here and in CONTRIBUTING."""
-    files = [file.relative_to(FOLDER).with_suffix("") for file in FOLDER.rglob("*.py")]
-
-    assert {".".join(file.parts).replace(".__init__", "") for file in files} == FLOORS.keys()
-
-
-@pytest.mark.parametrize("module", FLOORS)
-def test_arrows_go_down_only(module: str) -> None:
-    """A module imports modules of lower floors, so each can be read, tested and replaced without those above it."""
-    upward = {name for name in own_imports_of(module) if FLOORS[name] >= FLOORS[module]}
-
-    assert not upward
+def test_routes_of_some_hosts_and_of_all_are_flat() -> None:
+    """JupyterHub has no such table; only its ``/`` is for all hosts beside those that have their own."""
+    assert arranged(*numbers("/user/a"), "example.org/") == FLAT
+    assert arranged(*numbers("example.org/user/a"), "/") != FLAT
 
 
-@pytest.mark.parametrize("module", PURE)
-def test_pure_modules_keep_away_from_the_world(module: str) -> None:
-    """No loop, file, socket, process, clock or trait: what they return depends on their arguments alone."""
-    roots = {name.partition(".")[0] for name in imports_of(module)}
-    allowed = {"pathlib"} if module == "errors" else set()
-    calls = [node.func for node in ast.walk(tree_of(module)) if isinstance(node, ast.Call)]
-    called = {function.id for function in calls if isinstance(function, ast.Name)}
+def test_a_key_is_the_host_and_segments_that_each_end_in_a_slash() -> None:
+    """The Hub's ``/`` encloses all; a slash inside a segment does not end it."""
+    places = [Place("", ()), Place("h", ()), Place("", ("a", "b")), Place("h", ("a/b",))]
 
-    assert roots & IMPURE == allowed
-    assert called.isdisjoint({"open", "print", "input", "exec", "eval", "__import__"})
-    assert own_imports_of(module) <= set(PURE)
+    assert [key(place) for place in places] == ["", "h/", "/a/b/", "h/a\udc2fb/"]
+
+
+def test_parents_are_beginnings_and_ranges() -> None:
+    """Names with numbers are told apart by their digits."""
+    found = rules(*numbers("/user/student"))
+
+    assert {'PathPrefix("/")', 'PathRegexp("^/user/student0[0-3]")'} <= found
+    outside = '(PathPrefix("/")) && !(PathPrefix("/user/student"))'
+    assert all(rule.startswith(('PathPrefix("/', 'PathRegexp("^/user/student')) for rule in found - {outside})
+
+
+def test_a_beginning_of_plain_text_needs_no_pattern() -> None:
+    """Comparing the beginnings of texts is what costs Traefik least."""
+    found = rules(*(f"/user/{name}{number}/" for name in ("alice", "bob", "carol") for number in range(10, 50)))
+
+    assert {'PathPrefix("/user/alice")', 'PathPrefix("/user/bob")', 'PathPrefix("/user/carol")'} <= found
 
 
 @pytest.mark.parametrize(
-    ("module", "apart_from"),
+    ("others", "routespecs", "rule"),
     [
-        ("publisher", ["traefik.", "tornado", "jupyterhub", "traitlets", "aiofiles", "os", "pathlib"]),
-        ("stores", ["traefik.", "asyncio"]),
-        ("stores.toml_file", ["traefik.process", "traefik.probe", "traefik.program", "publisher"]),
-        ("stores.atomic_file", ["traefik.", "publisher", "routes"]),
-        ("traefik.process", ["stores", "publisher", "routes", "traefik.dynamic", "traefik.probe"]),
-        ("traefik.probe", ["stores", "publisher", "traefik.process"]),
-        ("routes", ["traefik.", "stores"]),
-        *((name, ["traefik", "stores", "publisher", "proxy", "routes"]) for name in FLOORS if "conformance" in name),
+        (["/", "/services/a/"], numbers("/user/s"), '(PathPrefix("/")) && !(PathPrefix("/user/s"))'),
+        (["/", "/user/z/"], numbers("/user/@"), '(PathPrefix("/")) && !(PathRegexp("^/user/(?:@|%40)"))'),
+        (["/"], numbers("u-", after=".example.org/"), '(PathPrefix("/")) && !(HostRegexp("^u-"))'),
     ],
 )
-def test_rooms_that_do_not_know_one_another(module: str, apart_from: list[str]) -> None:
-    """The publisher knows neither Traefik nor HTTP, stores know no process, and the process knows no routes."""
-    names = {name.removeprefix(f"{PACKAGE}.") for name in imports_of(module)}
+def test_what_is_outside_of_all_regions_is_compared_with_none_of_them(
+    others: list[str], routespecs: list[str], rule: str
+) -> None:
+    """The Hub's own pages are no slower for all the users: one parent comes before all, and has no child among them."""
+    keys = sorted(key(parse_routespec(routespec)) for routespec in [*others, *routespecs])
+    found = arrange(keys)
+    first = max(found.parents, key=lambda parent: parent.priority)
+    children = {one for one, names in zip(keys, found.parents_of, strict=True) if first.name in names}
 
-    assert not [name for name in names if name.startswith(tuple(apart_from))]
-
-
-@pytest.mark.parametrize("module", FLOORS)
-def test_a_module_says_first_what_it_is_for_and_whether_it_does_io(module: str) -> None:
-    """The first line is a sentence, and the docstring has the word Pure or I/O, or says that nothing is started."""
-    docstring = ast.get_docstring(tree_of(module)) or ""
-    first = docstring.partition("\n")[0]
-
-    assert len(first) > 30
-    assert any(word in docstring for word in ("Pure.", "I/O", "pure", "starts nothing"))
-    assert (module in PURE) == ("Pure." in docstring)
+    assert first.rule == rule
+    assert children == {key(parse_routespec(routespec)) for routespec in others}
 
 
-def test_only_these_modules_of_others_are_needed() -> None:
-    """What is imported is the standard library, or what pyproject.toml names, or JupyterHub cannot do without."""
-    roots = {name.partition(".")[0] for module in FLOORS for name in imports_of(module)}
-
-    assert roots - sys.stdlib_module_names - {PACKAGE} == {
-        "aiofiles",
-        "cryptography",
-        "escapism",
-        "jupyterhub",
-        "toml",
-        "traitlets",
-        # The conformance suite: JupyterHub reads times with the first, and is made of the second; who runs it has the
-        # third, and for random tables the last.
-        *("dateutil", "tornado", "pytest", "hypothesis"),
-    }
+def test_without_a_route_outside_no_parent_is_for_what_is_there() -> None:
+    """Nor where regions have nothing in common."""
+    for routespecs in (numbers("/user/s"), ["/", *numbers("/user/s"), *numbers("/services/s")]):
+        assert not [parent for parent in arranged(*routespecs).parents if "!" in parent.rule]
 
 
-def test_importing_the_package_starts_nothing() -> None:
-    """No thread, task, process or socket, and no file but the modules themselves (whatever others do is imported before)."""
-    script = """
-        import asyncio, sys, threading
-        import traefik_toml_proxy
+@pytest.mark.parametrize(
+    ("routespecs", "rule"),
+    [
+        (numbers("/user/@"), 'PathRegexp("^/user/(?:@|%40)0[0-3]")'),
+        (numbers("/user/a@"), 'PathRegexp("^/user/a(?:@|%40)0[0-3]")'),
+        (numbers("/user/%25"), 'PathRegexp("^/user/%250[0-3]")'),
+        (numbers("/user/a%2F"), 'PathRegexp("^/user/a%2F0[0-3]")'),
+        (numbers("/user/%20"), 'PathRegexp("^/user/ 0[0-3]")'),
+        (numbers("example.org/user/a"), 'Host("example.org") && PathRegexp("^/user/a0[0-3]")'),
+        (numbers("u-", after=".example.org/"), 'HostRegexp("^u-0[0-3]")'),
+        (numbers("u.", after=".example.org/"), 'HostRegexp("^u\\\\.0[0-3]")'),
+    ],
+)
+def test_names_are_matched_in_each_of_their_forms(routespecs: list[str], rule: str) -> None:
+    """Reserved characters raw and encoded (pkg/muxer/http/mux.go:99-176), hosts without the characters of patterns."""
+    assert rule in rules(*routespecs)
 
-        for name in [name for name in sys.modules if name.partition(".")[0] == "traefik_toml_proxy"]:
-            del sys.modules[name]
-        threads = threading.enumerate()
-        seen = []
 
-        def note(event, arguments):
-            module_is_read = event == "open" and str(arguments[0]).endswith((".py", ".pyc"))
-            kinds = ("open", "os", "shutil", "signal", "socket", "subprocess", "tempfile")
-            if event.partition(".")[0] in kinds and event != "os.listdir" and not module_is_read:
-                seen.append((event, arguments))
+@pytest.mark.parametrize(
+    ("region", "rule"),
+    [
+        (("",), 'PathPrefix("/")'),
+        (("/user/a",), 'PathPrefix("/user/a")'),
+        (("/user/a/",), 'Path("/user/a") || PathPrefix("/user/a/")'),
+        (("/user/a@",), 'PathRegexp("^/user/a(?:@|%40)")'),
+        (("/user/a@/",), 'PathRegexp("^/user/a(?:@|%40)(?:/|$)")'),
+        (("/user/", 0x24, 0x27), 'PathRegexp("^/user/(?:[\\\\$&-\']|%24|%25|%26|%27)")'),
+        (("/user/a", 0x2E, 0x2F), 'PathRegexp("^/user/a(?:[.]|/|$)")'),
+        (("/user/", 0x8000, 0xFFFF), 'PathRegexp("^/user/(?:[耀-\\ud7ff\\ue000-\\uffff]|%2F)")'),
+        (("/user/", 0x5C, 0x5F), 'PathRegexp("^/user/(?:[\\\\\\\\-_]|%5D)")'),
+        (("/user/", 0x100000, 0x1FFFFF), 'PathRegexp("^/user/[\\U00100000-\\U0010ffff]")'),
+        (("h/",), 'Host("h") && PathPrefix("/")'),
+        (("h/user/a",), 'Host("h") && PathPrefix("/user/a")'),
+        (("h/user/a/",), 'Host("h") && (Path("/user/a") || PathPrefix("/user/a/"))'),
+        (("h/", 0x60, 0x6F), 'Host("h") && PathRegexp("^/[`-o]")'),
+        (("h",), 'HostRegexp("^h")'),
+        (("h.",), 'HostRegexp("^h\\\\..")'),
+        (("h", 0x2E, 0x2F), 'HostRegexp("^h(?:[.]|$)")'),
+        (("h.", 0x30, 0x3F), 'HostRegexp("^h\\\\.[0-9]")'),
+    ],
+)
+def test_the_rule_of_a_region(region: tuple[str, int, int], rule: str) -> None:
+    """It takes what begins with a text, and goes on with a character of a range, where one is given, in all their forms."""
+    assert rule == layers._rule(layers._Region(*region))
 
-        async def main():
-            tasks = asyncio.all_tasks()
-            seen.clear()
-            import traefik_toml_proxy
-            assert not seen, seen
-            assert asyncio.all_tasks() == tasks
 
-        sys.addaudithook(note)
-        asyncio.run(main())
-        assert threading.enumerate() == threads
-        assert "traefik_toml_proxy.proxy" in sys.modules
+# One table of each kind, and everything together.
+WORDS = [f"{one}{two}{three}" for one in "aeiostr" for two in ("an", "be", "ch", "do", "li") for three in "aelmnorsty"]
+TABLES = {
+    "students": numbers("/user/student"),
+    "words": [f"/user/{word}/" for word in WORDS],
+    "addresses": [f"/user/{word}@example.com/" for word in WORDS],
+    "reserved": [f"/user/{code}{word}/" for code in ("@", "%25", "%2F", "'", "+") for word in WORDS],
+    "ideographs": [f"/user/{chr(0x4E00 + 7 * number)}/" for number in range(1000)],
+    "a busy user": ["/user/busy/", *numbers("/user/busy/", 500)],
+    "hosts": numbers("u-", after=".example.org/"),
+    "users of hosts": [f"{host}.example.org/user/{word}/" for host in ("a", "b", "b-2", "c.d") for word in WORDS],
+    "all of them below each other": ["/" + "a/" * depth for depth in range(1, 300)],
+    "all of them longer than the last": [f"/user/{'a' * length}/" for length in range(1, 300)],
+    "a prefix": numbers("/base/of/the/hub/user/student"),
+}
+TABLES["everything"] = [spec for table in TABLES.values() for spec in table if spec.startswith("/")]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_request_is_compared_with_few_routers(name: str) -> None:
+    """The parents, and the children of any one of them, are at most 3.1 times the square root of the routes, and three."""
+    found = arranged("/", *TABLES[name])
+    children = Counter(parent for parents in found.parents_of for parent in parents)
+
+    assert found.parents
+    assert len(found.parents) + max(children.values()) <= 3.1 * math.sqrt(len(found.parents_of)) + 3
+
+
+def moves(name: str, every: int) -> tuple[int, list[int]]:
+    """Add one route in so many of a table to the others, one after the other.
+
+    Returns:
+        How many routes there are, and for each that was added, how many others got other parents.
     """
+    keys = sorted({key(parse_routespec(routespec)) for routespec in TABLES[name]})
+    late = keys[::every]
+    before = sorted(set(keys) - set(late))
+    known = dict(zip(before, arrange(before).parents_of, strict=True))
+    moved = []
+    for new in late:
+        ordered = sorted([*known, new])
+        now = dict(zip(ordered, arrange(ordered).parents_of, strict=True))
+        moved.append(sum(parents != now[one] for one, parents in known.items()))
+        known = now
+    return len(keys), moved
 
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False, timeout=60
-    )
 
-    assert (done.returncode, done.stderr) == (0, "")
+@pytest.mark.parametrize("name", [name for name in TABLES if not name.startswith("all of them")])
+def test_a_new_route_moves_few_others(name: str) -> None:
+    """On average over many that come one after the other, fewer than twice the square root of the routes.
+
+    But where each name is the beginning of the next one, all are each other's neighbours.
+    """
+    count, moved = moves(name, every=max(len(TABLES[name]) // 40, 1))
+
+    assert sum(moved) / len(moved) < 2 * math.sqrt(count)
+
+
+@pytest.mark.parametrize("name", ["students", "a prefix", "hosts", "users of hosts"])
+def test_no_new_route_moves_very_many_others(name: str) -> None:
+    """Also while their number grows by a quarter, and with it how many are enough for a region: not for all at once."""
+    count, moved = moves(name, every=5)
+
+    assert max(moved) < 6 * math.sqrt(count)
