@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import time
@@ -19,6 +18,7 @@ from support.fixtures import ProxyMaker
 from support.inside import traefik_pid
 from support.processes import MARK, alive
 from support.programs import FOREVER, script
+from support.servers import answering
 from support.waiting import PATIENCE, eventually
 
 from traefik_toml_proxy import TraefikTomlProxy
@@ -33,26 +33,16 @@ from traefik_toml_proxy.traefik.program import Program, child_environment
 @pytest_asyncio.fixture
 async def endless() -> AsyncIterator[str]:
     """The URL of a server that begins to answer and never ends: a download, or after an upgrade a websocket."""
-    talks: set[asyncio.Task[None]] = set()
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        talks.add(task)
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
         download = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nbegin"
         writer.write(upgrade if b"upgrade: websocket" in head.lower() else download)
-        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-            await reader.read()
-        writer.close()
+        await reader.read()
 
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    server.close()
-    for task in talks:
-        task.cancel()
-    await asyncio.gather(*talks, return_exceptions=True)
+    async with answering(answer) as url:
+        yield url
 
 
 async def test_a_healthy_one_ends_at_once(proxy: TraefikTomlProxy) -> None:

@@ -89,9 +89,9 @@ async def served(proxy: TraefikTomlProxy, make_backend: BackendMaker) -> Served:
     return served
 
 
-def _raw_form(name: str) -> str:
-    """The raw form of a name in a request, as it arrives: Traefik escapes a raw ``|``."""
-    return as_browsers_send(name).replace("|", "%7C")
+def _spellings(name: str) -> set[str]:
+    """The spellings of a name in a request: JupyterHub's, fully escaped, and raw, where Traefik escapes only ``|``."""
+    return {escaped(name), quote(name, safe=""), as_browsers_send(name).replace("|", "%7C")}
 
 
 async def test_users_of_any_name_are_served_side_by_side(served: Served) -> None:
@@ -99,9 +99,7 @@ async def test_users_of_any_name_are_served_side_by_side(served: Served) -> None
     routespecs = {name: f"/user/{escaped(name)}/" for name in NAMES}
     await served.add_all(routespecs.values())
     requests = [
-        (routespec, f"/user/{form}/lab?x=1")
-        for name, routespec in routespecs.items()
-        for form in {escaped(name), quote(name, safe=""), _raw_form(name)}
+        (routespec, f"/user/{form}/lab?x=1") for name, routespec in routespecs.items() for form in _spellings(name)
     ]
     requests += [("/", f"/elsewhere{routespec}") for routespec in routespecs.values()]
     expected = [served.expected(routespec, path) for routespec, path in requests]
@@ -116,9 +114,7 @@ async def test_services_of_any_name_are_served_side_by_side(served: Served) -> N
     routespecs = {name: f"/services/{name}/" for name in RAW_NAMES}
     await served.add_all(routespecs.values())
     requests = [
-        (routespec, f"/services/{form}/x")
-        for name, routespec in routespecs.items()
-        for form in {escaped(name), quote(name, safe=""), _raw_form(name)}
+        (routespec, f"/services/{form}/x") for name, routespec in routespecs.items() for form in _spellings(name)
     ]
     expected = [served.expected(routespec, path) for routespec, path in requests]
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from support.backend import get
 from support.certificates import Pair, make_certificate
 from support.fixtures import BackendMaker, ProxyMaker
 from support.traefik import ForeignTraefik
 
+from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import ConfigurationError
 from traefik_toml_proxy.traefik import layers
 from traefik_toml_proxy.traefik.static import listen_address, reachable_url
@@ -34,14 +36,19 @@ def pair(tmp_path: Path) -> Pair:
     return make_certificate(tmp_path, "hub")
 
 
+@pytest_asyncio.fixture
+async def proxy(make_proxy: ProxyMaker, free_port: int, pair: Pair) -> TraefikTomlProxy:
+    """A started proxy whose entry point speaks https with the certificate of ``pair``."""
+    proxy = make_proxy(public_url=f"https://127.0.0.1:{free_port}/", **pair.traits)
+    await proxy.start()
+    return proxy
+
+
 async def test_the_entry_point_shows_the_given_certificate(
-    make_proxy: ProxyMaker, make_backend: BackendMaker, free_port: int, pair: Pair
+    proxy: TraefikTomlProxy, make_backend: BackendMaker, pair: Pair
 ) -> None:
     """A client that trusts that one certificate alone reaches the routes, and the server hears that it was https."""
-    proxy = make_proxy(public_url=f"https://127.0.0.1:{free_port}/", ssl_cert=str(pair.cert), ssl_key=str(pair.key))
     backend = await make_backend("a")
-
-    await proxy.start()
     await proxy.add_route("/user/a/", backend.url, {})
 
     seen = (await get(proxy.public_url, "/user/a//x%2F?y", tls=pair.client())).seen
@@ -50,11 +57,9 @@ async def test_the_entry_point_shows_the_given_certificate(
 
 
 async def test_http_is_not_served_on_the_port_of_https(
-    make_proxy: ProxyMaker, make_backend: BackendMaker, free_port: int, pair: Pair
+    proxy: TraefikTomlProxy, make_backend: BackendMaker, pair: Pair
 ) -> None:
     """Nobody's password travels in the clear because of a link with the wrong scheme."""
-    proxy = make_proxy(public_url=f"https://127.0.0.1:{free_port}", ssl_cert=str(pair.cert), ssl_key=str(pair.key))
-    await proxy.start()
     await proxy.add_route("/", (await make_backend("hub")).url, {})
 
     assert (await get(proxy.public_url, "/")).status == 404
@@ -62,12 +67,10 @@ async def test_http_is_not_served_on_the_port_of_https(
 
 
 async def test_a_route_change_keeps_the_certificate(
-    make_proxy: ProxyMaker, make_backend: BackendMaker, free_port: int, pair: Pair
+    proxy: TraefikTomlProxy, make_backend: BackendMaker, pair: Pair
 ) -> None:
     """Every version of the file shows the same certificate, also without any route in it."""
-    proxy = make_proxy(public_url=f"https://127.0.0.1:{free_port}", ssl_cert=str(pair.cert), ssl_key=str(pair.key))
     backend = await make_backend("a")
-    await proxy.start()
 
     served = []
     for _ in range(5):
@@ -87,8 +90,7 @@ async def test_the_admin_s_dynamic_configuration_wins(
     certificate = {"certFile": str(mine.cert), "keyFile": str(mine.key)}
     proxy = make_proxy(
         public_url=f"https://127.0.0.1:{free_port}",
-        ssl_cert=str(pair.cert),
-        ssl_key=str(pair.key),
+        **pair.traits,
         extra_dynamic_config={"tls": {"stores": {"default": {"defaultCertificate": certificate}}}},
     )
     await proxy.start()
@@ -123,8 +125,7 @@ async def test_a_foreign_traefik_shows_the_given_certificate(
         traefik_url=traefik.url,
         traefik_entrypoint="web",
         dynamic_config_file=str(watched / "routes.toml"),
-        ssl_cert=str(pair.cert),
-        ssl_key=str(pair.key),
+        **pair.traits,
     )
     async with traefik:
         await proxy.add_route("/user/a/", (await make_backend("a")).url, {})
@@ -148,7 +149,7 @@ async def test_many_routes_are_served_over_https(
             settings["public_url"] = traefik.url.replace("http://", "https://")
             settings |= {"traefik_url": traefik.url, "traefik_entrypoint": "web"}
             settings |= {"dynamic_config_file": str(watched / "routes.toml"), "should_start": False}
-        proxy = make_proxy(ssl_cert=str(pair.cert), ssl_key=str(pair.key), **settings)
+        proxy = make_proxy(**pair.traits, **settings)
         if should_start:
             await proxy.start()
         backends = [await make_backend(name) for name in ("a", "b")]
@@ -185,8 +186,7 @@ async def test_a_certificate_that_cannot_be_used_is_told_before_anything_runs(
     pair = _unusable(tmp_path)[kind]
     proxy = make_proxy(
         public_url=f"https://127.0.0.1:{free_port}",
-        ssl_cert=str(pair.cert),
-        ssl_key=str(pair.key),
+        **pair.traits,
         should_start=should_start,
     )
     begin = {True: proxy.start, False: proxy.get_all_routes}[should_start]
@@ -203,7 +203,7 @@ async def test_a_certificate_that_cannot_be_used_is_told_before_anything_runs(
 async def test_an_encrypted_key_is_called_so(make_proxy: ProxyMaker, tmp_path: Path) -> None:
     """The one mistake that the usual error message hides is named."""
     pair = make_certificate(tmp_path, "encrypted", password=b"secret")
-    proxy = make_proxy(public_url="https://127.0.0.1:1", ssl_cert=str(pair.cert), ssl_key=str(pair.key))
+    proxy = make_proxy(public_url="https://127.0.0.1:1", **pair.traits)
 
     with pytest.raises(ConfigurationError, match="the key is encrypted"):
         await proxy.start()

@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.backend import get
+from support.backend import Backend, get
 from support.fixtures import BackendMaker, ProxyMaker
 from support.inside import revision_path, traefik_pid
 from support.processes import environment
 
+from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import ConfigurationError, TraefikStartFailed
 
 _FROM_A_PROXY = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7", "X-Forwarded-Host": "hub.example.org"}
+
+
+async def _headers_seen(proxy: TraefikTomlProxy, backend: Backend) -> dict[str, str]:
+    """Send a request as a proxy in front of Traefik does, and return the headers that reach the backend."""
+    await proxy.start()
+    await proxy.add_route("/", backend.url, {})
+    headers: dict[str, str] = (await get(proxy.public_url, "/", headers=_FROM_A_PROXY)).seen["headers"]
+    return headers
 
 
 @pytest.mark.parametrize("trusted", [["127.0.0.1"], ["10.1.2.3", "127.0.0.0/8"]])
@@ -20,11 +29,7 @@ async def test_forwarded_headers_are_believed_from_trusted_proxies(
     make_proxy: ProxyMaker, make_backend: BackendMaker, trusted: list[str]
 ) -> None:
     """Where TLS ends in front of Traefik, JupyterHub learns from X-Forwarded-Proto that its users speak https."""
-    proxy = make_proxy(trusted_proxies=trusted)
-    await proxy.start()
-    await proxy.add_route("/", (await make_backend("hub")).url, {})
-
-    headers = (await get(proxy.public_url, "/", headers=_FROM_A_PROXY)).seen["headers"]
+    headers = await _headers_seen(make_proxy(trusted_proxies=trusted), await make_backend("hub"))
 
     assert headers["X-Forwarded-Proto"] == "https"
     assert headers["X-Forwarded-For"] == "192.0.2.7, 127.0.0.1"
@@ -37,10 +42,7 @@ async def test_forwarded_headers_of_anybody_else_are_replaced(
 ) -> None:
     """A client cannot pretend to be another one, or to have come by https."""
     proxy = make_proxy(trusted_proxies=trusted)
-    await proxy.start()
-    await proxy.add_route("/", (await make_backend("hub")).url, {})
-
-    headers = (await get(proxy.public_url, "/", headers=_FROM_A_PROXY)).seen["headers"]
+    headers = await _headers_seen(proxy, await make_backend("hub"))
 
     assert headers["X-Forwarded-Proto"] == "http"
     assert headers["X-Forwarded-For"] == "127.0.0.1"

@@ -1,8 +1,9 @@
-"""A real HTTP server that answers with exactly what reached it, and raw requests to look through a proxy with."""
+"""A real HTTP server that answers with exactly what reached it, and a client that sends exactly what it is given."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 from collections.abc import Mapping
@@ -11,56 +12,41 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from .servers import answering
+
 
 class Backend:
-    """Listens on loopback; answers every request with JSON: its name, and the request's method, raw path and headers."""
+    """Answers every request with JSON: its own name, and the request's method, raw path, headers and body length."""
 
     def __init__(self, name: str = "backend") -> None:
         self.name = name
         self.url = ""
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._listening = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Backend:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        host, port = self._server.sockets[0].getsockname()[:2]
-        self.url = f"http://{host}:{port}"
+        self.url = await self._listening.enter_async_context(answering(self._answer))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._connections:
-            task.cancel()
-        if self._connections:
-            await asyncio.wait(self._connections)
+        await self._listening.aclose()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                first, *lines = head.decode("latin-1").split("\r\n")
-                method, path, _ = first.split(" ")
-                headers = dict(line.split(": ", 1) for line in lines if line)
-                body = await reader.readexactly(int(headers.get("Content-Length", 0)))
-                said = {"name": self.name, "method": method, "path": path, "headers": headers, "length": len(body)}
-                answer = json.dumps(said).encode()
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            self._connections.discard(task)
-            writer.close()
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            first, *lines = head.decode("latin-1").split("\r\n")
+            method, path, _ = first.split(" ")
+            headers = dict(line.split(": ", 1) for line in lines if line)
+            body = await reader.readexactly(int(headers.get("Content-Length", 0)))
+            seen = {"name": self.name, "method": method, "path": path, "headers": headers, "length": len(body)}
+            answer = json.dumps(seen).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
+            await writer.drain()
 
 
 @dataclass(frozen=True)
 class Response:
-    """One answer: its status, headers (lower-case names) and body."""
+    """A response: its status, headers (names in lower case) and body."""
 
     status: int
     headers: dict[str, str]
@@ -68,7 +54,7 @@ class Response:
 
     @property
     def seen(self) -> dict[str, Any]:
-        """What a :class:`Backend` says of the request, or {} if it was not a Backend that answered."""
+        """What a :class:`Backend` says about the request; {} if the response is not from one."""
         if self.status != 200 or not self.body.startswith(b'{"name"'):
             return {}
         seen: dict[str, Any] = json.loads(self.body)
@@ -76,7 +62,7 @@ class Response:
 
     @property
     def by(self) -> str | None:
-        """The name of the Backend that answered, if one did."""
+        """The name of the Backend that answered, or None."""
         return self.seen.get("name")
 
 
@@ -89,13 +75,13 @@ async def get(
     headers: Mapping[str, str] | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> Response:
-    """Send one request on a connection of its own, with the path exactly as given (no client library tidies it up).
+    """Send one request on a connection of its own, with the path exactly as given (no client library normalizes it).
 
     Args:
         url: ``http://host:port`` of the proxy or backend.
-        path: Goes on the wire as it is; text as UTF-8.
-        host: The Host header; by default the one of ``url``.
-        method: Goes on the wire as it is.
+        path: Sent as it is; text as UTF-8.
+        host: The Host header; by default, that of ``url``.
+        method: Sent as it is.
         headers: More headers.
         tls: Speak TLS, whatever ``url`` begins with.
     """
@@ -105,7 +91,7 @@ async def get(
     try:
         sent = {"Host": host or where.netloc, "Connection": "close"} | dict(headers or {})
         lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
-        # All at once: who refuses the first line may close before the rest of it comes.
+        # In one write: a server that refuses the first line may close before the rest arrives.
         writer.write(f"{method} ".encode() + raw + f" HTTP/1.1\r\n{lines}\r\n".encode())
         data = await asyncio.wait_for(reader.read(), 10)
     finally:

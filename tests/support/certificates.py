@@ -1,4 +1,4 @@
-"""Certificates made for one test, and a look at the one that a server shows."""
+"""Certificates made for one test."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ class Pair:
     cert: Path
     key: Path
 
+    @property
+    def traits(self) -> dict[str, str]:
+        """The traits that JupyterHub sets for it."""
+        return {"ssl_cert": str(self.cert), "ssl_key": str(self.key)}
+
     def client(self) -> ssl.SSLContext:
         """Make a client that trusts this certificate and no other."""
         return ssl.create_default_context(cafile=self.cert)
@@ -32,7 +37,7 @@ def make_certificate(folder: Path, name: str, *, password: bytes | None = None) 
     Args:
         folder: Where to put them.
         name: The common name.
-        password: Encrypts the key.
+        password: If given, the key is encrypted with it.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

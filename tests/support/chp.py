@@ -6,58 +6,39 @@ import asyncio
 import json
 import os
 import shutil
-from types import TracebackType
 from urllib.parse import quote
 
-from .backend import get
+from .http_program import HttpProgram
 from .ports import free_ports
-from .waiting import eventually
 
-# The command, or None where it is not installed.
+# The command, or None if it is not installed.
 CHP_COMMAND = os.environ.get("CHP_COMMAND") or shutil.which("configurable-http-proxy")
 
 _TOKEN = "token-for-a-test"
 
 
-class Chp:
-    """A running configurable-http-proxy; routes are added as JupyterHub adds them (jupyterhub/proxy.py:925-1010)."""
+class Chp(HttpProgram):
+    """A configurable-http-proxy whose routes are added as JupyterHub adds them (jupyterhub/proxy.py:925-1010)."""
 
     def __init__(self, *, host_routing: bool = False) -> None:
         public, api = free_ports(2)
-        self.url = f"http://127.0.0.1:{public}"
+        super().__init__(f"http://127.0.0.1:{public}")
         self._api_port = api
         self._arguments = ["--ip=127.0.0.1", f"--port={public}", "--api-ip=127.0.0.1", f"--api-port={api}"]
         self._arguments += ["--log-level=error", *(["--host-routing"] if host_routing else [])]
-        self._process: asyncio.subprocess.Process | None = None
 
-    async def __aenter__(self) -> Chp:
+    async def _start(self) -> asyncio.subprocess.Process:
         assert CHP_COMMAND is not None
-        self._process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             CHP_COMMAND,
             *self._arguments,
             env={"PATH": os.environ.get("PATH", ""), "CONFIGPROXY_AUTH_TOKEN": _TOKEN},
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        await eventually(self._serves, within=20)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._process is not None
-        self._process.kill()
-        await self._process.wait()
-
-    async def _serves(self) -> bool:
-        try:
-            await get(self.url)
-        except OSError:
-            return False
-        return True
 
     async def add_route(self, routespec: str, target: str) -> None:
-        """Add a route, with the routespec's raw characters escaped as JupyterHub's HTTP client escapes them."""
+        """Add a route; the routespec is escaped as JupyterHub's HTTP client escapes it."""
         path = "/" + quote(routespec.strip("/"), safe="@/~%:!$&'()*+,;=")
         body = json.dumps({"target": target, "jupyterhub": True}).encode()
         head = (

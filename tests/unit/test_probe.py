@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import threading
@@ -15,6 +16,7 @@ import pytest
 import pytest_asyncio
 from support.fakes import FakeTraefik, MemoryPlace
 from support.probe_contract import CONTRACT, Stage
+from support.servers import answering
 from support.store_contract import table_of
 from support.waiting import PATIENCE
 
@@ -35,40 +37,23 @@ class Entry:
         self.requests: list[bytes] = []
         self.url = ""
         self.probe = EntryPointProbe("", PATH)
-        self._server: asyncio.Server | None = None
-        self._talks: set[asyncio.Task[None]] = set()
 
-    async def open(self, *, tls: ssl.SSLContext | None = None, request_timeout: float = 5) -> None:
-        """Listen."""
-        self._server = await asyncio.start_server(self._talk, "127.0.0.1", 0, ssl=tls)
-        port = self._server.sockets[0].getsockname()[1]
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
-        self.probe = EntryPointProbe(self.url, PATH, request_timeout=request_timeout)
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(cls, *, tls: ssl.SSLContext | None = None, request_timeout: float = 5) -> AsyncIterator[Entry]:
+        """Listen while the block runs."""
+        entry = cls()
+        async with answering(entry._answer, tls=tls) as entry.url:
+            entry.probe = EntryPointProbe(entry.url, PATH, request_timeout=request_timeout)
+            yield entry
+            entry.probe.close()
 
-    async def close(self) -> None:
-        """Stop listening, and hang up."""
-        self.probe.close()
-        for task in self._talks:
-            task.cancel()
-        await asyncio.gather(*self._talks, return_exceptions=True)
-        if self._server is not None:
-            self._server.close()
-
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._talks.add(task)
-        try:
-            self.requests.append(await reader.readuntil(b"\r\n\r\n"))
-            while self.says is None:
-                await asyncio.sleep(3600)
-            writer.write(self.says)
-            await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            self._talks.discard(task)
-            writer.close()
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+        while self.says is None:
+            await asyncio.sleep(3600)
+        writer.write(self.says)
+        await writer.drain()
 
     def serve(self, revision: int | None) -> None:
         """Answer as Traefik with that revision does."""
@@ -98,10 +83,8 @@ class FakeStage:
 @pytest_asyncio.fixture
 async def entry() -> AsyncIterator[Entry]:
     """A server that says what it is told to say; opened."""
-    entry = Entry()
-    await entry.open()
-    yield entry
-    await entry.close()
+    async with Entry.opened() as entry:
+        yield entry
 
 
 @pytest.mark.parametrize("keeps", CONTRACT, ids=lambda check: check.__name__)
@@ -178,12 +161,10 @@ async def test_a_port_where_nobody_listens_is_told(free_port: int) -> None:
 
 
 async def test_a_server_that_never_answers_is_left_after_a_while() -> None:
-    """One question has an end, also when the connection stands and nothing comes."""
-    entry = Entry()
-    await entry.open(request_timeout=0.2)
-    entry.says = None
-    answer = await entry.probe.ask()
-    await entry.close()
+    """A question ends even if the connection is accepted and nothing comes."""
+    async with Entry.opened(request_timeout=0.2) as entry:
+        entry.says = None
+        answer = await entry.probe.ask()
 
     assert not answer.answered
     assert "timed out" in answer.told
@@ -212,15 +193,13 @@ async def test_a_listener_that_accepts_nobody_is_left_after_a_while() -> None:
 
 
 async def test_the_certificate_is_not_verified(tmp_path: Path) -> None:
-    """Over TLS any certificate does: it is a user's browser that it must please."""
+    """Any certificate will do: only users' browsers need to trust it."""
     certificate = await asyncio.to_thread(default_certificate, tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.cert_file, certificate.key_file)
-    entry = Entry()
-    await entry.open(tls=context)
-    entry.serve(3)
-    answer = await entry.probe.ask()
-    await entry.close()
+    async with Entry.opened(tls=context) as entry:
+        entry.serve(3)
+        answer = await entry.probe.ask()
 
     assert answer.revision == 3
 
