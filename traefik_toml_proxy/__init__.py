@@ -1,8 +1,8 @@
 """A JupyterHub proxy: the routes in one TOML file that Traefik reloads. Importing it starts nothing."""
 
-__version__ = "0.1.0.dev0"
-
+from ._version import __version__
 from .errors import InvalidRoute, ProxyError
-from .proxy import TraefikProxy, TraefikTomlProxy
+from .proxies.toml import TraefikTomlProxy
+from .proxies.traefik import TraefikProxy
 
 __all__ = ["InvalidRoute", "ProxyError", "TraefikProxy", "TraefikTomlProxy", "__version__"]

@@ -3,47 +3,45 @@
 ProxyError
 ├── InvalidRoute (ValueError)        a routespec, target or data dict that cannot be served
 ├── ConfigurationError (ValueError)  a trait, or a file it names, that cannot work
-├── StoreError                       the route table could not be kept
-│   ├── StoreLocked                  another process keeps the same file
-│   └── CommitFailed                 a snapshot could not be written; nothing has changed
-├── RouteNotLive (TimeoutError)      written, but Traefik does not serve it in time
+├── StoreError                       the routes could not be stored
+│   ├── StoreLocked                  another process owns the store
+│   └── CommitFailed                 a snapshot could not be written
+├── RouteNotLive (TimeoutError)      written, but not served in time
 └── TraefikError                     the Traefik process
     ├── TraefikNotFound              no program to start
-    ├── TraefikUnsupported           a program, but not Traefik, or one older than 3.6.2
-    └── TraefikStartFailed           it ended, or did not serve in time
+    ├── TraefikUnsupported           a program, but not Traefik, or too old
+    └── TraefikStartFailed           it exited, or did not serve in time
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 
-
-def shown(text: str, limit: int = 200) -> str:
-    """Return ``text`` quoted for a log line or an error: escaped, on one line, and not longer than asked.
+def quoted(text: str, limit: int = 200) -> str:
+    """Return ``text`` quoted for a log line or an error message: escaped, on one line, and cut to a limit.
 
     Args:
-        text: Anything; control characters, line ends and non-ASCII characters come out as escapes.
-        limit: The most characters of ``text`` that are shown.
+        text: Any text; control characters, line ends and non-ASCII characters come out as escapes.
+        limit: How many characters of ``text`` are shown at most.
     """
-    cut = text if len(text) <= limit else text[:limit]
-    more = "" if len(text) <= limit else f"… ({len(text)} characters)"
-    return ascii(cut) + more
+    if len(text) <= limit:
+        return ascii(text)
+    return f"{text[:limit]!a}… ({len(text)} characters)"
 
 
 class ProxyError(Exception):
-    """The root of everything this package raises on purpose."""
+    """The root of all exceptions that this package raises on purpose."""
 
 
 class InvalidRoute(ProxyError, ValueError):
-    """A route that cannot be served exactly; nothing was changed.
+    """A route that cannot be served exactly as given; nothing was changed.
 
     Attributes:
         routespec: The routespec as given.
-        reason: Why, in words that may be shown (hostile text inside is already escaped).
+        reason: Why, with hostile text in it already escaped.
     """
 
     def __init__(self, routespec: str, reason: str) -> None:
-        super().__init__(f"The route {shown(routespec)} is refused: {reason}")
+        super().__init__(f"The route {quoted(routespec)} is refused: {reason}")
         self.routespec = routespec
         self.reason = reason
 
@@ -53,65 +51,59 @@ class ConfigurationError(ProxyError, ValueError):
 
 
 class StoreError(ProxyError):
-    """The route table could not be kept where it is kept."""
+    """The routes could not be stored."""
 
 
 class StoreLocked(StoreError):
-    """Another process writes the same file.
+    """Another process owns the store.
 
     Attributes:
-        path: The file or folder.
-        owner: What the lock says of the process that holds it.
+        location: The file, folder or URL that is owned.
+        owner: What is known about the process that owns it.
     """
 
-    def __init__(self, path: Path, owner: str) -> None:
+    def __init__(self, location: str, owner: str, advice: str = "") -> None:
         super().__init__(
-            f"{path} is already used by another process ({owner}). Only one Hub may write there: stop that process, or "
-            "give this Hub its own state_dir, and other files where static_config_file or dynamic_config_file name them."
+            f"{location} is already used by another process ({owner}). Only one Hub may write there: stop that process"
+            f"{advice and ', or ' + advice}."
         )
-        self.path = path
+        self.location = location
         self.owner = owner
 
 
 class CommitFailed(StoreError):
-    """A snapshot could not be written; the file and the route table are as they were before.
+    """A snapshot could not be written; the callers that asked for the change get this error.
 
     Attributes:
-        path: The dynamic configuration file.
-        step: What was being done: ``open``, ``write``, ``fsync`` or ``rename``.
+        location: Where it was to be written.
+        reason: What went wrong.
     """
 
-    def __init__(self, path: Path, step: str, cause: OSError) -> None:
-        super().__init__(
-            f"Could not {step} a new version of {path}: {cause.strerror or cause}. The routes are as before; "
-            "look at the free space and the permissions of its folder."
-        )
-        self.path = path
-        self.step = step
+    def __init__(self, location: str, reason: str, advice: str = "") -> None:
+        super().__init__(f"The routes could not be written to {location}: {reason}.{advice and ' ' + advice}")
+        self.location = location
+        self.reason = reason
 
 
 class RouteNotLive(ProxyError, TimeoutError):
-    """A revision is written, but the public entry point does not serve it in time.
+    """A revision is written, but users are not served it in time; it stays written.
 
     Attributes:
         revision: The revision that was waited for.
-        url: The entry point that was asked.
-        answered: What it answered last.
+        answer: What was asked last, and what it answered.
     """
 
-    def __init__(self, revision: int, url: str, where: str, waited: float, answered: str) -> None:
+    def __init__(self, revision: int, location: str, waited: float, answer: str, advice: str = "") -> None:
         super().__init__(
-            f"Revision {revision} of the routes is written to {where}, but after {waited:.1f} s Traefik does not serve "
-            f"it at {url} ({answered}). Look in Traefik's log for an error about that file, check that Traefik reads "
-            "it, and that traefik_url is the entry point that traefik_entrypoint names."
+            f"Revision {revision} of the routes was written to {location}, but after {waited:.1f} s it is not live: "
+            f"{answer}.{advice and ' ' + advice}"
         )
         self.revision = revision
-        self.url = url
-        self.answered = answered
+        self.answer = answer
 
 
 class TraefikError(ProxyError):
-    """Something about the Traefik process."""
+    """Something is wrong with the Traefik process."""
 
 
 class TraefikNotFound(TraefikError):
@@ -140,10 +132,10 @@ class TraefikUnsupported(TraefikError):
 
 
 class TraefikStartFailed(TraefikError):
-    """Traefik was started but does not serve; it has been ended."""
+    """Traefik was started but did not serve; it has been stopped."""
 
     def __init__(self, reason: str, last_lines: list[str]) -> None:
-        said = "\n  ".join(last_lines) if last_lines else "(nothing)"
-        super().__init__(f"Traefik did not start: {reason}\nIts last lines:\n  {said}")
+        output = "\n  ".join(last_lines) if last_lines else "(nothing)"
+        super().__init__(f"Traefik did not start: {reason}\nThe last lines of its output:\n  {output}")
         self.reason = reason
         self.last_lines = last_lines

@@ -1,60 +1,29 @@
-"""RoutePublisher: the route table and its lock; batches changes, commits them, waits until they are live.
+"""RoutePublisher: holds the routes, commits changes in batches, and waits until they are live. Only async, no I/O.
 
-Does no I/O itself: its store and its probe do. Everything here runs on one event loop.
+Its store and its live check do the I/O. Everything here runs on one event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
-from .errors import InvalidRoute, ProxyError, StoreError
+from .errors import InvalidRoute, ProxyError, RouteNotLive, StoreError, quoted
 from .routes import Change, Route, RouteTable, Snapshot
-from .stores import Store
+from .seams import LiveCheck, Store
 
-# How long others may be kept from running, in seconds.
+# How long the event loop may be held at a time, in seconds.
 _LONGEST_TURN = 0.003
-# How often in a row Traefik may be seen without the last commit, as it may just be loading it, before it is told again.
+# How many looks in a row may find that the last commit is not live before it is committed again: it may just be loading.
 _PATIENCE = 5
 _LONGEST_PATIENCE = 60
 
 
-class Answer(Protocol):
-    """What a probe learned (see traefik/probe.py)."""
-
-    @property
-    def revision(self) -> int | None:
-        """The revision that is live, or None if it is not serving our routes."""
-
-    @property
-    def answered(self) -> bool:
-        """Whether anybody answered at all."""
-
-    @property
-    def told(self) -> str:
-        """The answer in words."""
-
-
-class Probe(Protocol):
-    """Knows which revision is live (see traefik/probe.py for the real one)."""
-
-    async def ask(self) -> Answer:
-        """Ask once; does not raise."""
-
-    async def wait_live(self, revision: int, timeout: float, *, where: str) -> None:
-        """Return when ``revision`` or a later one is live.
-
-        Raises:
-            RouteNotLive: If it is not within ``timeout`` seconds.
-        """
-
-
 @dataclass(slots=True, eq=False)
 class _Request:
-    """One waiting call: what it wants, and where it hears of the outcome."""
+    """One waiting call: the change it wants, and the future that gets the outcome."""
 
     routespec: str
     make_route: Callable[[], Route] | None
@@ -63,14 +32,14 @@ class _Request:
     changed: bool = False
 
     def plan(self) -> None:
-        """Check what is wanted; a route that cannot be served is refused here."""
+        """Check the route; one that cannot be served is refused here."""
         try:
             self.change = Change(self.routespec, self.make_route and self.make_route())
-        except Exception as refusal:  # noqa: BLE001 - also what is not even text: the others of the batch are not to hear of it
+        except Exception as refusal:  # noqa: BLE001 - arguments of a wrong type, too: they must not fail the whole batch
             self.settle(refusal)
 
     def settle(self, error: Exception | None) -> None:
-        """Tell the caller, if it is still there (a cancelled one does not cancel the shared write)."""
+        """Give the caller the outcome, if it still waits (a cancelled caller does not cancel the shared commit)."""
         if self.done.done():
             return
         if error is None:
@@ -80,7 +49,7 @@ class _Request:
 
 
 async def _with_pauses(batch: list[_Request]) -> AsyncIterator[_Request]:
-    """Go through a batch, and let others run now and then: the Hub may change thousands of routes at once."""
+    """Iterate over a batch and let other tasks run now and then: the Hub may change thousands of routes at once."""
     loop = asyncio.get_running_loop()
     paused = loop.time()
     for request in batch:
@@ -91,25 +60,37 @@ async def _with_pauses(batch: list[_Request]) -> AsyncIterator[_Request]:
 
 
 class RoutePublisher:
-    """Keeps the table in memory, in the store and in Traefik the same.
+    """Keeps the table in memory, the store, and what users are served the same.
 
-    One writer at a time takes all changes that wait, commits them as one snapshot, waits until it is live, tells the
-    callers, and takes what has come in meanwhile. When nothing waits, a change goes out at once. The table moves forward
-    only after its store did.
+    One writer at a time takes all waiting changes, commits them as one snapshot, waits until it is live, answers the
+    callers, and takes what has arrived meanwhile. When nothing waits, a change is committed at once. The table moves
+    forward only after its store did.
     """
 
-    def __init__(self, store: Store, probe: Probe, *, live_timeout: float, log: logging.Logger) -> None:
-        """Args:
-        store: An opened store; this publisher is its only writer.
-        probe: Asks what is live.
-        live_timeout: Seconds to wait for a written snapshot to be live.
-        log: Where repairs are told.
+    def __init__(
+        self,
+        store: Store,
+        live_check: LiveCheck,
+        *,
+        live_timeout: float,
+        check_route: Callable[[Route], object],
+        log: logging.Logger,
+    ) -> None:
+        """Prepare to publish routes; call :meth:`open` and :meth:`begin` before anything else.
+
+        Args:
+            store: Where the routes are kept; not opened. This publisher is its only user, but does not close it.
+            live_check: Tells what is live.
+            live_timeout: Seconds to wait for a commit to be live.
+            check_route: Raises ValueError for a route that this proxy cannot serve.
+            log: Where repairs are reported.
         """
         self._store = store
-        self._probe = probe
+        self._live_check = live_check
         self._live_timeout = live_timeout
+        self._check_route = check_route
         self._log = log
-        # Guards the store and the two that follow it: one commit at a time, and the table moves with it.
+        # Guards the store and the two attributes that follow it: one commit at a time, and the table moves with it.
         self._lock = asyncio.Lock()
         self._committed = Snapshot(0, RouteTable())
         self._revision = 0
@@ -118,9 +99,9 @@ class RoutePublisher:
         self._waiting: list[_Request] = []
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
-        # What the log has been told of the present trouble, so that it is told once.
-        self._told: str | None = None
-        # The revision that the watcher counts how often it was not live.
+        # The last problem that was logged, to avoid repeats.
+        self._logged: str | None = None
+        # The revision that the watcher has found not to be live.
         self._missed_revision = -1
 
     @property
@@ -133,17 +114,36 @@ class RoutePublisher:
         """The revision of the last commit."""
         return self._committed.revision
 
-    async def begin(self, table: RouteTable, *, after_revision: int) -> None:
-        """Commit a first snapshot, so that there is something to be live; does not wait for it.
+    async def open(self) -> RouteTable:
+        """Open the store.
 
-        Args:
-            table: The routes to begin with.
-            after_revision: The last revision that the store has seen.
+        Returns:
+            The routes that were committed last, by whichever process; without those that this proxy cannot serve.
+
+        Raises:
+            StoreLocked: If another process uses the store.
+            StoreError: If it cannot be used.
+        """
+        snapshot = await self._store.open()
+        self._revision = snapshot.revision
+        return RouteTable(self._servable(snapshot.table))
+
+    def _servable(self, routes: Iterable[Route]) -> Iterable[Route]:
+        """Return the routes that pass the check: settings may have changed since the others were added."""
+        for route in routes:
+            try:
+                self._check_route(route)
+            except ValueError as error:
+                self._log.debug("Leaving out the stored route %s: %s", quoted(route.routespec), error)
+            else:
+                yield route
+
+    async def begin(self, table: RouteTable) -> None:
+        """Commit the first table, so that there is something to be live; does not wait until it is.
 
         Raises:
             CommitFailed: If it could not be written.
         """
-        self._revision = after_revision
         await self._commit(table)
 
     async def wait_live(self, timeout: float) -> None:
@@ -153,29 +153,41 @@ class RoutePublisher:
             RouteNotLive: If it is not within ``timeout`` seconds.
         """
         revision = self.revision
-        if self._live_revision < revision:
-            await self._probe.wait_live(revision, timeout, where=self._store.location)
-            self._live_revision = max(self._live_revision, revision)
+        if self._live_revision >= revision:
+            return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        answer = await self._live_check.wait(revision, timeout)
+        if not answer.serves(revision):
+            waited = loop.time() - began
+            raise RouteNotLive(revision, self._store.location, waited, answer.description, answer.advice)
+        self._live_revision = max(self._live_revision, revision)
 
     async def add(self, routespec: str, target: str, data: object) -> None:
-        """Have this route in the table, instead of another one with its routespec; return when it is live.
+        """Add a route, or replace the one with this routespec; return when it is live.
 
         Raises:
             InvalidRoute: If it cannot be served exactly, or its place is routed under another spelling.
-            CommitFailed: If it could not be written; nothing has changed.
+            CommitFailed: If it could not be written; it is not in the table.
             RouteNotLive: If it is written, and stays so, but is not live in time.
         """
-        await self._submit(routespec, lambda: Route.checked(routespec, target, data))
+
+        def make_route() -> Route:
+            route = Route.checked(routespec, target, data)
+            self._check_route(route)
+            return route
+
+        await self._submit(routespec, make_route)
 
     async def delete(self, routespec: str) -> bool:
-        """Have no route under ``routespec``; return when none is live.
+        """Delete the route with this routespec; return when it is not served any more.
 
         Returns:
             Whether there was one.
 
         Raises:
-            CommitFailed: If it could not be written; nothing has changed.
-            RouteNotLive: If it is written, and stays so, but Traefik still serves the old table after the time is over.
+            CommitFailed: If it could not be written; the route is still in the table.
+            RouteNotLive: If it is written, and stays so, but the old table is still served when the time is up.
         """
         return await self._submit(routespec, None)
 
@@ -184,12 +196,12 @@ class RoutePublisher:
             raise StoreError("The proxy has been stopped; its routes cannot be changed.")
         request = _Request(routespec, make_route, asyncio.get_running_loop().create_future())
         self._waiting.append(request)
-        if self._writer is None or self._writer.done():  # done, where somebody has cancelled all tasks
+        if self._writer is None or self._writer.done():  # done: somebody has cancelled all tasks
             self._writer = asyncio.create_task(self._write_all(), name="traefik_toml_proxy writer")
         return await request.done
 
     async def _write_all(self) -> None:
-        """Take and commit batch after batch, until nothing waits."""
+        """Commit batch after batch, until nothing waits."""
         while self._waiting:
             batch, self._waiting = self._waiting, []
             failure: Exception | None = StoreError("The proxy was stopped before the change was live.")
@@ -198,9 +210,9 @@ class RoutePublisher:
                 failure = None
             except ProxyError as error:
                 failure = error
-            except Exception as error:  # noqa: BLE001 - a fault of ours: logged whole, and the callers get it
+            except Exception as error:  # noqa: BLE001 - a bug: logged with its traceback, and the callers get it
                 failure = error
-                self._log.exception("Writing the routes failed in an unexpected way")
+                self._log.exception("Writing the routes failed unexpectedly")
             finally:
                 # Whatever happens to a batch, no caller waits for ever.
                 for request in batch:
@@ -208,7 +220,7 @@ class RoutePublisher:
         self._writer = None
 
     async def _write(self, batch: list[_Request]) -> None:
-        """Commit one batch; callers with an outcome of their own are told here, all others by the caller of this.
+        """Commit one batch and settle the requests with an outcome of their own; the caller settles all others.
 
         Raises:
             RouteNotLive: If it is written, but not live in time.
@@ -227,7 +239,7 @@ class RoutePublisher:
             if after is not before:
                 await self._commit(after)
         except StoreError as error:
-            # Only who asked for something that is not so has failed.
+            # A request whose wish was already fulfilled by the old table has not failed.
             for request in planned:
                 if request.change and before.get(request.routespec) != request.change.route:
                     request.settle(error)
@@ -241,35 +253,35 @@ class RoutePublisher:
             await self._commit_locked(table)
 
     async def _commit_locked(self, table: RouteTable) -> None:
-        # A revision is used once, also when its commit fails half-way.
+        # A revision is used only once, even when its commit fails: it may have been written all the same.
         self._revision += 1
         snapshot = Snapshot(self._revision, table)
         await self._store.commit(snapshot)
         self._committed = snapshot
 
     async def mend_store(self) -> None:
-        """Put right what somebody else did to the store, if anything. Does not raise; the log is told once."""
+        """Commit again if what the store holds may differ from the last commit. Does not raise; logs it once."""
         async with self._lock:
             damage = await self._store.damage()
             if damage is None:
-                self._told = None
+                self._logged = None
                 return
-            if self._told is None:
-                self._told = damage
-                self._log.warning("%s %s by somebody else: writing it again", self._store.location, damage)
-            await self._write_again()
+            if self._logged is None:
+                self._logged = damage
+                self._log.warning("%s %s: writing it again", self._store.location, damage)
+            await self._commit_again()
 
-    async def _write_again(self) -> None:
-        """Commit the table there is under a new revision; the lock is held."""
+    async def _commit_again(self) -> None:
+        """Commit the current table under a new revision. Call only while holding the lock."""
         try:
             await self._commit_locked(self.table)
         except StoreError as error:
-            if self._told != str(error):
-                self._told = str(error)
-                self._log.error("The routes could not be put right, and it is tried again: %s", error)
+            if self._logged != str(error):
+                self._logged = str(error)
+                self._log.error("The routes could not be put right; will try again: %s", error)
 
     async def watch(self, interval: float) -> None:
-        """Put right, for ever, what others do to the store, and what Traefik has missed of it.
+        """Put right, for ever, what others do to the store, and commit again what is not live.
 
         Args:
             interval: Seconds between two looks.
@@ -281,45 +293,46 @@ class RoutePublisher:
                 await self.mend_store()
                 missed = await self._count_missed(missed, patience)
                 if missed > patience:
-                    # A lost file event, or a version that Traefik could not read: a new version is a new event.
+                    # A lost file event, or a version that the proxy could not read: a new version is a new event.
                     missed, patience = 0, min(patience * 2, _LONGEST_PATIENCE)
                     async with self._lock:
-                        await self._write_again()
+                        await self._commit_again()
                 elif missed == 0:
                     patience = _PATIENCE
-            except Exception:  # noqa: BLE001 - a fault of ours: logged whole; the next look may go better
-                self._log.exception("Looking after the routes failed in an unexpected way; it goes on")
+            except Exception:  # noqa: BLE001 - a bug: logged with its traceback; the next look may go better
+                self._log.exception("Checking the routes failed unexpectedly; will go on")
 
     async def _count_missed(self, missed: int, patience: int) -> int:
         """Ask once whether the last commit is live.
 
         Args:
             missed: How often in a row it was not.
-            patience: How often that is left at that; the log is told when it ends.
+            patience: How often in a row it may not be before that is logged.
 
         Returns:
-            The new number; the same, if it is being written just now, or if Traefik is down (for others to put right).
-            Each revision is counted for itself: where one change follows the other, the last is often just on its way.
+            The new number. The same number while a commit is under way, or while nobody answers (starting the proxy again
+            is not done here). Each revision is counted anew: when changes follow one another, the last one is often
+            just being loaded.
         """
         revision = self.revision
-        answer = await self._probe.ask()
+        answer = await self._live_check.ask()
         if not answer.answered or self._lock.locked() or revision != self.revision:
             return missed
-        if answer.revision is not None and answer.revision >= revision:
+        if answer.serves(revision):
             return 0
         if self._missed_revision != revision:
             self._missed_revision, missed = revision, 0
         if missed == patience:
             self._log.warning(
-                "Traefik does not serve revision %d of %s (%s): writing it again",
+                "Revision %d of the routes in %s is not live (%s): writing it again",
                 revision,
                 self._store.location,
-                answer.told,
+                answer.description,
             )
         return missed + 1
 
     async def close(self) -> None:
-        """Stop writing; callers that still wait are told. May be called twice."""
+        """Stop writing; callers that still wait get an error. May be called twice."""
         self._closed = True
         waiting, self._waiting = self._waiting, []
         for request in waiting:

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any, cast
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-from .errors import InvalidRoute, shown
+from .errors import InvalidRoute, quoted
 
 # One label or more; no port, no wildcard, nothing that Traefik's Host() reads in its own way
 # (a non-ASCII name disables the router, `*` matches everything: pkg/muxer/http/matcher.go:71-120).
@@ -20,6 +20,10 @@ _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 # No zone in an IPv6 address: Go reads another spelling of it than Python.
 _TARGET_AUTHORITY = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
+# How JupyterHub 6 writes the URL of a server on a unix socket, and how 5 did (jupyterhub/app.py, _validate_bind_url).
+UNIX_SCHEMES = ("http+unix", "unix+http")
+# The percent-encoded absolute path of a unix socket, without a NUL, which would end it.
+_TARGET_SOCKET = re.compile(r"%2[Ff](?:[A-Za-z0-9_.~-]|%(?!00)[0-9A-Fa-f]{2})+")
 # RFC 3986 section 3.3 (pchar) and "/"
 _TARGET_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/%-]*")
 
@@ -45,7 +49,12 @@ class Place:
 
         It is the spelling that JupyterHub itself makes (``quote(name, safe="@~")``, jupyterhub/utils.py:503).
         """
-        return self.host + "".join("/" + quote(segment, safe="@~") for segment in self.segments) + "/"
+        return self.host + "".join("/" + _spelled(segment) for segment in self.segments) + "/"
+
+
+def _spelled(segment: str) -> str:
+    """Return a decoded segment in its canonical spelling; a byte that is not UTF-8 may stand in it as a lone surrogate."""
+    return quote(segment, safe="@~", errors="surrogateescape")
 
 
 @lru_cache(maxsize=64)  # a route is read when it is checked, and once more when it is rendered
@@ -71,7 +80,7 @@ def parse_routespec(routespec: str) -> Place:
     if host and not (_HOST.fullmatch(host) and len(host) <= 253):
         raise InvalidRoute(
             routespec,
-            f"{shown(host)} is not a host name (letters, digits, '-', '_' and '.', no port; use punycode for others)",
+            f"{quoted(host)} is not a host name (letters, digits, '-', '_' and '.', no port; use punycode for others)",
         )
     texts = path.removesuffix("/").split("/") if path else []
     if texts and not texts[-1]:
@@ -86,12 +95,12 @@ def _decode_segment(routespec: str, text: str) -> str:
     if broken:
         raise InvalidRoute(
             routespec,
-            f"the percent sign in {shown(text)} does not begin an escape such as %25, so no request could reach it",
+            f"the percent sign in {quoted(text)} does not begin an escape such as %25, so no request could reach it",
         )
     try:
         segment = unquote_to_bytes(text).decode("utf-8")
     except UnicodeError:
-        raise InvalidRoute(routespec, f"{shown(text)} is not UTF-8") from None
+        raise InvalidRoute(routespec, f"{quoted(text)} is not UTF-8") from None
     # Whoever resolves the dots (a browser, the target) would leave this route; `%2F..` reaches the target as well.
     if not {".", ".."}.isdisjoint(segment.replace("\\", "/").split("/")):
         raise InvalidRoute(routespec, "it has a '.' or '..' segment, which browsers and servers resolve away")
@@ -99,40 +108,39 @@ def _decode_segment(routespec: str, text: str) -> str:
 
 
 def check_target(routespec: str, target: str) -> None:
-    """Check that Traefik can send requests to ``target``.
+    """Check that a target is a URL that requests can be sent to.
 
     Args:
         routespec: For the error only.
-        target: ``http[s]://host[:port][/path]``; the path is put before the path of each request.
+        target: ``http[s]://host[:port][/path]``, or ``http+unix://socket[/path]`` with the percent-encoded absolute path of
+            a unix socket (jupyterhub/objects.py, Server.host); the path is put before the path of each request.
 
     Raises:
-        InvalidRoute: If it cannot.
+        InvalidRoute: If it is anything else. Not every proxy can reach every target: see ``RoutingProxy._check_route``.
     """
 
     def refuse(reason: str) -> InvalidRoute:
-        return InvalidRoute(routespec, f"its target {shown(target)} {reason}")
+        return InvalidRoute(routespec, f"its target {quoted(target)} {reason}")
 
-    if target.startswith(("http+unix:", "unix+http:")):
-        raise refuse("is a unix socket, which Traefik cannot reach; let the server listen on a TCP port")
     try:
         url = urlsplit(target)
         port = url.port
-        if "[" in url.netloc:  # Python 3.10 does not look into the brackets
+        if "[" in url.netloc:  # Python 3.10 does not check what is in the brackets
             ipaddress.IPv6Address(url.hostname or "")
     except ValueError as error:
-        raise refuse(f"is not a URL ({shown(str(error))})") from None
+        raise refuse(f"is not a URL ({quoted(str(error))})") from None
     # urlsplit drops tabs and line ends, so look at the text itself.
     if not target.isascii() or not target.isprintable() or " " in target:
         raise refuse("has characters that must be percent-encoded in a URL")
-    if url.scheme not in ("http", "https"):
+    if url.scheme not in ("http", "https", *UNIX_SCHEMES):
         raise refuse("does not begin with http:// or https://")
     if "@" in url.netloc:
-        raise refuse("has a user name or password, which Traefik would not send")
+        raise refuse("has a user name or password, which no proxy would send")
     if url.netloc.endswith(":") or port == 0:
         raise refuse("has no usable port")
     if "?" in target or "#" in target:
         raise refuse("has a query or a fragment, which no proxy can put before a request's path")
-    if not _TARGET_AUTHORITY.fullmatch(url.netloc):
+    if not (_TARGET_SOCKET if url.scheme in UNIX_SCHEMES else _TARGET_AUTHORITY).fullmatch(url.netloc):
         raise refuse("has no host that can be connected to")
     if not _TARGET_PATH.fullmatch(url.path) or _BROKEN_ESCAPE.search(url.path):
         raise refuse("has characters in its path that must be percent-encoded")
@@ -156,7 +164,7 @@ def data_to_json(routespec: str, data: object) -> str:
         copy = json.loads(text)
         same = copy == data and isinstance(data, dict)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRoute(routespec, f"its data is not JSON ({shown(str(error))})") from None
+        raise InvalidRoute(routespec, f"its data is not JSON ({quoted(str(error))})") from None
     if not same:
         raise InvalidRoute(routespec, "its data is not a dict that JSON gives back unchanged")
     if _is_deep(copy):
@@ -232,7 +240,7 @@ class RouteTable:
     place, and two routes there would fight over each request).
     """
 
-    __slots__ = ("_by_place", "_by_routespec")
+    __slots__ = ("_by_place", "_by_routespec", "_most_segments")
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
         """Make a table of ``routes``.
@@ -242,6 +250,8 @@ class RouteTable:
         """
         self._by_routespec: dict[str, Route] = {}
         self._by_place: dict[str, str] = {}
+        # No place ever had more, so a request's further segments need not be looked at.
+        self._most_segments = 0
         for route in routes:
             self._apply(Change(route.routespec, route))
 
@@ -255,6 +265,36 @@ class RouteTable:
         """Return the route that was added under exactly this routespec, or None."""
         return self._by_routespec.get(routespec)
 
+    def match(self, host: str, path: str) -> Route | None:
+        """Return the route that a request takes: the one that is the longest prefix of its path.
+
+        This is how every proxy of this package routes. A prefix consists of whole segments, which are compared after
+        percent-decoding, as in configurable-http-proxy (lib/trie.js, lib/configproxy.js:451-464); but ``%2F`` does not end
+        a segment. Routes for the request's host come before those for all hosts.
+
+        Args:
+            host: The Host header; letter case, a port, and a dot at the end do not matter.
+            path: The path of the request as it was sent, without the query. A percent sign that does not begin an escape
+                stands for itself.
+
+        Returns:
+            The route, or None if there is none, or if the path does not begin with a slash (``OPTIONS *``).
+        """
+        if not path.startswith("/"):
+            return None
+        spelling, spellings = "", ["/"]
+        for text in path.split("/", self._most_segments + 1)[1 : self._most_segments + 1]:
+            spelling += "/" + _spelled(unquote_to_bytes(text).decode("utf-8", "surrogateescape"))
+            spellings.append(spelling + "/")
+        name = host.lower().partition(":")[0].removesuffix(".")
+        # A slash would make the beginning of a path out of a host name.
+        for start in ("",) if "/" in name else (name, ""):
+            for spelling in reversed(spellings):
+                routespec = self._by_place.get(start + spelling)
+                if routespec is not None:
+                    return self._by_routespec[routespec]
+        return None
+
     def with_changes(self, changes: Iterable[Change]) -> tuple[RouteTable, list[bool | InvalidRoute]]:
         """Apply ``changes`` one after the other.
 
@@ -265,6 +305,7 @@ class RouteTable:
         after = RouteTable()
         after._by_routespec = self._by_routespec.copy()
         after._by_place = self._by_place.copy()
+        after._most_segments = self._most_segments
         outcomes: list[bool | InvalidRoute] = []
         for change in changes:
             try:
@@ -287,10 +328,11 @@ class RouteTable:
         if there != route.routespec:
             raise InvalidRoute(
                 route.routespec,
-                f"{shown(there)} is the same place in another spelling, and is already routed",
+                f"{quoted(there)} is the same place in another spelling, and is already routed",
             )
         self._by_routespec[route.routespec] = route
         self._by_place[route.place] = route.routespec
+        self._most_segments = max(self._most_segments, route.place.count("/") - 1)
         return True
 
 

@@ -14,9 +14,9 @@ from support.fixtures import BackendMaker, ProxyMaker
 from support.waiting import eventually
 
 from traefik_toml_proxy import TraefikTomlProxy
-from traefik_toml_proxy import proxy as module
-from traefik_toml_proxy.traefik.dynamic import read_snapshot
-from traefik_toml_proxy.traefik.probe import EntryPointProbe
+from traefik_toml_proxy import session as module
+from traefik_toml_proxy.runtime.probe import EntryPointProbe
+from traefik_toml_proxy.stores.toml_document import read_snapshot
 
 
 def delete(path: Path) -> None:

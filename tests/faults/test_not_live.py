@@ -66,4 +66,4 @@ async def test_a_delete_only_warns(hanging: TraefikTomlProxy, caplog: pytest.Log
     assert time.monotonic() - began < 3 * PATIENCE
     assert await hanging.get_all_routes() == {}
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert any("Deleting '/user/ada/'" in warning and "does not serve" in warning for warning in warnings)
+    assert any("Deleting '/user/ada/'" in warning and "it is not live" in warning for warning in warnings)

@@ -28,7 +28,7 @@ from traefik_toml_proxy.errors import (
     TraefikStartFailed,
     TraefikUnsupported,
 )
-from traefik_toml_proxy.traefik import program
+from traefik_toml_proxy.runtime import program
 
 
 async def fails(proxy: TraefikTomlProxy, kind: type[ProxyError], *parts: str) -> None:
@@ -201,7 +201,7 @@ class TestFailure:
         """The error says who answered what, and which trait to look at."""
         other = await make_backend("other")
         proxy = make_proxy(traefik_url=other.url, start_timeout=1)
-        await fails(proxy, TraefikStartFailed, other.url, "it answered 200", "traefik_url")
+        await fails(proxy, TraefikStartFailed, other.url, "answered 200", "traefik_url")
 
     async def test_a_state_folder_that_is_a_file(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
         """The trait is named."""

@@ -24,10 +24,10 @@ from support.waiting import PATIENCE, eventually
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import StoreError
 from traefik_toml_proxy.publisher import RoutePublisher
+from traefik_toml_proxy.runtime import supervisor as module
+from traefik_toml_proxy.runtime.program import Program, child_environment
+from traefik_toml_proxy.runtime.supervisor import TraefikSupervisor
 from traefik_toml_proxy.stores.toml_file import TomlFileStore
-from traefik_toml_proxy.traefik import process as module
-from traefik_toml_proxy.traefik.process import TraefikProcess
-from traefik_toml_proxy.traefik.program import Program, child_environment
 
 
 @pytest_asyncio.fixture
@@ -114,7 +114,7 @@ async def test_the_time_it_has_is_a_few_seconds(proxy: TraefikTomlProxy, tmp_pat
     """One that ignores SIGTERM is ended within a few seconds, with the times as they are."""
     command = script(tmp_path / "traefik", f"trap '' TERM; touch ready; {FOREVER}")
     (tmp_path / "traefik.toml").touch()
-    process = TraefikProcess(
+    process = TraefikSupervisor(
         Program((str(command),), (3, 7, 0)),
         tmp_path / "traefik.toml",
         b"",
@@ -147,18 +147,20 @@ async def test_callers_that_wait_are_told(proxy: TraefikTomlProxy, tmp_path: Pat
     assert {type(outcome) for outcome in told} <= {StoreError, type(None)}
 
 
-@pytest.mark.parametrize("part", [RoutePublisher.close, TraefikProcess.stop, TomlFileStore.close])
+@pytest.mark.parametrize("part", [RoutePublisher.close, TraefikSupervisor.stop, TomlFileStore.close])
 async def test_a_part_that_fails_to_stop_is_logged_and_the_others_are_stopped(
-    proxy: TraefikTomlProxy, caplog: pytest.LogCaptureFixture, part: FunctionType
+    make_proxy: ProxyMaker, caplog: pytest.LogCaptureFixture, part: FunctionType
 ) -> None:
     """stop() does not raise, or the Hub would not end; afterwards nothing runs and nothing is locked."""
-    pid = traefik_pid(proxy)
+    proxy = make_proxy()
 
     async def stop_and_fail(self: Any) -> None:
         await part(self)
         raise RuntimeError("a fault of ours")
 
     with mock.patch(f"{part.__module__}.{part.__qualname__}", stop_and_fail):
+        await proxy.start()
+        pid = traefik_pid(proxy)
         await proxy.stop()
 
     assert [record.exc_info is not None for record in caplog.records if "failed" in record.message] == [True]

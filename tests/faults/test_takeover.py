@@ -20,9 +20,9 @@ from support.killed_hub import Hub
 from support.processes import MARK, alive, identity, listening
 from support.waiting import eventually, meanwhile
 
-from traefik_toml_proxy import proxy as module
 from traefik_toml_proxy.errors import TraefikStartFailed
-from traefik_toml_proxy.traefik import process
+from traefik_toml_proxy.runtime import session as module
+from traefik_toml_proxy.runtime import supervisor
 
 
 @pytest_asyncio.fixture
@@ -136,7 +136,7 @@ async def test_one_that_hangs_is_ended_and_a_new_one_started(
 ) -> None:
     """What does not take the new file in time cannot be taken over; the log says so."""
     monkeypatch.setattr(module, "_ADOPTION_TIMEOUT", 0.5)
-    monkeypatch.setattr(process, "_STOP_SECONDS", 0.2)
+    monkeypatch.setattr(supervisor, "_STOP_SECONDS", 0.2)
     os.kill(killed_hub.traefik_pid, signal.SIGSTOP)
     proxy = make_proxy()
     await proxy.start()

@@ -18,7 +18,7 @@ from support.processes import alive
 from support.waiting import PATIENCE, eventually
 
 from traefik_toml_proxy import TraefikTomlProxy
-from traefik_toml_proxy.traefik.dynamic import read_snapshot
+from traefik_toml_proxy.stores.toml_document import read_snapshot
 
 
 def signal_traefik(proxy: TraefikTomlProxy, number: signal.Signals) -> int:
@@ -54,7 +54,7 @@ async def test_it_is_back_at_once_with_all_routes(
     assert time.monotonic() - began < 2 * PATIENCE
     assert traefik_pid(proxy) != pid
     assert [await served(proxy, f"/user/{number}/") for number in (0, 100, 199)] == ["ada"] * 3
-    assert f"Traefik (process {pid}) has ended (killed by SIGKILL); starting it again at once" in caplog.text
+    assert f"Traefik (process {pid}) has exited (killed by SIGKILL); starting it again at once" in caplog.text
 
 
 async def test_routes_can_be_changed_afterwards(proxy: TraefikTomlProxy, make_backend: BackendMaker) -> None:
@@ -112,7 +112,7 @@ async def test_it_may_die_again_and_again(
         await eventually(functools.partial(has_another, proxy, pid))
         await eventually(lambda: served(proxy, "/user/ada/"))
 
-    ends = [record.getMessage() for record in caplog.records if "has ended" in record.getMessage()]
+    ends = [record.getMessage() for record in caplog.records if "has exited" in record.getMessage()]
     assert [end.rpartition(" again ")[2] for end in ends] == ["at once", "in 0.5 s", "in 1 s"]
 
 

@@ -21,7 +21,7 @@ from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import CommitFailed
 from traefik_toml_proxy.publisher import RoutePublisher
 from traefik_toml_proxy.routes import RouteTable, Snapshot
-from traefik_toml_proxy.traefik.dynamic import read_snapshot
+from traefik_toml_proxy.stores.toml_document import read_snapshot
 
 
 class Bench:
@@ -32,7 +32,10 @@ class Bench:
         self.store = toml_store(path)
         place = MemoryPlace()
         place.snapshot = Snapshot(2**60, RouteTable())
-        self.publisher = RoutePublisher(self.store, FakeTraefik(place), live_timeout=5, log=logging.getLogger("hub"))
+        log = logging.getLogger("hub")
+        self.publisher = RoutePublisher(
+            self.store, FakeTraefik(place), live_timeout=5, check_route=lambda _: None, log=log
+        )
 
     async def add(self, name: str, port: int = 8001) -> None:
         """Add ``/user/<name>/``."""
@@ -54,8 +57,8 @@ class Bench:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     """With one route, ``/user/ada/``."""
     bench = Bench(tmp_path / "dynamic.toml")
-    await bench.store.open()
-    await bench.publisher.begin(RouteTable(), after_revision=0)
+    await bench.publisher.open()
+    await bench.publisher.begin(RouteTable())
     await bench.add("ada")
     yield bench
     await bench.publisher.close()

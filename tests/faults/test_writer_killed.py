@@ -17,7 +17,7 @@ from support.store_contract import routes_of, table_of
 from support.stores import SETTINGS, toml_store
 
 from traefik_toml_proxy.routes import RouteTable, Snapshot
-from traefik_toml_proxy.traefik.dynamic import DynamicRenderer, read_snapshot
+from traefik_toml_proxy.stores.toml_document import TomlRenderer, read_snapshot
 
 NOTHING = Snapshot(0, RouteTable())
 
@@ -54,7 +54,7 @@ async def test_the_file_is_the_old_one_or_the_new_one(killed: Path, case: Case) 
     """Byte for byte; and the next writer reads it, finds the lock free, removes what was left, and goes on."""
     path = killed / case.name / "dynamic.toml"
     kept = expected(case)
-    contents = {snapshot.revision: DynamicRenderer(SETTINGS).render(snapshot) for snapshot in (OLD, NEW)}
+    contents = {snapshot.revision: TomlRenderer(SETTINGS, writer="a test").render(snapshot) for snapshot in (OLD, NEW)}
     assert bytes_of(path) == contents.get(kept.revision, b"")
 
     store = toml_store(path)

@@ -149,7 +149,7 @@ async def test_a_traefik_that_knows_another_entry_point_is_told_in_time(
             check_route_timeout=1,
         )
 
-        with pytest.raises(RouteNotLive, match="it answered 404, without our revision"):
+        with pytest.raises(RouteNotLive, match="answered 404, without our revision"):
             await proxy.add_route("/user/a/", "http://127.0.0.1:1", {})
 
 

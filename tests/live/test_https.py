@@ -16,9 +16,9 @@ from support.fixtures import BackendMaker, ProxyMaker
 from support.traefik import ForeignTraefik
 
 from traefik_toml_proxy import TraefikTomlProxy
+from traefik_toml_proxy.addresses import listen_address, reachable_url
 from traefik_toml_proxy.errors import ConfigurationError
 from traefik_toml_proxy.traefik import layers
-from traefik_toml_proxy.traefik.static import listen_address, reachable_url
 
 
 def _has_ipv6_loopback() -> bool:

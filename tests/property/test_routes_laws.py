@@ -9,22 +9,25 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from support.rule_reading import belongs, requests
 from support.strategies import (
     SETTINGS,
     hosts,
     json_dicts,
     objects,
     place_of,
+    places_of_one_hub,
     routes,
     routespecs,
     segments,
     spellings,
+    table_of_places,
     targets,
     texts,
 )
 
 from traefik_toml_proxy.errors import InvalidRoute
-from traefik_toml_proxy.routes import Change, Route, RouteTable, check_target, data_to_json, parse_routespec
+from traefik_toml_proxy.routes import Change, Place, Route, RouteTable, check_target, data_to_json, parse_routespec
 
 any_text = st.one_of(texts, st.text(st.characters(), max_size=6))
 
@@ -190,3 +193,17 @@ def test_two_routes_share_a_table_unless_they_share_a_place(one: Route, two: Rou
     _, outcomes = RouteTable([one]).with_changes([Change(two.routespec, two)])
 
     assert same == isinstance(outcomes[0], InvalidRoute)
+
+
+@given(places=places_of_one_hub(), data=st.data())
+@SETTINGS
+def test_matching_is_finding_the_longest_prefix(places: list[Place], data: st.DataObject) -> None:
+    """Promise 5, held against the plainest definition: of all places that a request is in, the one with most segments."""
+    asked = data.draw(st.sampled_from(places))
+    request = data.draw(requests(asked.host, asked.segments))
+
+    enclosing = [place for place in places if belongs(request, place.host, place.segments)]
+    expected = max(enclosing, key=lambda place: (place.host != "", len(place.segments)), default=None)
+    found = table_of_places(places).match(request.host, request.path)
+
+    assert (expected and expected.canonical) == (found and found.place)

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.strategies import SETTINGS, read_toml, texts
 
-from traefik_toml_proxy.traefik.toml_text import dumps, loads, toml_key, toml_string
+from traefik_toml_proxy.stores.toml_text import dumps, loads, toml_key, toml_string
 
 Reader = Callable[[str], dict[str, Any]]
 readers = pytest.mark.parametrize("read", [loads, read_toml], ids=["toml", "tomllib"])

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .servers import answering
+from .waiting import within
 
 
 class Backend:
@@ -93,7 +94,7 @@ async def get(
         lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
         # In one write: a server that refuses the first line may close before the rest arrives.
         writer.write(f"{method} ".encode() + raw + f" HTTP/1.1\r\n{lines}\r\n".encode())
-        data = await asyncio.wait_for(reader.read(), 10)
+        data = await within(10, reader.read())
     finally:
         writer.close()
     head, _, body = data.partition(b"\r\n\r\n")

@@ -6,11 +6,10 @@ import asyncio
 import os
 import time
 from collections import deque
-from dataclasses import dataclass
-from pathlib import Path
 
-from traefik_toml_proxy.errors import CommitFailed, RouteNotLive, StoreError, StoreLocked
+from traefik_toml_proxy.errors import CommitFailed, StoreError, StoreLocked
 from traefik_toml_proxy.routes import RouteTable, Snapshot
+from traefik_toml_proxy.seams import Answer
 
 
 class MemoryPlace:
@@ -51,7 +50,7 @@ class MemoryStore:
     async def open(self) -> Snapshot:
         """Take the place, if nobody else has it."""
         if self.place.owner is not None:
-            raise StoreLocked(Path(self.location), f"process {os.getpid()}")
+            raise StoreLocked(self.location, f"process {os.getpid()}")
         self.place.owner = self
         return self.place.snapshot or Snapshot(0, RouteTable())
 
@@ -78,16 +77,10 @@ class MemoryStore:
 
     def break_next(self, error: OSError) -> None:
         """Let the next commit fail, as a full disk would."""
-        self.place.failures.append(CommitFailed(Path(self.location), "write", error))
+        self.place.failures.append(CommitFailed(self.location, f"write failed ({error.strerror})"))
 
 
-@dataclass(frozen=True)
-class FakeAnswer:
-    """What a FakeTraefik says."""
-
-    revision: int | None
-    told: str
-    answered: bool
+ADVICE = "Look at the test."
 
 
 class FakeTraefik:
@@ -108,25 +101,29 @@ class FakeTraefik:
         self.asked = 0
         self.url = "http://fake:1"
 
-    async def ask(self) -> FakeAnswer:
+    async def ask(self) -> Answer:
         """Say what it serves now."""
         self.asked += 1
         if not self.up:
-            return FakeAnswer(None, "no answer: refused", answered=False)
+            return Answer(None, answered=False, description=f"no answer from {self.url}: refused", advice=ADVICE)
         if self.listens and self._place.snapshot is not None:
             self.serving = self._place.snapshot.revision
         if self.serving is None:
-            return FakeAnswer(None, "it answered 404, without our revision", answered=True)
-        return FakeAnswer(self.serving, f"it serves revision {self.serving}", answered=True)
+            return Answer(
+                None, answered=True, description=f"{self.url} answered 404, without our revision", advice=ADVICE
+            )
+        return Answer(
+            self.serving, answered=True, description=f"{self.url} serves revision {self.serving}", advice=ADVICE
+        )
 
-    async def wait_live(self, revision: int, timeout: float, *, where: str) -> None:
-        """Ask until it serves ``revision`` or a later one."""
+    async def wait(self, revision: int, timeout: float) -> Answer:
+        """Ask until it serves ``revision`` or a later one, or the time is up."""
         began = time.monotonic()
         while True:
             answer = await self.ask()
-            if answer.revision is not None and answer.revision >= revision:
-                return
-            waited = time.monotonic() - began
-            if waited >= timeout:
-                raise RouteNotLive(revision, self.url, where, waited, answer.told)
+            if answer.serves(revision) or time.monotonic() - began >= timeout:
+                return answer
             await asyncio.sleep(0.001)
+
+    async def close(self) -> None:
+        """Nothing is open."""

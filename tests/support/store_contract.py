@@ -13,7 +13,7 @@ import pytest
 
 from traefik_toml_proxy.errors import CommitFailed, StoreLocked
 from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
-from traefik_toml_proxy.stores import Store
+from traefik_toml_proxy.seams import Store
 
 
 class Shelf(Protocol):
@@ -109,7 +109,7 @@ async def a_failed_commit_leaves_the_last_one(shelf: Shelf) -> None:
     first, second = shelf.store(), shelf.store()
     await first.open()
     await first.commit(Snapshot(1, table_of("ada")))
-    with shelf.full_disk(), pytest.raises(CommitFailed, match="The routes are as before"):
+    with shelf.full_disk(), pytest.raises(CommitFailed):
         await first.commit(Snapshot(2, table_of("bob")))
     assert await first.damage() is None
     await first.close()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from traefik_toml_proxy.stores.toml_document import TomlRenderer
 from traefik_toml_proxy.stores.toml_file import TomlFileStore
-from traefik_toml_proxy.traefik.dynamic import DynamicRenderer, DynamicSettings
+from traefik_toml_proxy.traefik.dynamic import DynamicSettings
 
-SETTINGS = DynamicSettings(entry_point="http", revision_path="/secret/revision", writer="a test")
+SETTINGS = DynamicSettings(entry_point="http", revision_path="/secret/revision")
 
 
 def toml_store(path: Path, mode: int = 0o600) -> TomlFileStore:
     """Return a store for that file; not opened."""
-    return TomlFileStore(path, DynamicRenderer(SETTINGS), mode=mode, log=logging.getLogger("hub"))
+    return TomlFileStore(path, TomlRenderer(SETTINGS, writer="a test"), mode=mode, log=logging.getLogger("hub"))

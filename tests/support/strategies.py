@@ -11,7 +11,7 @@ from urllib.parse import quote
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from traefik_toml_proxy.routes import Route, parse_routespec
+from traefik_toml_proxy.routes import Place, Route, RouteTable, parse_routespec
 from traefik_toml_proxy.traefik.dynamic import Certificate, DynamicSettings
 
 from .hostile import LOOKALIKES, RULE_INJECTIONS, TEMPLATE_INJECTIONS, TOML_INJECTIONS, UNICODE_TEXTS
@@ -86,12 +86,12 @@ def joined(parts: st.SearchStrategy[str], max_size: int = 8) -> st.SearchStrateg
 texts = st.one_of(joined(pieces), joined(st.sampled_from(_SYNTAX)), st.sampled_from(_TEXTS), st.text())
 
 
-def _can_be_a_segment(text: str) -> bool:
+def can_be_a_segment(text: str) -> bool:
     return bool(text) and {".", ".."}.isdisjoint(text.replace("\\", "/").split("/"))
 
 
 # A user's or server's name, or one part of another path, as the people who chose it see it.
-segments = texts.filter(_can_be_a_segment)
+segments = texts.filter(can_be_a_segment)
 
 hosts = st.sampled_from(["", "", "example.com", "Example.COM", "alice.example.com", "a_b.x-y.org", "xn--4gb.example"])
 
@@ -163,7 +163,6 @@ dynamic_settings = st.builds(
     DynamicSettings,
     entry_point=st.sampled_from(["http", "https", "public entry point"]),
     revision_path=st.just("/0123456789abcdef/revision"),
-    writer=texts,
     default_certificate=st.one_of(st.none(), st.just(Certificate("/state/hub.crt", "/state/hub.key"))),
     router_tls=st.booleans(),
 )
@@ -172,3 +171,24 @@ dynamic_settings = st.builds(
 def place_of(routespec: str) -> str:
     """Return the canonical spelling of a routespec."""
     return parse_routespec(routespec).canonical
+
+
+# Names that are the beginning of one another, or one another in another spelling or case.
+_few_segments = st.sampled_from(["a", "ab", "A", "a@b", "a%40b", "a/b", "a b", "é", "秀", "|", "user"])
+_few_paths = st.lists(_few_segments, max_size=4).map(tuple)
+
+
+@st.composite
+def places_of_one_hub(draw: st.DrawFn) -> list[Place]:
+    """Places of one Hub: all without a host, or, with host routing, all with one but for the Hub's ``/``.
+
+    (``Proxy.validate_routespec`` takes no others: jupyterhub/proxy.py:214-238.)
+    """
+    few_hosts = st.sampled_from(["example.com", "alice.example.com"]) if draw(st.booleans()) else st.just("")
+    found = draw(st.lists(st.builds(Place, few_hosts, _few_paths), min_size=1, max_size=6, unique=True))
+    return list(dict.fromkeys([*found, *draw(st.sampled_from([[], [Place("", ())]]))]))
+
+
+def table_of_places(places: list[Place]) -> RouteTable:
+    """Return a table with a route for each place."""
+    return RouteTable(Route.checked(place.canonical, "http://127.0.0.1:1", {}) for place in places)

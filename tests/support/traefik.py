@@ -9,7 +9,7 @@ from typing import Any
 
 import toml
 
-from traefik_toml_proxy.traefik.program import child_environment, find_program
+from traefik_toml_proxy.runtime.program import child_environment, find_program
 
 from .http_program import HttpProgram
 from .ports import free_port

@@ -8,7 +8,9 @@ import inspect
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 # A slow machine can ask for more patience: every deadline is multiplied by this.
 PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
@@ -29,6 +31,22 @@ async def eventually(condition: Callable[[], Any | Awaitable[Any]], *, within: f
             return value
         assert time.monotonic() < deadline, f"not within {within} s: {what or inspect.getsource(condition).strip()}"
         await asyncio.sleep(0.01)
+
+
+async def within(seconds: float, work: Awaitable[T]) -> T:
+    """Return the result of ``work``. Unlike asyncio.wait_for before Python 3.12, it never swallows a cancellation.
+
+    Raises:
+        TimeoutError: If it takes longer than that.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+        if not task.done():
+            raise TimeoutError(f"not within {seconds:g} s")
+        return task.result()
+    finally:
+        task.cancel()
 
 
 @contextlib.asynccontextmanager

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from traefik_toml_proxy.errors import ConfigurationError
-from traefik_toml_proxy.traefik.certificate import checked_certificate, default_certificate
+from traefik_toml_proxy.runtime.certificate import checked_certificate, default_certificate
 
 
 def loads(cert_file: str, key_file: str) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from traefik_toml_proxy import errors
@@ -19,7 +17,7 @@ from traefik_toml_proxy.errors import (
     TraefikNotFound,
     TraefikStartFailed,
     TraefikUnsupported,
-    shown,
+    quoted,
 )
 
 
@@ -36,13 +34,13 @@ from traefik_toml_proxy.errors import (
 )
 def test_shown_text_is_quoted_and_on_one_line(text: str, expected: str) -> None:
     """No text can end a line of the log, colour it, or turn it round."""
-    assert expected == shown(text)
+    assert expected == quoted(text)
 
 
 def test_shown_text_is_as_long_as_asked() -> None:
     """A text of exactly the limit is shown whole; of a longer one, its beginning and its length."""
-    assert shown("abc", limit=3) == "'abc'"
-    assert shown("abcd", limit=3) == "'abc'… (4 characters)"
+    assert quoted("abc", limit=3) == "'abc'"
+    assert quoted("abcd", limit=3) == "'abc'… (4 characters)"
 
 
 def test_the_tree_is_the_one_in_the_docstring() -> None:
@@ -84,35 +82,38 @@ def test_an_invalid_route_names_the_routespec_and_the_reason() -> None:
 
 
 def test_a_locked_store_names_its_owner_and_the_ways_out() -> None:
-    """The message says which file, which process, and which settings give this Hub a file of its own."""
-    error = StoreLocked(Path("/state/dynamic.toml"), "process 7")
+    """The message says where, which process, and what to do."""
+    error = StoreLocked("/state/dynamic.toml", "process 7", "give this Hub its own state_dir")
 
-    assert str(error).startswith("/state/dynamic.toml is already used by another process (process 7).")
-    assert "its own state_dir, and other files" in str(error)
-    assert (error.path, error.owner) == (Path("/state/dynamic.toml"), "process 7")
+    assert str(error) == (
+        "/state/dynamic.toml is already used by another process (process 7). Only one Hub may write there: stop that "
+        "process, or give this Hub its own state_dir."
+    )
+    assert (error.location, error.owner) == ("/state/dynamic.toml", "process 7")
+    assert str(StoreLocked("x", "process 7")).endswith(": stop that process.")
 
 
-@pytest.mark.parametrize(
-    ("cause", "words"),
-    [(OSError(28, "No space left on device"), "No space left on device"), (OSError("odd"), "odd")],
-)
-def test_a_failed_commit_names_the_step_and_the_cause(cause: OSError, words: str) -> None:
-    """The message says what was being done to which file, and that nothing has changed."""
-    error = CommitFailed(Path("/state/dynamic.toml"), "write", cause)
+def test_a_failed_commit_names_the_place_and_the_reason() -> None:
+    """The message says where, why, and what to look at."""
+    error = CommitFailed("/state/dynamic.toml", "write failed (No space left on device)", "Look at the disk.")
 
-    assert f"Could not write a new version of /state/dynamic.toml: {words}. The routes are as before" in str(error)
-    assert (error.path, error.step) == (Path("/state/dynamic.toml"), "write")
+    assert str(error) == (
+        "The routes could not be written to /state/dynamic.toml: write failed (No space left on device). Look at the disk."
+    )
+    assert (error.location, error.reason) == ("/state/dynamic.toml", "write failed (No space left on device)")
+    assert str(CommitFailed("x", "it is full")).endswith(" to x: it is full.")
 
 
 def test_a_route_that_is_not_live_says_where_to_look() -> None:
-    """The message names the revision, the file, the URL that was asked, and its last answer."""
-    error = RouteNotLive(7, "http://127.0.0.1:8000", "/state/dynamic.toml", 30.04, "it answered 404")
+    """The message names the revision, where it is written, the last answer, and what to look at."""
+    error = RouteNotLive(7, "/state/dynamic.toml", 30.04, "http://h:1 answered 404", "Look at the log.")
 
-    assert str(error).startswith(
-        "Revision 7 of the routes is written to /state/dynamic.toml, but after 30.0 s Traefik does not serve it "
-        "at http://127.0.0.1:8000 (it answered 404)."
+    assert str(error) == (
+        "Revision 7 of the routes was written to /state/dynamic.toml, but after 30.0 s it is not live: "
+        "http://h:1 answered 404. Look at the log."
     )
-    assert (error.revision, error.url, error.answered) == (7, "http://127.0.0.1:8000", "it answered 404")
+    assert (error.revision, error.answer) == (7, "http://h:1 answered 404")
+    assert str(RouteNotLive(7, "x", 1, "no answer")).endswith("it is not live: no answer.")
 
 
 def test_a_missing_traefik_names_the_command_that_installs_it() -> None:
@@ -137,5 +138,5 @@ def test_a_failed_start_shows_the_last_lines(lines: list[str], expected: str) ->
     """The message ends in what Traefik said last, or says that it said nothing."""
     error = TraefikStartFailed("it ended (exit status 1).", lines)
 
-    assert str(error) == f"Traefik did not start: it ended (exit status 1).\nIts last lines:{expected}"
+    assert str(error) == f"Traefik did not start: it ended (exit status 1).\nThe last lines of its output:{expected}"
     assert (error.reason, error.last_lines) == ("it ended (exit status 1).", lines)

@@ -10,11 +10,12 @@ import pytest
 from traefik_toml_proxy.routes import Place, parse_routespec
 from traefik_toml_proxy.traefik import layers
 from traefik_toml_proxy.traefik.layers import FLAT, Layers, arrange, key
+from traefik_toml_proxy.traefik.names import Names
 
 
 def arranged(*routespecs: str) -> Layers:
     """Return the layers of routes with these routespecs."""
-    return arrange(sorted({key(parse_routespec(routespec)) for routespec in routespecs}))
+    return arrange(sorted({key(parse_routespec(routespec)) for routespec in routespecs}), Names())
 
 
 def rules(*routespecs: str) -> set[str]:
@@ -30,7 +31,7 @@ def numbers(before: str, count: int = 1000, after: str = "/") -> list[str]:
 def test_few_routes_are_flat() -> None:
     """A small file stays easy to read. README says 100."""
     assert arranged(*numbers("/user/a", 99)) == FLAT
-    assert arrange([]) == FLAT
+    assert arrange([], Names()) == FLAT
     assert arranged(*numbers("/user/a", 100)) != FLAT
 
 
@@ -76,7 +77,7 @@ def test_what_is_outside_of_all_regions_is_compared_with_none_of_them(
 ) -> None:
     """The Hub's own pages are no slower for all the users: one parent comes before all, and has no child among them."""
     keys = sorted(key(parse_routespec(routespec)) for routespec in [*others, *routespecs])
-    found = arrange(keys)
+    found = arrange(keys, Names())
     first = max(found.parents, key=lambda parent: parent.priority)
     children = {one for one, names in zip(keys, found.parents_of, strict=True) if first.name in names}
 
@@ -173,11 +174,11 @@ def moves(name: str, every: int) -> tuple[int, list[int]]:
     keys = sorted({key(parse_routespec(routespec)) for routespec in TABLES[name]})
     late = keys[::every]
     before = sorted(set(keys) - set(late))
-    known = dict(zip(before, arrange(before).parents_of, strict=True))
+    known = dict(zip(before, arrange(before, Names()).parents_of, strict=True))
     moved = []
     for new in late:
         ordered = sorted([*known, new])
-        now = dict(zip(ordered, arrange(ordered).parents_of, strict=True))
+        now = dict(zip(ordered, arrange(ordered, Names()).parents_of, strict=True))
         moved.append(sum(parents != now[one] for one, parents in known.items()))
         known = now
     return len(keys), moved

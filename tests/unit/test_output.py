@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from support.waiting import eventually, meanwhile
 
-from traefik_toml_proxy.traefik import output
-from traefik_toml_proxy.traefik.output import FollowedOutput
+from traefik_toml_proxy.runtime import output
+from traefik_toml_proxy.runtime.output import FollowedOutput
 
 TIME = "2026-11-22T22:40:36Z"
 

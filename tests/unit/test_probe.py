@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from support.fakes import FakeTraefik, MemoryPlace
-from support.probe_contract import CONTRACT, Stage
+from support.live_check_contract import CONTRACT, Stage
 from support.servers import answering
 from support.store_contract import table_of
 from support.waiting import PATIENCE
 
-from traefik_toml_proxy.errors import RouteNotLive
 from traefik_toml_proxy.routes import Snapshot
-from traefik_toml_proxy.traefik.certificate import default_certificate
-from traefik_toml_proxy.traefik.probe import Answer, EntryPointProbe
+from traefik_toml_proxy.runtime.certificate import default_certificate
+from traefik_toml_proxy.runtime.probe import EntryPointProbe
+from traefik_toml_proxy.seams import Answer
 
 PATH = "/secret/revision"
 HEADER = b"X-Jupyterhub-Routes-Revision"
@@ -36,7 +36,7 @@ class Entry:
         self.says: bytes | None = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
         self.requests: list[bytes] = []
         self.url = ""
-        self.probe = EntryPointProbe("", PATH)
+        self.live_check = EntryPointProbe("", PATH)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -44,9 +44,9 @@ class Entry:
         """Listen while the block runs."""
         entry = cls()
         async with answering(entry._answer, tls=tls) as entry.url:
-            entry.probe = EntryPointProbe(entry.url, PATH, request_timeout=request_timeout)
+            entry.live_check = EntryPointProbe(entry.url, PATH, request_timeout=request_timeout)
             yield entry
-            entry.probe.close()
+            await entry.live_check.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.requests.append(await reader.readuntil(b"\r\n\r\n"))
@@ -70,14 +70,14 @@ class FakeStage:
 
     def __init__(self) -> None:
         self.place = MemoryPlace()
-        self.probe = FakeTraefik(self.place)
+        self.live_check = FakeTraefik(self.place)
 
     def serve(self, revision: int | None) -> None:
-        self.probe.up = True
+        self.live_check.up = True
         self.place.snapshot = None if revision is None else Snapshot(revision, table_of())
 
     def fall_silent(self) -> None:
-        self.probe.up = False
+        self.live_check.up = False
 
 
 @pytest_asyncio.fixture
@@ -89,13 +89,13 @@ async def entry() -> AsyncIterator[Entry]:
 
 @pytest.mark.parametrize("keeps", CONTRACT, ids=lambda check: check.__name__)
 async def test_the_probe_keeps_the_contract(entry: Entry, keeps: Callable[[Stage], Awaitable[None]]) -> None:
-    """What RoutePublisher relies on holds for the real probe, see support/probe_contract.py."""
+    """What RoutePublisher relies on holds for the real probe, see support/live_check_contract.py."""
     await keeps(entry)
 
 
 @pytest.mark.parametrize("keeps", CONTRACT, ids=lambda check: check.__name__)
 async def test_the_fake_keeps_the_contract(keeps: Callable[[Stage], Awaitable[None]]) -> None:
-    """What RoutePublisher relies on holds for the fake, see support/probe_contract.py."""
+    """What RoutePublisher relies on holds for the fake, see support/live_check_contract.py."""
     await keeps(FakeStage())
 
 
@@ -104,7 +104,7 @@ async def test_it_asks_for_the_secret_path_at_the_entry_point(entry: Entry) -> N
     entry.serve(1)
     probe = EntryPointProbe(entry.url + "/", PATH)
     await probe.ask()
-    probe.close()
+    await probe.close()
 
     assert entry.requests[0].startswith(b"GET /secret/revision HTTP/1.1\r\n")
 
@@ -117,7 +117,7 @@ async def test_it_asks_for_the_secret_path_at_the_entry_point(entry: Entry) -> N
 async def test_what_is_no_number_is_no_revision(entry: Entry, header: bytes) -> None:
     """Only digits are a revision: whoever answers may be somebody else."""
     entry.says = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n%s: %s\r\n\r\n" % (HEADER, header)
-    answer = await entry.probe.ask()
+    answer = await entry.live_check.ask()
 
     assert (answer.revision, answer.answered) == (None, True)
 
@@ -137,7 +137,7 @@ async def test_what_is_no_number_is_no_revision(entry: Entry, header: bytes) -> 
 async def test_an_answer_that_is_not_http_is_told_and_not_raised(entry: Entry, says: bytes) -> None:
     """Somebody else on the port is somebody else's fault: asking does not raise."""
     entry.says = says
-    answer = await entry.probe.ask()
+    answer = await entry.live_check.ask()
 
     assert answer.revision is None
 
@@ -145,38 +145,38 @@ async def test_an_answer_that_is_not_http_is_told_and_not_raised(entry: Entry, s
 async def test_who_answers_instead_is_told(entry: Entry) -> None:
     """The status and the Server header help to see who has the port; they are shown escaped."""
     entry.says = b"HTTP/1.1 302 Found\r\nServer: nginx \xe9\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"
-    answer = await entry.probe.ask()
+    answer = await entry.live_check.ask()
 
-    assert answer.told == "it answered 302 by 'nginx \\xe9', without our revision"
+    assert answer.description == f"{entry.url} answered 302 by 'nginx \\xe9', without our revision"
 
 
 async def test_a_port_where_nobody_listens_is_told(free_port: int) -> None:
     """A refused connection is no answer."""
     probe = EntryPointProbe(f"http://127.0.0.1:{free_port}", PATH)
     answer = await probe.ask()
-    probe.close()
+    await probe.close()
 
     assert not answer.answered
-    assert "refused" in answer.told
+    assert "refused" in answer.description
 
 
 async def test_a_server_that_never_answers_is_left_after_a_while() -> None:
     """A question ends even if the connection is accepted and nothing comes."""
     async with Entry.opened(request_timeout=0.2) as entry:
         entry.says = None
-        answer = await entry.probe.ask()
+        answer = await entry.live_check.ask()
 
     assert not answer.answered
-    assert "timed out" in answer.told
+    assert "timed out" in answer.description
 
 
 async def test_waiting_does_not_take_longer_for_a_server_that_never_answers(entry: Entry) -> None:
     """The time that waiting may take is the time it takes, whatever one question may."""
     entry.says = None
     began = time.monotonic()
-    with pytest.raises(RouteNotLive, match="timed out"):
-        await entry.probe.wait_live(1, 0.2, where="/some/file")
+    answer = await entry.live_check.wait(1, 0.2)
 
+    assert "timed out" in answer.description
     assert time.monotonic() - began < 2 * PATIENCE
 
 
@@ -187,7 +187,7 @@ async def test_a_listener_that_accepts_nobody_is_left_after_a_while() -> None:
         listener.listen(1)
         probe = EntryPointProbe(f"http://127.0.0.1:{listener.getsockname()[1]}", PATH, request_timeout=0.2)
         answer = await probe.ask()
-        probe.close()
+        await probe.close()
 
     assert not answer.answered
 
@@ -199,7 +199,7 @@ async def test_the_certificate_is_not_verified(tmp_path: Path) -> None:
     context.load_cert_chain(certificate.cert_file, certificate.key_file)
     async with Entry.opened(tls=context) as entry:
         entry.serve(3)
-        answer = await entry.probe.ask()
+        answer = await entry.live_check.ask()
 
     assert answer.revision == 3
 
@@ -207,9 +207,9 @@ async def test_the_certificate_is_not_verified(tmp_path: Path) -> None:
 async def test_it_can_be_asked_again_after_close(entry: Entry) -> None:
     """A closed probe opens another client when it is asked."""
     entry.serve(3)
-    entry.probe.close()
-    entry.probe.close()
-    answer = await entry.probe.ask()
+    await entry.live_check.close()
+    await entry.live_check.close()
+    answer = await entry.live_check.ask()
 
     assert answer.revision == 3
 
@@ -224,7 +224,7 @@ async def test_a_cancellation_is_never_swallowed(turns: int, monkeypatch: pytest
 
     def answer(_: float) -> Answer:
         asked.set()
-        return Answer(None, "", answered=True)
+        return Answer(None, answered=True, description="")
 
     monkeypatch.setattr(probe, "_ask_blocking", answer)
     question = asyncio.create_task(probe.ask())
@@ -243,10 +243,10 @@ async def test_a_cancellation_is_never_swallowed(turns: int, monkeypatch: pytest
 async def test_a_cancelled_question_does_no_harm(entry: Entry) -> None:
     """After a question that was cancelled the next one is answered."""
     entry.says = None
-    asking = asyncio.ensure_future(entry.probe.ask())
+    asking = asyncio.ensure_future(entry.live_check.ask())
     await asyncio.wait([asking], timeout=0.05)
     asking.cancel()
     await asyncio.wait([asking])
     entry.serve(3)
 
-    assert (await entry.probe.ask()).revision == 3
+    assert (await entry.live_check.ask()).revision == 3

@@ -14,8 +14,8 @@ from support.programs import FOREVER, any_script, script, tells
 from support.waiting import PATIENCE
 
 from traefik_toml_proxy.errors import TraefikNotFound, TraefikUnsupported
-from traefik_toml_proxy.traefik import program
-from traefik_toml_proxy.traefik.program import Program, child_environment, find_program
+from traefik_toml_proxy.runtime import program
+from traefik_toml_proxy.runtime.program import Program, child_environment, find_program
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 from support.fixtures import ProxyMaker
 
 from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
-from traefik_toml_proxy.traefik.dynamic import DynamicRenderer, DynamicSettings
+from traefik_toml_proxy.stores.toml_document import TomlRenderer
+from traefik_toml_proxy.traefik.dynamic import DynamicSettings
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,9 @@ async def test_routes_of_the_other_kind_of_routing_are_dropped_at_start(
     routes = [
         Route.checked(spec, "http://127.0.0.1:1", {}) for spec in ("/", "/user/ada/", "ada.example.org/user/ada/")
     ]
-    text = DynamicRenderer(DynamicSettings("http", "/secret", "an earlier Hub")).render(Snapshot(1, RouteTable(routes)))
+    text = TomlRenderer(DynamicSettings("http", "/secret"), writer="an earlier Hub").render(
+        Snapshot(1, RouteTable(routes))
+    )
     tmp_path.joinpath("state").mkdir()
     tmp_path.joinpath("state", "dynamic.toml").write_bytes(text)
 

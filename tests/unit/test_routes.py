@@ -104,18 +104,24 @@ def test_a_routespec_that_cannot_be_matched_exactly_is_refused(routespec: str, r
         "http://h:1/",
         "http://h:1/base//x/%20a@b;c=d&e!$'()*+,~",
         "http://h:1/...",
+        "http+unix://%2Frun%2Fhub.sock",
+        "http+unix://%2Frun%2Fa%20b.sock/base/",
+        "unix+http://%2Frun%2Fhub.sock",
     ],
 )
-def test_a_target_is_a_url_with_a_host_a_port_and_a_path(target: str) -> None:
-    """``http[s]://host[:port][/path]`` is what Traefik can send requests to."""
+def test_a_target_is_a_url_with_a_host_or_socket_and_a_path(target: str) -> None:
+    """``http[s]://host[:port][/path]``, or the same with a unix socket; not every proxy can reach every one."""
     check_target("/", target)
 
 
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        ("http+unix://%2Frun%2Fhub.sock", "is a unix socket"),
-        ("unix+http://%2Frun%2Fhub.sock", "is a unix socket"),
+        ("http+unix:///run/hub.sock", "has no host"),
+        ("http+unix://run%2Fhub.sock", "has no host"),
+        ("http+unix://%2Frun%2Fhub%00.sock", "has no host"),
+        ("http+unix://%2Frun%2Fhub%zz.sock", "has no host"),
+        ("https+unix://%2Frun%2Fhub.sock", "does not begin with http"),
         ("http://[::1", "is not a URL"),
         ("http://h:x", "is not a URL"),
         ("http://h:65536", "is not a URL"),
@@ -148,7 +154,7 @@ def test_a_target_is_a_url_with_a_host_a_port_and_a_path(target: str) -> None:
         ("http://h/a%2F..%2Fb", "a '.' or '..' segment"),
     ],
 )
-def test_a_target_that_traefik_cannot_reach_is_refused(target: str, reason: str) -> None:
+def test_any_other_target_is_refused(target: str, reason: str) -> None:
     """The error names the route, shows the target, and says why."""
     with pytest.raises(InvalidRoute, match=f"The route '/x/' is refused: its target .*({reason})"):
         check_target("/x/", target)
@@ -323,6 +329,90 @@ def test_a_table_that_is_given_up_leaves_no_trace() -> None:
 
     assert isinstance(same_place, InvalidRoute)
     assert free_place is True
+
+
+def table(*routespecs: str) -> RouteTable:
+    """Return a table of routes with these routespecs."""
+    return RouteTable(Route.checked(routespec, "http://h:1", {}) for routespec in routespecs)
+
+
+MATCHED = table(
+    "/",
+    "/user/a/",
+    "/user/a/b/",
+    "/user/x%40y/",
+    "/s/a%2Fb/",
+    "//a/",
+    "/%25zz/",
+    "hub.example.org/",
+    "hub.example.org/user/a/",
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "expected"),
+    [
+        ("", "/", "/"),
+        ("", "/hub/login", "/"),
+        ("", "/user/a", "/user/a/"),
+        ("", "/user/a/", "/user/a/"),
+        ("", "/user/a//b", "/user/a/"),
+        ("", "/user/a/lab/tree", "/user/a/"),
+        ("", "/user/a/b", "/user/a/b/"),
+        ("", "/user/a/bc", "/user/a/"),
+        ("", "/user/ab", "/"),
+        ("", "/user/A", "/"),
+        ("", "/user", "/"),
+        ("", "/%75ser/%61", "/user/a/"),
+        ("", "/user/x@y/z", "/user/x%40y/"),
+        ("", "/user/x%40y", "/user/x%40y/"),
+        ("", "/s/a%2fb/c", "/s/a%2Fb/"),
+        ("", "/s/a/b", "/"),
+        ("", "//a/b", "//a/"),
+        ("", "/a/b", "/"),
+        ("", "/user/../user/a/", "/"),
+        ("", "/%zz/x", "/%25zz/"),
+        ("", "/user/%FF/", "/"),
+        ("", "/" + "x/" * 5000, "/"),
+        ("127.0.0.1:8000", "/user/a/", "/user/a/"),
+        ("[::1]:8000", "/user/a/", "/user/a/"),
+        ("hub.example.org", "/user/a/x", "hub.example.org/user/a/"),
+        ("HUB.example.org.:8000", "/user/a/x", "hub.example.org/user/a/"),
+        ("hub.example.org", "/user/a/b", "hub.example.org/user/a/"),
+        ("hub.example.org", "/user/ab", "hub.example.org/"),
+        ("other.example.org", "/user/ab", "/"),
+        ("hub.example.org/user", "/a/", "/"),
+    ],
+)
+def test_a_request_takes_the_route_with_the_longest_prefix(host: str, path: str, expected: str) -> None:
+    """On whole decoded segments; routes of the request's host come first."""
+    route = MATCHED.match(host, path)
+
+    assert route is not None
+    assert expected == route.routespec
+
+
+@pytest.mark.parametrize("path", ["*", "", "user/a/", "http://h/user/a/"])
+def test_what_is_no_path_takes_no_route(path: str) -> None:
+    """A path begins with a slash."""
+    assert MATCHED.match("", path) is None
+
+
+def test_a_request_outside_of_all_routes_takes_none() -> None:
+    """Without a route for ``/`` there is none for the rest."""
+    assert table().match("h", "/") is None
+    assert table("/user/a/").match("h", "/user/") is None
+    assert table("h.org/").match("other.org", "/") is None
+
+
+def test_matching_follows_each_change() -> None:
+    """A longer route is taken from when it is added until it is deleted; the table before the change is as it was."""
+    short = table("/")
+    longer, _ = short.with_changes([Change("/user/a/b/", Route.checked("/user/a/b/", "http://h:1", {}))])
+    short_again, _ = longer.with_changes([Change("/user/a/b/", None)])
+    found = [routes.match("", "/user/a/b/c") for routes in (short, longer, short_again)]
+
+    assert [route and route.routespec for route in found] == ["/", "/user/a/b/", "/"]
 
 
 def test_a_snapshot_is_a_table_with_a_number() -> None:

@@ -1,11 +1,11 @@
-"""traefik_toml_proxy.traefik.rules: a route as the name, rule and priority of a router."""
+"""traefik_toml_proxy.traefik.rules: a place as the rule and priority of a router."""
 
 from __future__ import annotations
 
 import pytest
 
-from traefik_toml_proxy.routes import Route, parse_routespec
-from traefik_toml_proxy.traefik.rules import go_string, priority, router_name, rule
+from traefik_toml_proxy.routes import parse_routespec
+from traefik_toml_proxy.traefik.rules import go_string, priority, rule
 
 
 @pytest.mark.parametrize(
@@ -52,47 +52,6 @@ def test_text_in_a_rule_is_a_go_string(text: str, expected: str) -> None:
 def test_a_rule_is_about_whole_segments_raw_or_encoded(routespec: str, expected: str) -> None:
     """Paths without reserved characters need no regular expression; of the others, both forms are matched."""
     assert expected == rule(parse_routespec(routespec))
-
-
-@pytest.mark.parametrize(
-    ("routespec", "expected"),
-    [
-        ("/", "root"),
-        ("/user/alice/", "user-alice"),
-        ("/user/Alice@Example.com/", "user-alice-40example-2ecom"),
-        ("hub.example.com/user/a/", "hub-2eexample-2ecom-user-a"),
-        ("/user/%E7%A7%80/", "user--e7-a7-80"),
-        ("//a/", "a"),
-        ("/user/" + "x" * 100 + "/", "user-" + "x" * 35),
-        ("/123/", "123"),
-        ("/@/", "40"),
-    ],
-)
-def test_a_router_name_is_readable_and_ends_in_a_hash(routespec: str, expected: str) -> None:
-    """People find a route by its name; the hash of the routespec makes it unique."""
-    readable, _, digest = router_name(Route.checked(routespec, "http://h:1", {})).rpartition("-")
-
-    assert expected == readable
-    assert len(digest) == 32
-    assert digest.isalnum()
-    assert digest.islower()
-
-
-@pytest.mark.parametrize(
-    ("one", "other"), [("/Team-A/", "/team-a/"), ("/a@b/", "/a%40b/"), ("/a-40b/", "/a@b/"), ("/a/b/", "/a-b/")]
-)
-def test_routers_of_two_routespecs_have_two_names(one: str, other: str) -> None:
-    """Names differ also where case is ignored, and where the readable part is the same."""
-    names = {router_name(Route.checked(routespec, "http://h:1", {})).lower() for routespec in (one, other)}
-
-    assert len(names) == 2
-
-
-def test_a_router_keeps_its_name() -> None:
-    """The name depends on the routespec alone, so that a new target is a change of the same router."""
-    names = {router_name(Route.checked("/a/", f"http://{host}", {"host": host})) for host in ("one", "two")}
-
-    assert len(names) == 1
 
 
 @pytest.mark.parametrize(

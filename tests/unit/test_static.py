@@ -12,8 +12,6 @@ from traefik_toml_proxy.traefik.static import (
     StaticSettings,
     Version,
     check_trusted_proxies,
-    listen_address,
-    reachable_url,
     static_tree,
 )
 
@@ -100,47 +98,6 @@ def test_what_the_admin_adds_wins() -> None:
 
     assert tree["log"] == {"level": "DEBUG", "noColor": True}
     assert tree["accessLog"] == {"filePath": "/log"}
-
-
-@pytest.mark.parametrize(
-    ("public_url", "address", "url"),
-    [
-        ("http://127.0.0.1:8000", "127.0.0.1:8000", "http://127.0.0.1:8000"),
-        ("http://127.0.0.1:8000/base/", "127.0.0.1:8000", "http://127.0.0.1:8000"),
-        ("http://:8000", ":8000", "http://127.0.0.1:8000"),
-        ("http://*:8000", ":8000", "http://127.0.0.1:8000"),
-        ("http://0.0.0.0:8000", "0.0.0.0:8000", "http://127.0.0.1:8000"),
-        ("https://[::]:8000", "[::]:8000", "https://[::1]:8000"),
-        ("http://[::1]:8000", "[::1]:8000", "http://[::1]:8000"),
-        ("https://hub.example.com", "hub.example.com:443", "https://hub.example.com:443"),
-        ("http://", ":80", "http://127.0.0.1:80"),
-    ],
-)
-def test_where_to_listen_and_how_to_reach_it(public_url: str, address: str, url: str) -> None:
-    """No host and ``*`` are every address to listen on; this machine reaches every address at loopback."""
-    assert address == listen_address(public_url)
-    assert url == reachable_url(public_url)
-
-
-@pytest.mark.parametrize(
-    ("public_url", "reason"),
-    [
-        ("http+unix://%2Frun%2Fhub.sock", "cannot listen on a unix socket"),
-        ("unix+http://%2Frun%2Fhub.sock", "cannot listen on a unix socket"),
-        ("ftp://h:1", "is not an address to listen on"),
-        ("h:8000", "is not an address to listen on"),
-        ("", "is not an address to listen on"),
-        ("http://h:port", "is not an address to listen on"),
-        ("http://h:65536", "is not an address to listen on"),
-        ("http://[::1", "is not an address to listen on"),
-    ],
-)
-def test_where_traefik_cannot_listen(public_url: str, reason: str) -> None:
-    """The error shows the address and names the setting it comes from."""
-    with pytest.raises(ConfigurationError, match=f"{reason}.*c.JupyterHub.bind_url"):
-        listen_address(public_url)
-    with pytest.raises(ConfigurationError, match=f"{reason}.*c.JupyterHub.bind_url"):
-        reachable_url(public_url)
 
 
 @pytest.mark.parametrize(

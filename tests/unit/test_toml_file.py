@@ -19,10 +19,11 @@ from support.stores import toml_store
 from support.waiting import PATIENCE
 
 from traefik_toml_proxy.errors import StoreError
+from traefik_toml_proxy.files import AtomicFile
 from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
-from traefik_toml_proxy.stores.atomic_file import AtomicFile
+from traefik_toml_proxy.stores.toml_document import TomlRenderer, read_snapshot
 from traefik_toml_proxy.stores.toml_file import TomlFileStore
-from traefik_toml_proxy.traefik.dynamic import DynamicRenderer, DynamicSettings, read_snapshot
+from traefik_toml_proxy.traefik.dynamic import DynamicSettings
 
 OURS = b"[jupyterhub]\nformat = 2\nrevision = 1\ncount = 1\n"
 
@@ -271,7 +272,7 @@ async def test_much_text_is_rendered_in_a_thread(
     path: Path, monkeypatch: pytest.MonkeyPatch, routespecs: list[str], in_a_thread: bool
 ) -> None:
     """A name of 10,000 characters takes longer than others may be kept waiting; a little text less than the way there."""
-    renderer = DynamicRenderer(DynamicSettings("http", "/secret", "test"))
+    renderer = TomlRenderer(DynamicSettings("http", "/secret"), writer="test")
     seen: list[threading.Thread] = []
     render = renderer.render
 

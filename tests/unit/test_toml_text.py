@@ -1,4 +1,4 @@
-"""traefik_toml_proxy.traefik.toml_text: trees as TOML text."""
+"""traefik_toml_proxy.stores.toml_text: trees as TOML text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.strategies import read_toml
 
-from traefik_toml_proxy.traefik.toml_text import dumps, loads, toml_key, toml_string
+from traefik_toml_proxy.stores.toml_text import dumps, loads, toml_key, toml_string
 
 
 @pytest.mark.parametrize(

@@ -7,25 +7,27 @@ import logging
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ..errors import StoreError
+from ..errors import CommitFailed, StoreError, StoreLocked
+from ..files import AtomicFile, LockHeld, ReplaceFailed, run_to_completion
 from ..routes import RouteTable, Snapshot
-from ..traefik.dynamic import DynamicRenderer, read_snapshot
-from .atomic_file import AtomicFile, to_its_end
+from .toml_document import TomlRenderer, read_snapshot
 
-# So few routes, with so little text, take less time than the way to a thread and back does, or at most some milliseconds.
-_ROUTES_AT_ONCE = 50
-_CHARACTERS_AT_ONCE = 5_000
+# Up to these limits, rendering takes a few milliseconds at most: less than a thread hop costs, or little more.
+_FEW_ROUTES = 50
+_FEW_CHARACTERS = 5_000
 
 
 class TomlFileStore:
-    """Keeps the routes in one TOML file (see :class:`~traefik_toml_proxy.stores.Store` for the contract)."""
+    """Keeps the routes in one TOML file (see :class:`~traefik_toml_proxy.seams.Store` for the contract)."""
 
-    def __init__(self, path: Path, renderer: DynamicRenderer, *, mode: int, log: logging.Logger) -> None:
-        """Args:
-        path: The file; Traefik loads it only if it ends in ``.toml``.
-        renderer: Makes its text.
-        mode: Its permissions.
-        log: Where a file that was set aside is told.
+    def __init__(self, path: Path, renderer: TomlRenderer, *, mode: int, log: logging.Logger) -> None:
+        """Prepare to use a file; nothing is touched before :meth:`open`.
+
+        Args:
+            path: The file; Traefik loads it only if its name ends in ``.toml``.
+            renderer: Makes the text of the file.
+            mode: The permissions of the file, such as 0o600.
+            log: Where a file that could not be read is reported.
         """
         self._path = path
         self._renderer = renderer
@@ -39,8 +41,8 @@ class TomlFileStore:
         return str(self._path)
 
     async def open(self) -> Snapshot:
-        """Lock the file and read what is in it; one that cannot be read is set aside under another name."""
-        return await to_its_end(self._open)
+        """Lock the file and read it; a file that cannot be read is set aside under another name."""
+        return await run_to_completion(self._open)
 
     def _open(self) -> Snapshot:
         try:
@@ -49,11 +51,20 @@ class TomlFileStore:
             self._file = AtomicFile(self._path, self._mode)
             self._file.lock()
             return self._read() or Snapshot(0, RouteTable())
+        except LockHeld as error:
+            raise self._locked(error) from None
         except OSError as error:
             raise StoreError(
                 f"Cannot keep the routes in {self._path}: {error}. The Hub must be able to create and read files in "
                 "its folder; c.TraefikTomlProxy.dynamic_config_file and c.TraefikProxy.state_dir say where."
             ) from error
+
+    def _locked(self, error: LockHeld) -> StoreLocked:
+        return StoreLocked(
+            self.location,
+            error.owner,
+            "give this Hub its own state_dir, and its own dynamic_config_file if that is set",
+        )
 
     def _read(self) -> Snapshot | None:
         try:
@@ -78,16 +89,27 @@ class TomlFileStore:
         return aside
 
     async def commit(self, snapshot: Snapshot) -> None:
-        """Render the snapshot and put it in the place of the file."""
+        """Render the snapshot and replace the file; after an error the file is as it was."""
+        file = self._opened
         if _is_small(snapshot.table):
             data = self._renderer.render(snapshot)
         else:
             data = await asyncio.to_thread(self._renderer.render, snapshot)
-        await self._opened.replace(data)
+        try:
+            await file.replace(data)
+        except LockHeld as error:
+            raise self._locked(error) from None
+        except ReplaceFailed as error:
+            raise CommitFailed(
+                self.location,
+                f"{error.step} failed ({error.strerror})",
+                "The routes are as before; look at the free space and the permissions of its folder.",
+            ) from error
 
     async def damage(self) -> str | None:
-        """Say what somebody else did to the file since the last commit, or None."""
-        return await asyncio.to_thread(self._opened.damage)
+        """Return what somebody else did to the file since the last commit, or None."""
+        damage = await asyncio.to_thread(self._opened.damage)
+        return damage and f"{damage} by somebody else"
 
     async def close(self) -> None:
         """Unlock the file."""
@@ -102,9 +124,7 @@ class TomlFileStore:
 
 
 def _is_small(table: RouteTable) -> bool:
-    """Whether it is rendered so quickly that the event loop may do it."""
-    if len(table) > _ROUTES_AT_ONCE:
+    """Whether the table is rendered so quickly that the event loop may do it."""
+    if len(table) > _FEW_ROUTES:
         return False
-    return (
-        sum(len(route.routespec) + len(route.target) + len(route.data_json) for route in table) <= _CHARACTERS_AT_ONCE
-    )
+    return sum(len(route.routespec) + len(route.target) + len(route.data_json) for route in table) <= _FEW_CHARACTERS

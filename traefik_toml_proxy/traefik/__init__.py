@@ -1,1 +1,1 @@
-"""All that knows Traefik; each module says on its first line whether it is pure or does I/O."""
+"""What Traefik is told: its static and dynamic configuration, as plain values, and no I/O. Pure."""

@@ -20,8 +20,6 @@ around it only, and how many routes are enough follows their number in small ste
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 import re
 from bisect import bisect_left
@@ -31,13 +29,11 @@ from typing import NamedTuple
 from zlib import crc32
 
 from ..routes import Place
+from .names import Names
 from .rules import RAW_OR_ENCODED, RESERVED, as_matched, as_pattern, go_string, rule
 
 # A flat table is easier to read; with so few routes it costs a request a tenth more time at most (layers pay from 50 on).
 FEW_ROUTES = 100
-
-# The parent for what is outside of all regions but the first one.
-_OUTSIDE = "jupyterhub-outside"
 
 # A slash inside a segment, as it is in a key; no segment holds a lone surrogate.
 _INNER_SLASH = "\udc2f"
@@ -102,7 +98,7 @@ def key(place: Place) -> str:
     return place.host + "/" + "".join(segment.replace("/", _INNER_SLASH) + "/" for segment in place.segments)
 
 
-def arrange(keys: Sequence[str]) -> Layers:
+def arrange(keys: Sequence[str], names: Names) -> Layers:
     """Return the layers for the routes with these keys.
 
     A request is compared with at most 3.1 times the square root of their number of routers, and three more: with the
@@ -110,6 +106,7 @@ def arrange(keys: Sequence[str]) -> Layers:
 
     Args:
         keys: In ascending order, no two alike.
+        names: Gives the names of parents.
 
     Returns:
         The layers; flat ones for few routes, and for routes of single hosts together with some, other than ``/``, of all
@@ -127,7 +124,7 @@ def arrange(keys: Sequence[str]) -> Layers:
     for node, is_chosen in zip(nodes, chosen, strict=True):
         depths.append(is_chosen + (depths[node.above] if depths else 0))
         if is_chosen:
-            parent = Parent(_name(node.region), _rule(node.region), depths[-1])
+            parent = Parent(names.region(_text_of(node.region)), _rule(node.region), depths[-1])
             parents.append(parent)
             parents_of[node.first : node.last] = [(parent.name,)] * (node.last - node.first)
             if node.enclosing is not None:
@@ -137,7 +134,7 @@ def arrange(keys: Sequence[str]) -> Layers:
     common = first[: _common(first, last, 0)]
     outside = [number for number, found in enumerate(keys) if not found.startswith(common)]
     if chosen[0] and common != "/" and outside:
-        parent = Parent(_OUTSIDE, f"({_rule(nodes[0].region)}) && !({_rule(_Region(common))})", max(depths) + 1)
+        parent = Parent(names.outside, f"({_rule(nodes[0].region)}) && !({_rule(_Region(common))})", max(depths) + 1)
         parents.append(parent)
         for number in outside:
             parents_of[number] += (parent.name,)
@@ -204,11 +201,8 @@ def _chosen(nodes: Sequence[_Node], count: int) -> list[bool]:
     return chosen
 
 
-def _name(region: _Region) -> str:
-    """Return the name of a parent; by its length it is not that of a route's router, nor the revision's."""
-    text = f"{region.low}-{region.high}-{region.prefix}"
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:10]
-    return f"jupyterhub-{base64.b32encode(digest).decode().lower()}"
+def _text_of(region: _Region) -> str:
+    return f"{region.low}-{region.high}-{region.prefix}"
 
 
 def _rule(region: _Region) -> str:

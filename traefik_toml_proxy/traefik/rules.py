@@ -1,4 +1,4 @@
-"""A route -> the name, rule and priority of its Traefik router. Pure.
+"""A place -> the rule and priority of its Traefik router. Pure.
 
 Traefik matches a path of which all but the reserved characters are percent-decoded (pkg/muxer/http/mux.go:99-176): a
 reserved character is still as the client sent it. Browsers and JupyterHub send ``@`` and ``%40``, ``'`` and ``%27`` alike,
@@ -7,14 +7,9 @@ and configurable-http-proxy takes them as equal (lib/configproxy.js:451-464), so
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
-from string import ascii_letters, digits
 
-import escapism
-
-from ..routes import Place, Route, parse_routespec
+from ..routes import Place
 
 # What stays percent-encoded in the path that Traefik matches (pkg/muxer/http/mux.go:98-170).
 RESERVED = frozenset(":/?#[]@!$&'()*+,;=%")
@@ -22,7 +17,6 @@ RESERVED = frozenset(":/?#[]@!$&'()*+,;=%")
 RAW_OR_ENCODED = RESERVED - frozenset("/?#%")
 
 _NOT_PLAIN = re.compile(r"[^ !#-\[\]-~]")  # all but printable ASCII without " and \
-_READABLE_NAME_LENGTH = 40
 
 
 def go_string(text: str) -> str:
@@ -42,22 +36,6 @@ def _go_escaped(special: re.Match[str]) -> str:
         return character
     code = ord(character)
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
-
-
-def router_name(route: Route) -> str:
-    """Return a name for the router (and service) of ``route``: ``user-alice-<hash>``.
-
-    The readable part is for people; the hash of the routespec makes the name differ for any two routespecs, also where
-    case is ignored (pkg/config/kv/kv_node.go:70). Only letters, digits and ``-``: Traefik cuts a name at ``@``
-    (pkg/server/provider/provider.go:18-29).
-    """
-    place = parse_routespec(route.routespec)
-    parts = [
-        escapism.escape(part, safe=ascii_letters + digits, escape_char="-") for part in (place.host, *place.segments)
-    ]
-    readable = "-".join(part for part in parts if part)[:_READABLE_NAME_LENGTH].lower().strip("-") or "root"
-    digest = hashlib.sha256(route.routespec.encode()).digest()[:20]
-    return f"{readable}-{base64.b32encode(digest).decode().lower()}"
 
 
 def rule(place: Place) -> str:

@@ -6,9 +6,8 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
-from ..errors import ConfigurationError, shown
+from ..errors import ConfigurationError, quoted
 from .tree import deep_merge
 
 Version = tuple[int, int, int]
@@ -96,56 +95,6 @@ def static_tree(settings: StaticSettings, version: Version) -> dict[str, Any]:
     )
 
 
-def listen_address(public_url: str) -> str:
-    """Return where to listen for ``JupyterHub.bind_url``, in Go's form.
-
-    Args:
-        public_url: ``http[s]://[host][:port][/path]``; no host, ``*`` and ``0.0.0.0`` mean every address.
-
-    Raises:
-        ConfigurationError: If Traefik cannot listen there.
-    """
-    host, port = _host_and_port(public_url)
-    if host in ("", "*"):
-        return f":{port}"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def reachable_url(public_url: str) -> str:
-    """Return the URL at which this machine reaches the entry point that listens at ``public_url``.
-
-    No host, ``*``, ``0.0.0.0`` and ``::`` become loopback; there is no path and no trailing slash.
-
-    Raises:
-        ConfigurationError: If Traefik cannot listen there.
-    """
-    host, port = _host_and_port(public_url)
-    if host in ("", "*", "0.0.0.0"):  # noqa: S104 - nothing is bound here
-        host = "127.0.0.1"
-    elif host == "::":
-        host = "::1"
-    scheme = urlsplit(public_url).scheme
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def _host_and_port(public_url: str) -> tuple[str, int]:
-    if "+unix:" in public_url or public_url.startswith("unix+"):
-        raise ConfigurationError(
-            f"Traefik cannot listen on a unix socket ({shown(public_url)}). "
-            "Set c.JupyterHub.bind_url to an address and a port, such as http://127.0.0.1:8000."
-        )
-    try:
-        url = urlsplit(public_url)
-        port = url.port
-    except ValueError:
-        url, port = urlsplit(""), None
-    if url.scheme not in ("http", "https"):
-        raise ConfigurationError(
-            f"{shown(public_url)} is not an address to listen on; set c.JupyterHub.bind_url to http[s]://host:port/."
-        )
-    return url.hostname or "", {"http": 80, "https": 443}[url.scheme] if port is None else port
-
-
 def check_trusted_proxies(addresses: tuple[str, ...]) -> tuple[str, ...]:
     """Return ``addresses`` as Traefik reads them: each an IP address, or a network with the length of its prefix.
 
@@ -160,7 +109,7 @@ def check_trusted_proxies(addresses: tuple[str, ...]) -> tuple[str, ...]:
             network = None
         if network is None or "%" in address:
             raise ConfigurationError(
-                f"trusted_proxies: {shown(address)} is neither an IP address nor a network such as 10.0.0.0/8."
+                f"trusted_proxies: {quoted(address)} is neither an IP address nor a network such as 10.0.0.0/8."
             )
         checked.append(str(network) if "/" in address else address)
     return tuple(checked)

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import TraefikNotFound, TraefikUnsupported, shown
-from .static import OLDEST_VERSION, Version
+from ..errors import TraefikNotFound, TraefikUnsupported, quoted
+from ..traefik.static import OLDEST_VERSION, Version
 
 _VERSION = re.compile(r"^Version:\s+v?(\d+)\.(\d+)\.(\d+)", re.MULTILINE)
 _VERSION_SECONDS = 20
@@ -70,7 +70,7 @@ def _find(command: Sequence[str]) -> tuple[str, ...]:
         name, *arguments = command
         path = shutil.which(name)
         if path is None:
-            raise TraefikNotFound([f"{shown(name)} (c.TraefikProxy.traefik_command)"])
+            raise TraefikNotFound([f"{quoted(name)} (c.TraefikProxy.traefik_command)"])
         return (str(Path(path).absolute()), *arguments)
     beside_python = str(Path(sys.executable).parent)
     path = shutil.which("traefik", path=beside_python) or shutil.which("traefik")
@@ -102,6 +102,6 @@ def _ask_version(command: tuple[str, ...], environment: Mapping[str, str]) -> Ve
     said = output.decode(errors="replace")
     match = _VERSION.search(said)
     if match is None:
-        raise TraefikUnsupported(shown_command, f"not Traefik, or one that does not tell its version ({shown(said)})")
+        raise TraefikUnsupported(shown_command, f"not Traefik, or one that does not tell its version ({quoted(said)})")
     major, minor, patch = map(int, match.groups())
     return major, minor, patch

@@ -1,4 +1,4 @@
-"""Laws of traefik/dynamic.py: what is rendered is read back, and depends on the table alone."""
+"""Laws of stores/toml_document.py: what is rendered is read back, and depends on the table alone."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from support.strategies import SETTINGS, dynamic_settings, read_toml, routes, tables
 
 from traefik_toml_proxy.routes import Change, Route, RouteTable, Snapshot
-from traefik_toml_proxy.traefik import dynamic
-from traefik_toml_proxy.traefik.dynamic import DynamicRenderer, DynamicSettings, read_snapshot
-from traefik_toml_proxy.traefik.toml_text import loads
+from traefik_toml_proxy.stores import toml_document
+from traefik_toml_proxy.stores.toml_document import TomlRenderer, read_snapshot
+from traefik_toml_proxy.stores.toml_text import loads
+from traefik_toml_proxy.traefik.dynamic import DynamicSettings
 
 revisions = st.integers(0, 10**15)
 
@@ -26,7 +27,7 @@ def given_routes(table: RouteTable) -> dict[str, dict[str, Any]]:
 @SETTINGS
 def test_a_snapshot_is_read_back_exactly(settings: DynamicSettings, routes: list[Route], revision: int) -> None:
     """Promise 6, exact memory: routespec, target and data come back byte for byte."""
-    rendered = DynamicRenderer(settings).render(Snapshot(revision, RouteTable(routes)))
+    rendered = TomlRenderer(settings, writer="a test").render(Snapshot(revision, RouteTable(routes)))
 
     snapshot = read_snapshot(rendered.decode())
 
@@ -39,7 +40,7 @@ def test_a_snapshot_is_read_back_exactly(settings: DynamicSettings, routes: list
 @SETTINGS
 def test_all_readers_see_the_same_file(settings: DynamicSettings, routes: list[Route], revision: int) -> None:
     """The reader of this package and that of the standard library agree on every key and value of the file."""
-    text = DynamicRenderer(settings).render(Snapshot(revision, RouteTable(routes))).decode()
+    text = TomlRenderer(settings, writer="a test").render(Snapshot(revision, RouteTable(routes))).decode()
 
     assert read_toml(text) == loads(text)
 
@@ -48,7 +49,7 @@ def test_all_readers_see_the_same_file(settings: DynamicSettings, routes: list[R
 @SETTINGS
 def test_no_route_starts_a_template_or_a_list(settings: DynamicSettings, routes: list[Route], revision: int) -> None:
     """Traefik sees neither ``{{``, nor the character with which it joins lists in a rule (paerser/file/raw_node.go:95)."""
-    text = DynamicRenderer(settings).render(Snapshot(revision, RouteTable(routes))).decode()
+    text = TomlRenderer(settings, writer="a test").render(Snapshot(revision, RouteTable(routes))).decode()
 
     assert "{{" not in text
     assert not [router for router in read_toml(text)["http"]["routers"].values() if "║" in router["rule"]]
@@ -60,7 +61,9 @@ def test_each_route_has_its_own_router_and_service(
     settings: DynamicSettings, routes: list[Route], revision: int
 ) -> None:
     """Promise 4, one route cannot touch another: beside the revision router there is one router for each route."""
-    http = read_toml(DynamicRenderer(settings).render(Snapshot(revision, RouteTable(routes))).decode())["http"]
+    http = read_toml(TomlRenderer(settings, writer="a test").render(Snapshot(revision, RouteTable(routes))).decode())[
+        "http"
+    ]
     services = http.get("services", {})
     urls = {name: service["loadBalancer"]["servers"][0]["url"] for name, service in services.items()}
 
@@ -81,11 +84,11 @@ def test_rendering_again_is_rendering_afresh(
         st.sampled_from([*known, *other_targets]).map(lambda route: Change(route.routespec, route)),
         st.sampled_from(known).map(lambda route: Change(route.routespec, None)),
     )
-    renderer, table = DynamicRenderer(settings), RouteTable()
+    renderer, table = TomlRenderer(settings, writer="a test"), RouteTable()
     for revision, batch in enumerate(data.draw(st.lists(st.lists(changes, max_size=3), min_size=1, max_size=5))):
         table, _ = table.with_changes(batch)
         snapshot = Snapshot(revision, table)
-        assert DynamicRenderer(settings).render(snapshot) == renderer.render(snapshot)
+        assert TomlRenderer(settings, writer="a test").render(snapshot) == renderer.render(snapshot)
 
 
 @given(settings=dynamic_settings, routes=tables(), data=st.data())
@@ -96,8 +99,8 @@ def test_the_order_of_adding_does_not_matter(
     """Two tables with the same routes are the same text."""
     shuffled = data.draw(st.permutations(routes))
 
-    expected = DynamicRenderer(settings).render(Snapshot(1, RouteTable(routes)))
-    assert expected == DynamicRenderer(settings).render(Snapshot(1, RouteTable(shuffled)))
+    expected = TomlRenderer(settings, writer="a test").render(Snapshot(1, RouteTable(routes)))
+    assert expected == TomlRenderer(settings, writer="a test").render(Snapshot(1, RouteTable(shuffled)))
 
 
 @given(settings=dynamic_settings, routes=tables(max_size=2), data=st.data())
@@ -106,7 +109,7 @@ def test_a_damaged_file_is_read_or_a_value_error(
     settings: DynamicSettings, routes: list[Route], data: st.DataObject
 ) -> None:
     """Promise 8, it mends itself: whatever has happened to the file, reading it raises nothing but ValueError."""
-    text = DynamicRenderer(settings).render(Snapshot(1, RouteTable(routes))).decode()
+    text = TomlRenderer(settings, writer="a test").render(Snapshot(1, RouteTable(routes))).decode()
     start, end = sorted(data.draw(st.tuples(st.integers(0, len(text)), st.integers(0, len(text)))))
     damaged = text[:start] + data.draw(st.text(max_size=5)) + text[end:]
 
@@ -123,7 +126,7 @@ def test_what_is_read_by_lines_is_what_a_reader_of_toml_reads(
     settings: DynamicSettings, routes: list[Route], data: st.DataObject
 ) -> None:
     """A file is read line by line as it is read whole, also where somebody has edited it."""
-    text = DynamicRenderer(settings).render(Snapshot(1, RouteTable(routes))).decode()
+    text = TomlRenderer(settings, writer="a test").render(Snapshot(1, RouteTable(routes))).decode()
     start, end = sorted(data.draw(st.tuples(st.integers(0, len(text)), st.integers(0, len(text)))))
     edited = text[:start] + data.draw(st.sampled_from(["", text[start:end] * 2, text[start:end]])) + text[end:]
 
@@ -135,7 +138,7 @@ def test_what_is_read_by_lines_is_what_a_reader_of_toml_reads(
         return given_routes(snapshot.table) if snapshot else {}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dynamic, "_read_lines", lambda _: None)
+        patch.setattr(toml_document, "_read_lines", lambda _: None)
         whole = read()
     by_lines = read()
     assert by_lines == whole or by_lines is None or whole is None

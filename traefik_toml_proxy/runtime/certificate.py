@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -13,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ..errors import ConfigurationError
-from .dynamic import Certificate
+from ..files import write_private
+from ..traefik.dynamic import Certificate
 
 _DAYS = 3650
 
@@ -90,7 +90,4 @@ def _make(certificate: Certificate) -> None:
         (certificate.key_file, key_text),
         (certificate.cert_file, made.public_bytes(serialization.Encoding.PEM)),
     ):
-        Path(path).unlink(missing_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-            file.write(text)
+        write_private(Path(path), text)

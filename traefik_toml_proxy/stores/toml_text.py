@@ -14,7 +14,7 @@ from typing import Any
 import toml
 import toml.encoder
 
-from ..errors import shown
+from ..errors import quoted
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 # All but printable ASCII without " \ {, and what would belong to a backslash before it.
@@ -96,7 +96,7 @@ class TreeEncoder(toml.encoder.TomlEncoder):  # type: ignore[type-arg] # generic
         if isinstance(v, tuple):
             return self.dump_list(v)
         if type(v) not in self.dump_funcs:
-            raise ValueError(f"{shown(repr(v))} cannot be kept: it is a {type(v).__name__}")
+            raise ValueError(f"{quoted(repr(v))} cannot be kept: it is a {type(v).__name__}")
         return str(super().dump_value(v))
 
     def dump_list(self, v: Iterable[Any]) -> str:

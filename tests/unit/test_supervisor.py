@@ -1,4 +1,4 @@
-"""TraefikProcess with programs that misbehave on demand: starting, watching, stopping, adopting."""
+"""TraefikSupervisor with programs that misbehave on demand: starting, watching, stopping, adopting."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from support.programs import FOREVER, any_script
 from support.waiting import PATIENCE, eventually
 
 from traefik_toml_proxy.errors import TraefikStartFailed
-from traefik_toml_proxy.traefik import process as module
-from traefik_toml_proxy.traefik.process import TraefikProcess
-from traefik_toml_proxy.traefik.program import Program
+from traefik_toml_proxy.runtime import supervisor as module
+from traefik_toml_proxy.runtime.process import ProcessRecord
+from traefik_toml_proxy.runtime.program import Program
+from traefik_toml_proxy.runtime.supervisor import TraefikSupervisor
 
-Maker = Callable[..., TraefikProcess]
+Maker = Callable[..., TraefikSupervisor]
 
 
 @pytest_asyncio.fixture
 async def make(tmp_path: Path) -> AsyncIterator[Maker]:
     """Make processes that run a shell script; each is stopped at the end."""
-    made: list[TraefikProcess] = []
+    made: list[TraefikSupervisor] = []
 
-    def make(body: str = FOREVER, *, name: str = "traefik", static: bytes = b"some") -> TraefikProcess:
+    def make(body: str = FOREVER, *, name: str = "traefik", static: bytes = b"some") -> TraefikSupervisor:
         (tmp_path / "traefik.toml").write_bytes(static)
-        process = TraefikProcess(
+        process = TraefikSupervisor(
             Program((str(any_script(tmp_path / name, body)),), (3, 7, 0)),
             tmp_path / "traefik.toml",
             static,
@@ -55,14 +56,14 @@ async def make(tmp_path: Path) -> AsyncIterator[Maker]:
 def restarts(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What was logged of restarts: when each was to come."""
     messages = [record.getMessage() for record in caplog.records]
-    return [message.rpartition("; starting it again ")[2] for message in messages if "has ended" in message]
+    return [message.rpartition("; starting it again ")[2] for message in messages if "has exited" in message]
 
 
 async def nothing() -> None:
     """Prepare nothing before a restart."""
 
 
-async def killed(process: TraefikProcess) -> int:
+async def killed(process: TraefikSupervisor) -> int:
     """Kill it, and wait until it runs again; return the number that it had."""
     pid = process.pid
     assert pid is not None
@@ -131,7 +132,7 @@ class TestStart:
     ) -> None:
         """A full disk does not keep Traefik from running; the log says what will not work later."""
         process = make()
-        with mock.patch.object(module._Record, "write", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+        with mock.patch.object(ProcessRecord, "write", side_effect=OSError(errno.ENOSPC, "No space left on device")):
             await process.start()
 
         assert alive(process.pid)
@@ -140,7 +141,7 @@ class TestStart:
     async def test_a_record_that_cannot_be_written_leaves_no_half_of_it(self, make: Maker, tmp_path: Path) -> None:
         """A full disk does not fill up with attempts."""
         process = make()
-        with mock.patch("json.dump", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+        with mock.patch("pathlib.Path.replace", side_effect=OSError(errno.ENOSPC, "No space left on device")):
             await process.start()
 
         assert not list(tmp_path.glob("traefik-process.json*"))
@@ -242,13 +243,13 @@ class TestWatch:
         monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.2)
 
     async def test_it_is_started_again_at_once(self, make: Maker, caplog: pytest.LogCaptureFixture) -> None:
-        """The log says who has ended, how, and that it goes on."""
+        """The log says who has exited, how, and that it goes on."""
         process = make()
         await process.start()
         process.watch(nothing)
         pid = await killed(process)
 
-        assert f"Traefik (process {pid}) has ended (killed by SIGKILL); starting it again at once" in caplog.text
+        assert f"Traefik (process {pid}) has exited (killed by SIGKILL); starting it again at once" in caplog.text
 
     async def test_pauses_grow_while_it_keeps_ending(self, make: Maker, caplog: pytest.LogCaptureFixture) -> None:
         """A Traefik that cannot run does not take the machine; there is a longest pause."""
@@ -307,7 +308,7 @@ class TestWatch:
         process = make()
         await process.start()
         process.watch(nothing)
-        with mock.patch.object(module._Record, "write", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+        with mock.patch.object(ProcessRecord, "write", side_effect=OSError(errno.ENOSPC, "No space left on device")):
             await killed(process)
             first = process.pid
             await asyncio.wait([asyncio.ensure_future(asyncio.sleep(0.3))])
@@ -466,7 +467,7 @@ class TestAdopt:
     """Taking over a process that an earlier Hub started."""
 
     @pytest_asyncio.fixture
-    async def orphan(self, make: Maker) -> TraefikProcess:
+    async def orphan(self, make: Maker) -> TraefikSupervisor:
         """A process that runs, as an earlier Hub has started it."""
         process = make(STAYS)
         await process.start()
@@ -474,7 +475,7 @@ class TestAdopt:
         await eventually(lambda: any("--configFile" in argument for argument in command_line(pid)))
         return process
 
-    async def test_one_with_the_same_settings_is_taken_over(self, make: Maker, orphan: TraefikProcess) -> None:
+    async def test_one_with_the_same_settings_is_taken_over(self, make: Maker, orphan: TraefikSupervisor) -> None:
         """It goes on as it is, under the new one's eyes."""
         process = make(STAYS)
 
@@ -482,7 +483,7 @@ class TestAdopt:
         assert process.pid == orphan.pid
         assert alive(process.pid)
 
-    async def test_what_was_taken_over_is_ended_at_stop(self, make: Maker, orphan: TraefikProcess) -> None:
+    async def test_what_was_taken_over_is_ended_at_stop(self, make: Maker, orphan: TraefikSupervisor) -> None:
         """Being taken over makes it our own."""
         process = make(STAYS)
         await process.adopt()
@@ -500,11 +501,11 @@ class TestAdopt:
         process.watch(nothing)
         await killed(process)
 
-        assert "it was started by an earlier Hub, so why is not known" in caplog.text
+        assert "it was started by an earlier Hub, so its exit status is not known" in caplog.text
 
     @pytest.mark.parametrize("other", [{"static": b"other"}, {"name": "other"}])
     async def test_one_with_other_settings_is_ended(
-        self, make: Maker, orphan: TraefikProcess, other: dict[str, object]
+        self, make: Maker, orphan: TraefikSupervisor, other: dict[str, object]
     ) -> None:
         """Another static configuration, another program: it cannot be what is wanted now."""
         process = make(STAYS, **other)
@@ -513,7 +514,7 @@ class TestAdopt:
         assert not alive(orphan.pid)
         assert process.pid is None
 
-    async def test_one_that_has_ended_is_nothing(self, make: Maker, orphan: TraefikProcess) -> None:
+    async def test_one_that_has_ended_is_nothing(self, make: Maker, orphan: TraefikSupervisor) -> None:
         """There is nothing to take over and nobody to signal."""
         pid = orphan.pid
         assert pid is not None
@@ -554,7 +555,7 @@ class TestAdopt:
 
     @pytest.mark.parametrize("command", [[], [1], "text", [None]])
     async def test_a_record_whose_command_makes_no_sense_is_nothing(
-        self, make: Maker, tmp_path: Path, orphan: TraefikProcess, command: object
+        self, make: Maker, tmp_path: Path, orphan: TraefikSupervisor, command: object
     ) -> None:
         """Whatever it is that has the recorded number, it is left alone."""
         pid = orphan.pid
@@ -578,7 +579,7 @@ class TestAdopt:
 
     @pytest.mark.parametrize("change", [{"start_ticks": 1}, {"boot": "another"}])
     async def test_a_process_that_only_has_the_number_is_never_signalled(
-        self, make: Maker, tmp_path: Path, orphan: TraefikProcess, change: dict[str, object]
+        self, make: Maker, tmp_path: Path, orphan: TraefikSupervisor, change: dict[str, object]
     ) -> None:
         """Numbers are used again; the start time and the boot tell one process from another."""
         file = tmp_path / "traefik-process.json"

@@ -1,4 +1,4 @@
-"""traefik_toml_proxy.traefik.dynamic: a snapshot as the text of Traefik's dynamic configuration, and back."""
+"""traefik_toml_proxy.stores.toml_document: a snapshot as the text of the TOML file, and back."""
 
 from __future__ import annotations
 
@@ -10,24 +10,32 @@ from support.strategies import read_toml
 
 from traefik_toml_proxy.errors import ConfigurationError
 from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
-from traefik_toml_proxy.traefik.dynamic import Certificate, DynamicRenderer, DynamicSettings, read_snapshot
+from traefik_toml_proxy.stores import toml_document
+from traefik_toml_proxy.stores.toml_document import TomlRenderer, read_snapshot
+from traefik_toml_proxy.traefik.dynamic import Certificate, DynamicSettings
 from traefik_toml_proxy.traefik.layers import FEW_ROUTES
-from traefik_toml_proxy.traefik.rules import router_name
+from traefik_toml_proxy.traefik.names import Names
 
+NAMES = Names()
 ALICE = Route.checked("/user/alice/", "http://127.0.0.1:8001", {"user": "alice"})
 BOB = Route.checked("/user/bob/", "http://127.0.0.1:8002/base", {"user": "bob"})
-ALICE_NAME = router_name(ALICE)
+ALICE_NAME = NAMES.route(ALICE)
 ALICE_LINE = '{"routespec":"/user/alice/","target":"http://127.0.0.1:8001","data":{"user":"alice"}}'
 
 
 def settings(**changes: Any) -> DynamicSettings:
     """Return settings where only what matters differs."""
-    return DynamicSettings(**{"entry_point": "http", "revision_path": "/secret/revision", "writer": "a test"} | changes)
+    return DynamicSettings(**{"entry_point": "http", "revision_path": "/secret/revision"} | changes)
+
+
+def renderer_for(**changes: Any) -> TomlRenderer:
+    """Return a renderer with settings where only what matters differs."""
+    return TomlRenderer(settings(**changes), writer="a test")
 
 
 def rendered(*routes: Route, revision: int = 7, **changes: Any) -> str:
     """Return the text of a snapshot."""
-    return DynamicRenderer(settings(**changes)).render(Snapshot(revision, RouteTable(routes))).decode()
+    return renderer_for(**changes).render(Snapshot(revision, RouteTable(routes))).decode()
 
 
 def test_the_whole_file_for_one_route() -> None:
@@ -97,7 +105,8 @@ def test_a_default_certificate_is_named() -> None:
 
 def test_no_writer_can_end_the_comment_or_start_a_template() -> None:
     """The first line is a comment whatever it is told to say: Traefik's templates look into comments too."""
-    first, second = rendered(writer="a\nb {{ env }} \N{SNOWMAN}").splitlines()[:2]
+    renderer = TomlRenderer(settings(), writer="a\nb {{ env }} \N{SNOWMAN}")
+    first, second = renderer.render(Snapshot(1, RouteTable())).decode().splitlines()[:2]
 
     assert first == r"# Written by a\nb (( env }} \u2603."
     assert second.startswith("# Do not edit")
@@ -108,23 +117,23 @@ def test_routes_are_in_the_order_of_their_routespecs() -> None:
     assert rendered(ALICE, BOB) == rendered(BOB, ALICE)
 
 
-def _routespecs_made(renderer: DynamicRenderer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list that gets the routespec of each route that is rendered from now on, and not taken from the cache."""
+def noted_texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that gets the routespec of each route whose text is made from now on."""
     made: list[str] = []
-    make = renderer._fragment
+    make = toml_document._route_line
 
-    def noted(route: Route, parents: tuple[str, ...]) -> Any:
+    def noted(route: Route, name: str) -> bytes:
         made.append(route.routespec)
-        return make(route, parents)
+        return make(route, name)
 
-    monkeypatch.setattr(renderer, "_fragment", noted)
+    monkeypatch.setattr(toml_document, "_route_line", noted)
     return made
 
 
 def test_an_unchanged_route_is_not_rendered_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the fragments of new and changed routes are made, so a change among 10,000 routes costs little."""
-    renderer = DynamicRenderer(settings())
-    made = _routespecs_made(renderer, monkeypatch)
+    renderer = renderer_for()
+    made = noted_texts(monkeypatch)
     moved = Route.checked("/user/bob/", "http://127.0.0.1:9", {})
 
     for revision, routes in enumerate([[ALICE, BOB], [BOB, ALICE], [ALICE, moved], [moved], [moved, ALICE]]):
@@ -148,18 +157,18 @@ def test_many_routes_are_children_of_parents() -> None:
     """A parent is at the entry point and has no service; a child has its rule, priority and service as in a flat table."""
     parents, children = routers_of(rendered(*MANY, router_tls=True))
 
-    name = router_name(MANY[7])
+    name = NAMES.route(MANY[7])
     rest = {"rule": 'Path("/user/007") || PathPrefix("/user/007/")', "priority": 3, "service": name}
     assert {"parentRefs": children[name]["parentRefs"], **rest} == children[name]
-    assert {router_name(route) for route in MANY} == children.keys()
+    assert {NAMES.route(route) for route in MANY} == children.keys()
     assert {"rule", "entryPoints", "tls", "priority"} == set().union(*parents.values())
 
 
 def test_a_route_that_moves_to_another_parent_is_not_rendered_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the names of its parents are exchanged; what comes out is what a new renderer makes."""
-    renderer = DynamicRenderer(settings())
+    renderer = renderer_for()
     renderer.render(Snapshot(1, RouteTable(MANY)))
-    made = _routespecs_made(renderer, monkeypatch)
+    made = noted_texts(monkeypatch)
     more = [Route.checked(f"/user/0{number:03}/", "http://127.0.0.1:1", {}) for number in range(50)]
 
     again = renderer.render(Snapshot(2, RouteTable([*MANY, *more])))
@@ -181,13 +190,13 @@ def test_a_route_that_moves_to_another_parent_is_not_rendered_again(monkeypatch:
 )
 def test_what_a_child_must_not_have_makes_the_table_flat(router: dict[str, Any], is_flat: bool) -> None:
     """Entry points and TLS would be errors there, and by rule and priority the whole table decides."""
-    renderer = DynamicRenderer(settings(extra={"http": {"routers": {router_name(MANY[7]): router}}}))
+    renderer = renderer_for(extra={"http": {"routers": {NAMES.route(MANY[7]): router}}})
     texts = [renderer.render(Snapshot(number, RouteTable(MANY))).decode() for number in range(2)]
 
     for text in texts:
         parents, _ = routers_of(text)
         assert is_flat == (not parents)
-        assert router.items() <= read_toml(text)["http"]["routers"][router_name(MANY[7])].items()
+        assert router.items() <= read_toml(text)["http"]["routers"][NAMES.route(MANY[7])].items()
 
 
 def test_a_router_of_the_admin_alone_leaves_the_layers() -> None:
@@ -289,7 +298,7 @@ def test_a_single_value_in_the_root_is_kept() -> None:
 def test_extra_configuration_that_would_cost_the_routes_is_refused(extra: dict[str, Any], reason: str) -> None:
     """At the start and by name: later, it would be the file with everybody's routes that cannot be read."""
     with pytest.raises(ConfigurationError, match=f"extra_dynamic_config.*{reason}"):
-        settings(extra=extra)
+        renderer_for(extra=extra)
 
 
 def test_a_snapshot_is_read_back() -> None:
@@ -326,7 +335,7 @@ def test_a_route_that_is_there_twice_is_refused() -> None:
     line = next(line for line in text.splitlines(keepends=True) if line.startswith("user-0000"))
     begin = "[jupyterhub.routes]\n"
 
-    with pytest.raises(ValueError, match="is in it twice"):
+    with pytest.raises(ValueError, match="has a route twice"):
         read_snapshot(text.replace(begin, begin + line))
     with pytest.raises(ValueError, match="Duplicate keys"):
         read_snapshot(text.replace(begin, begin + "# a comment\n" + line))

@@ -1,0 +1,45 @@
+"""Laws of traefik/names.py: names that every provider takes, and none twice."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.strategies import SETTINGS, routespecs
+
+from traefik_toml_proxy.routes import Route, parse_routespec
+from traefik_toml_proxy.traefik.names import Names
+
+NAMES = Names()
+
+
+def name_of(routespec: str) -> str:
+    """Return the name of the router of a route with this routespec."""
+    return NAMES.route(Route.checked(routespec, "http://h:1", {}))
+
+
+@given(routespec=routespecs())
+@SETTINGS
+def test_a_router_name_is_one_that_every_provider_takes(routespec: str) -> None:
+    """Only letters, digits and ``-``: no ``@`` (pkg/server/provider/provider.go:18-29), not all digits."""
+    name = name_of(routespec)
+
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", name)
+    assert not name.isdigit()
+
+
+pairs = st.one_of(
+    st.tuples(routespecs(), routespecs()),
+    routespecs().map(lambda routespec: (routespec, routespec.swapcase())),
+    routespecs().map(lambda routespec: (routespec, parse_routespec(routespec).canonical)),
+)
+
+
+@given(pair=pairs)
+@SETTINGS
+def test_router_names_differ_also_where_case_is_ignored(pair: tuple[str, str]) -> None:
+    """Siblings are merged where case is ignored (pkg/config/kv/kv_node.go:70), so the names of two routes never are."""
+    one, two = pair
+
+    assert (one == two) == (name_of(one).lower() == name_of(two).lower())

@@ -1,0 +1,61 @@
+"""traefik_toml_proxy.traefik.names: the names of everything that is generated."""
+
+from __future__ import annotations
+
+import pytest
+
+from traefik_toml_proxy.routes import Route
+from traefik_toml_proxy.traefik.names import Names
+
+NAMES = Names()
+
+
+@pytest.mark.parametrize(
+    ("routespec", "expected"),
+    [
+        ("/", "root"),
+        ("/user/alice/", "user-alice"),
+        ("/user/Alice@Example.com/", "user-alice-40example-2ecom"),
+        ("hub.example.com/user/a/", "hub-2eexample-2ecom-user-a"),
+        ("/user/%E7%A7%80/", "user--e7-a7-80"),
+        ("//a/", "a"),
+        ("/user/" + "x" * 100 + "/", "user-" + "x" * 35),
+        ("/123/", "123"),
+        ("/@/", "40"),
+    ],
+)
+def test_a_router_name_is_readable_and_ends_in_a_hash(routespec: str, expected: str) -> None:
+    """People find a route by its name; the hash of the routespec makes it unique."""
+    readable, _, digest = NAMES.route(Route.checked(routespec, "http://h:1", {})).rpartition("-")
+
+    assert expected == readable
+    assert len(digest) == 32
+    assert digest.isalnum()
+    assert digest.islower()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("/Team-A/", "/team-a/"), ("/a@b/", "/a%40b/"), ("/a-40b/", "/a@b/"), ("/a/b/", "/a-b/")]
+)
+def test_routers_of_two_routespecs_have_two_names(one: str, other: str) -> None:
+    """Names differ also where case is ignored, and where the readable part is the same."""
+    names = {NAMES.route(Route.checked(routespec, "http://h:1", {})).lower() for routespec in (one, other)}
+
+    assert len(names) == 2
+
+
+def test_a_router_keeps_its_name() -> None:
+    """The name depends on the routespec alone, so that a new target is a change of the same router."""
+    names = {NAMES.route(Route.checked("/a/", f"http://{host}", {"host": host})) for host in ("one", "two")}
+
+    assert len(names) == 1
+
+
+def test_regions_have_names_of_another_length_than_routes() -> None:
+    """No region has the name of a route, the revision route, or another region; a lone surrogate in its text is allowed."""
+    region = NAMES.region("0--1-/user/\udc2f")
+    route = NAMES.route(Route.checked("/jupyterhub/", "http://h:1", {}))
+
+    assert region.startswith("jupyterhub-")
+    assert len(region) < len(route)
+    assert len({region, NAMES.region("0--1-/user/"), NAMES.revision, NAMES.outside}) == 4

@@ -1,0 +1,299 @@
+"""Files that are replaced whole, private files, and locks that name their owner. Does I/O, never on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import aiofiles.os
+
+T = TypeVar("T")
+
+
+class LockHeld(OSError):
+    """Another process holds a lock.
+
+    Attributes:
+        owner: What the lock file says about that process.
+    """
+
+    def __init__(self, path: Path, owner: str) -> None:
+        super().__init__(errno.EWOULDBLOCK, f"locked by {owner}", str(path))
+        self.owner = owner
+
+
+class ReplaceFailed(OSError):
+    """A file could not be replaced; it is as it was.
+
+    Attributes:
+        step: What failed: ``open``, ``write``, ``fsync`` or ``rename``.
+    """
+
+    def __init__(self, path: Path, step: str, cause: OSError) -> None:
+        super().__init__(cause.errno or errno.EIO, cause.strerror or str(cause), str(path))
+        self.step = step
+
+    def __str__(self) -> str:
+        return f"Could not {self.step} a new version of {self.filename}: {self.strerror}"
+
+
+async def run_to_completion(call: Callable[..., T], *arguments: object) -> T:
+    """Call a function in a thread and return its result; when cancelled, wait for the thread before cancelling.
+
+    A thread cannot be cancelled: it would go on using a file or a lock that may belong to someone else by then.
+    """
+    calling = asyncio.ensure_future(aiofiles.os.wrap(call)(*arguments))
+    cancelled = False
+    while not calling.done():
+        try:
+            await asyncio.wait([calling])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        calling.exception()
+        raise asyncio.CancelledError
+    return calling.result()
+
+
+class Fingerprint(NamedTuple):
+    """Tells two versions of a file apart without reading them."""
+
+    device: int
+    inode: int
+    mode: int
+    size: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Fingerprint:
+        """Return the fingerprint in a stat result."""
+        return cls(status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace a file by one that only its owner can read, as a whole. Blocks.
+
+    Raises:
+        OSError: If that fails; the old file, if there was one, is still there.
+    """
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    descriptor = _create(new, 0o600)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+            file.write(data)
+        new.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            new.unlink()
+        raise
+
+
+def _create(path: Path, mode: int) -> int:
+    """Return the descriptor of a new file, which must not exist; no umask applies."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(descriptor, mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+class OwnerLock:
+    """A lock file that one process at a time holds, and that names this process. All methods block."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock; its folder must exist.
+
+        Raises:
+            LockHeld: If another process holds it.
+            OSError: If the file cannot be made or locked.
+        """
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            if not isinstance(error, BlockingIOError):
+                raise
+            raise LockHeld(self.path, owner or "it did not say which") from None
+        with contextlib.suppress(OSError):  # the lock holds even if a full disk leaves it without a name
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def was_lost(self) -> bool:
+        """Whether the lock was taken, but somebody has removed or replaced its file since."""
+        if self._descriptor is None:
+            return False
+        try:
+            return not os.path.samestat(os.fstat(self._descriptor), self.path.lstat())
+        except FileNotFoundError:
+            return True
+
+    def reacquire(self) -> None:
+        """Take a lost lock again; its folder must exist.
+
+        Raises:
+            LockHeld: If another process was quicker.
+            OSError: If the file cannot be made or locked.
+        """
+        lost = self._descriptor
+        self.acquire()
+        if lost is not None:
+            os.close(lost)
+
+    def release(self) -> None:
+        """Let another process take the lock. May be called twice."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class AtomicFile:
+    """A file that readers only ever see whole, with one process as its only writer.
+
+    New versions are written in a folder beside the file, ``<name>.tmp/``. It is on the same file system, so renaming is
+    atomic, and a program that watches the file's own folder (Traefik's ``directory`` option) sees one event for each new
+    version, when it is complete. Neither the folder nor anything in it ends in ``.toml``, so Traefik loads none of it.
+    """
+
+    def __init__(self, path: Path, mode: int) -> None:
+        """Prepare to write a file; nothing is touched yet.
+
+        Args:
+            path: The file; an absolute path without symbolic links.
+            mode: Its permissions, such as 0o600.
+        """
+        self.path = path
+        self.mode = mode
+        self._folder = path.with_name(path.name + ".tmp")
+        self._lock = OwnerLock(self._folder / "lock")
+        self._written: Fingerprint | None = None
+
+    def lock(self) -> None:
+        """Become the only writer, and remove what an earlier one left unfinished. Blocks.
+
+        Raises:
+            LockHeld: If another process is the writer.
+            OSError: If the folder cannot be made or used.
+        """
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_folder()
+        self._lock.acquire()
+        self.remove_leftovers()
+
+    def remove_leftovers(self) -> None:
+        """Remove new versions that were not finished. Call only while holding the lock. Blocks."""
+        for leftover in self._folder.glob("new-*"):
+            leftover.unlink()
+
+    def unlock(self) -> None:
+        """Let another process become the writer. May be called twice."""
+        self._lock.release()
+
+    async def replace(self, data: bytes) -> None:
+        """Replace the content of the file by ``data``. When cancelled, it finishes before raising.
+
+        Raises:
+            ReplaceFailed: With the step that failed; the file is as it was.
+            LockHeld: If another process has become the writer.
+        """
+        # All steps in one thread hop: each hop costs a good part of the time that Traefik needs to reload.
+        await run_to_completion(self._replace, data)
+
+    def _replace(self, data: bytes) -> None:
+        new = self._folder / f"new-{secrets.token_hex(8)}"
+        step = "open"
+        try:
+            self._keep_lock()
+            self._make_folder()
+            descriptor = _create(new, self.mode)
+            try:
+                step = "write"
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+                step = "fsync"
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            step = "rename"
+            # lstat and not fstat: on overlay file systems the two can differ.
+            written = Fingerprint.of(new.lstat())
+            new.replace(self.path)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                new.unlink()
+            if isinstance(error, LockHeld) or not isinstance(error, OSError):
+                raise
+            raise ReplaceFailed(self.path, step, error) from error
+        self._written = written
+        self._sync_folder()
+
+    def _keep_lock(self) -> None:
+        """Take the lock again if somebody has removed its file."""
+        if self._lock.was_lost() and self.path.parent.is_dir():
+            self._make_folder()
+            self._lock.reacquire()
+            self.remove_leftovers()
+
+    def _make_folder(self) -> None:
+        """Make the folder for new versions, with the same readers as the file's folder: Traefik looks into it as well."""
+        if not self._folder.is_dir():
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            # Keep the group that the parent folder passes on, for a Traefik that reads through that group.
+            inherited = stat.S_IMODE(self._folder.stat().st_mode) & stat.S_ISGID
+            self._folder.chmod(stat.S_IMODE(self.path.parent.stat().st_mode) & 0o755 | inherited)
+        status = self._folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            # Its owner could exchange a new version before it is renamed.
+            reason = "it belongs to another user, or others may write to it, so they could change the routes; remove it"
+            raise PermissionError(errno.EPERM, reason, str(self._folder))
+
+    def _sync_folder(self) -> None:
+        """Make the rename durable.
+
+        If this fails, the new version is in place all the same, and only a power failure could bring the old one back:
+        no reason to tell the caller that nothing has changed.
+        """
+        with contextlib.suppress(OSError):
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def damage(self) -> str | None:
+        """Return what somebody else did to the file since it was last replaced, or None. Blocks."""
+        if self._written is None:
+            return None
+        try:
+            self._keep_lock()
+            now = Fingerprint.of(self.path.lstat())
+        except LockHeld:
+            return None  # it has another writer now; the next change reports that
+        except FileNotFoundError:
+            return "was deleted"
+        except OSError as error:
+            return f"cannot be examined ({error.strerror})"
+        if now == self._written:
+            return None
+        if now.size == 0:
+            return "was emptied"
+        if now._replace(mode=self._written.mode) == self._written:
+            return f"has other permissions ({stat.filemode(now.mode)})"
+        return "was edited or replaced"

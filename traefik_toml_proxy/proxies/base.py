@@ -1,0 +1,151 @@
+"""RoutingProxy: JupyterHub's proxy API over a session, which does the I/O."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timezone
+from typing import Any
+
+from jupyterhub.metrics import PROXY_POLL_DURATION_SECONDS
+from jupyterhub.proxy import Proxy
+
+from ..errors import ProxyError, RouteNotLive, quoted
+from ..publisher import RoutePublisher
+from ..routes import Route
+from ..session import Session
+
+# get_all_routes lets other tasks run after this many routes.
+_ROUTES_AT_ONCE = 500
+
+
+class RoutingProxy(Proxy):
+    """A JupyterHub proxy that publishes its routes in a session.
+
+    A subclass writes :meth:`_open_session`, and overrides :meth:`_check_route` if there are routes that it cannot serve.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # Held while a session is opened or closed.
+        self._opening = asyncio.Lock()
+        self._session: Session | None = None
+
+    # What a subclass writes.
+
+    async def _open_session(self) -> Session:
+        """Open whatever is needed to publish routes; return when the proxy serves.
+
+        Raises:
+            ProxyError: With what happened and what to do; whatever was begun has been ended.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how its session is opened")
+
+    def _check_route(self, route: Route) -> None:
+        """Check that this proxy can serve a route, one from an earlier session included.
+
+        Raises:
+            ValueError: If it cannot.
+        """
+        self.validate_routespec(route.routespec)
+
+    # What JupyterHub calls.
+
+    async def start(self) -> None:
+        """Start the proxy, or take over the one that is running; returns when it serves.
+
+        Raises:
+            ProxyError: With what happened and what to do; whatever was started has been stopped.
+        """
+        async with self._opening:
+            self._session = await self._open_session()
+
+    async def stop(self) -> None:
+        """Stop the proxy; its files stay. Does not raise: the Hub would not exit (jupyterhub/app.py:3608-3656)."""
+        async with self._opening:
+            session, self._session = self._session, None
+            if session is not None:
+                await session.close()
+
+    async def add_route(self, routespec: str, target: str, data: dict[str, Any]) -> None:
+        """Route requests for ``routespec`` to ``target``; returns when that is live. Adding the same again does nothing.
+
+        Args:
+            routespec: ``[host]/path/``.
+            target: ``http[s]://host:port[/path]``.
+            data: What JupyterHub wants to know about the route later; must be JSON.
+
+        Raises:
+            ValueError: If the route cannot be served exactly (:class:`~.errors.InvalidRoute`).
+            CommitFailed: If it could not be written; it was not added.
+            RouteNotLive: If it is written but not served in time; it stays written.
+        """
+        routespec = self.validate_routespec(routespec)
+        publisher = await self._current_publisher()
+        if publisher is None:
+            raise ProxyError(f"The proxy has not been started; {quoted(routespec)} cannot be added.")
+        # A copy: the publisher reads the data later, when earlier changes have been committed.
+        await publisher.add(routespec, target, dict(data) if isinstance(data, dict) else data)
+
+    async def delete_route(self, routespec: str) -> None:
+        """Delete the route for ``routespec``; returns when it is not served any more. Logs a warning if there is none.
+
+        Raises:
+            ValueError: If the routespec has a host without host routing, or none with it.
+            CommitFailed: If it could not be written; the route is still there.
+        """
+        routespec = self.validate_routespec(routespec)
+        publisher = await self._current_publisher()
+        if publisher is None:
+            # The Hub does this for servers that have stopped while it was away (jupyterhub/app.py:3047-3054).
+            self.log.debug("The proxy has not been started, so it has no route %s", quoted(routespec))
+            return
+        try:
+            existed = await publisher.delete(routespec)
+        except RouteNotLive as error:
+            # An exception would keep the Hub from stopping the user's server (jupyterhub/handlers/base.py:1436-1468).
+            self.log.warning("Deleting %s: %s", quoted(routespec), error)
+        else:
+            if not existed:
+                self.log.warning("There is no route %s to delete", quoted(routespec))
+
+    async def get_all_routes(self) -> dict[str, dict[str, Any]]:
+        """Return all routes by routespec, as fresh dicts with ``routespec``, ``target`` and ``data``.
+
+        If the session knows when users were last seen, ``data`` has ``last_activity`` as well: an ISO 8601 text in UTC, the
+        form that JupyterHub reads (jupyterhub/app.py, update_last_activity).
+        """
+        with PROXY_POLL_DURATION_SECONDS.time():
+            publisher = await self._current_publisher()
+            routes: dict[str, dict[str, Any]] = {}
+            for number, route in enumerate(publisher.table if publisher else (), start=1):
+                routes[route.routespec] = route.as_dict()
+                if number % _ROUTES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            await self._add_last_activity(routes)
+            return routes
+
+    async def _add_last_activity(self, routes: dict[str, dict[str, Any]]) -> None:
+        if self._session is None or self._session.activity is None:
+            return
+        for routespec, seen in (await self._session.activity.last_seen()).items():
+            if routespec in routes:
+                routes[routespec]["data"]["last_activity"] = seen.astimezone(timezone.utc).isoformat()
+
+    async def get_route(self, routespec: str) -> dict[str, Any] | None:
+        """Return the route that was added under ``routespec``, as a fresh dict, or None.
+
+        Raises:
+            ValueError: If the routespec has a host without host routing, or none with it.
+        """
+        routespec = self.validate_routespec(routespec)
+        publisher = await self._current_publisher()
+        route = publisher.table.get(routespec) if publisher else None
+        return route.as_dict() if route else None
+
+    async def _current_publisher(self) -> RoutePublisher | None:
+        """Return the publisher, or None before the start; JupyterHub does not call start() if should_start is False."""
+        if self._session is None and not self.should_start:
+            async with self._opening:
+                if self._session is None:
+                    self._session = await self._open_session()
+        return self._session.publisher if self._session else None

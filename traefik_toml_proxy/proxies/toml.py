@@ -1,0 +1,67 @@
+"""TraefikTomlProxy: the proxy with the routes in one TOML file that Traefik watches. Its session does the I/O."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from traitlets import Integer, Unicode
+
+from .._version import __version__
+from ..errors import ConfigurationError
+from ..runtime.session import open_beside, open_started
+from ..seams import Store
+from ..session import Session
+from ..stores.toml_document import TomlRenderer
+from ..stores.toml_file import TomlFileStore
+from ..traefik.dynamic import Certificate
+from .traefik import TraefikProxy, absolute
+
+
+class TraefikTomlProxy(TraefikProxy):
+    """A JupyterHub proxy that routes through Traefik, with the routes in one TOML file that Traefik watches.
+
+    Turn it on with ``c.JupyterHub.proxy_class = "traefik-toml"``.
+    """
+
+    dynamic_config_file = Unicode(
+        "",
+        config=True,
+        help="""
+        The file with the routes. Default: dynamic.toml in state_dir.
+
+        When should_start is False: the file that your Traefik watches (providers.file.filename), or a file in the folder
+        that it watches (providers.file.directory). Its name must end in .toml. Only one Hub may write it.
+        """,
+    )
+    dynamic_config_file_mode = Integer(
+        0o600,
+        min=0o400,
+        max=0o777,
+        config=True,
+        help="""
+        The permissions of the file with the routes; 0o640 lets a Traefik in the Hub's group read it.
+        """,
+    )
+
+    async def _open_session(self) -> Session:
+        dynamic_file = self._dynamic_file
+
+        def make_store(certificate: Certificate | None) -> Store:
+            writer = f"traefik_toml_proxy {__version__} for the JupyterHub in process {os.getpid()}"
+            renderer = TomlRenderer(self._dynamic_settings(certificate), writer=writer)
+            return TomlFileStore(dynamic_file, renderer, mode=self.dynamic_config_file_mode, log=self.log)
+
+        publishing = self._publishing_settings(make_store)
+        if self.should_start:
+            return await open_started(publishing, await self._traefik_settings(dynamic_file), self.log)
+        return await open_beside(publishing, self.log)
+
+    @property
+    def _dynamic_file(self) -> Path:
+        path = absolute(self.dynamic_config_file or str(Path(self.state_dir) / "dynamic.toml"))
+        if path.suffix != ".toml":
+            raise ConfigurationError(
+                f"dynamic_config_file is {path}; its name must end in .toml, or Traefik does not load it."
+            )
+        return path

@@ -1,0 +1,20 @@
+"""Which targets Traefik can send requests to. Pure."""
+
+from __future__ import annotations
+
+from ..errors import InvalidRoute, quoted
+from ..routes import UNIX_SCHEMES, Route
+
+
+def check_target(route: Route) -> None:
+    """Check that Traefik can reach the target of a route.
+
+    Raises:
+        InvalidRoute: If it is a unix socket (Traefik dials TCP only: pkg/server/service/transport.go).
+    """
+    if route.target.partition(":")[0] in UNIX_SCHEMES:
+        raise InvalidRoute(
+            route.routespec,
+            f"its target {quoted(route.target)} is a unix socket, which Traefik cannot reach; let the server listen on a "
+            "TCP port",
+        )
