@@ -24,10 +24,13 @@ highlight_language = "none"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "traefik_toml_proxy"
+html_static_path = ["_static"]
+html_css_files = ["phone.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "header_links_before_dropdown": 6,
     "navbar_end": ["theme-switcher"],
+    "navbar_persistent": ["search-button"],
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": False,
