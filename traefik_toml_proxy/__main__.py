@@ -1,6 +1,6 @@
-"""``python -m traefik_toml_proxy``: runs the command in cli.py, which does I/O."""
+"""``python -m traefik_toml_proxy``: runs ``cli.main``, which does I/O."""
 
-from .cli import main
+from .cli.main import main
 
 if __name__ == "__main__":
     main()

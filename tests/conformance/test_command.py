@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -102,6 +103,26 @@ async def test_it_lists_the_cases() -> None:
     assert status == 0
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--list"], ["--list", "--only=api.delete"], [PROXY, "--only=api.delete"]], ids=" ".join
+)
+async def test_it_ends_as_unix_tools_do_when_nobody_reads_its_output(arguments: list[str]) -> None:
+    """As with ``... | head``: killed by SIGPIPE, without a traceback, whether or not the output fills a buffer."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "traefik_toml_proxy", "conformance", *arguments),
+            stdout=write_end,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    finally:
+        os.close(write_end)
+    _, error = await process.communicate()
+
+    assert (process.returncode, error.decode()) == (-signal.SIGPIPE, "")
+
+
 @pytest.mark.parametrize("arguments", [[], ["not-a-class"], ["a:B", "c:D"]])
 async def test_it_asks_for_the_proxy(arguments: list[str]) -> None:
     """Without one, or with something else, it says what it needs."""
@@ -116,7 +137,7 @@ async def test_it_compares_the_routing_with_configurable_http_proxy() -> None:
     """Random tables and paths take the same routes, but for what is known and explained in one place."""
     status, out, _ = await _run(PROXY, "--only=api.delete", f"--chp={CHP_COMMAND}", "--ConformanceApp.random_paths=300")
 
-    assert "Routing is that of configurable-http-proxy for 300 random paths." in out
+    assert "The routing is that of configurable-http-proxy for 300 random paths." in out
     assert status == 0
 
 

@@ -1,4 +1,4 @@
-"""The command ``python -m traefik_toml_proxy``, a traitlets Application. Does I/O through what it runs."""
+"""``python -m traefik_toml_proxy conformance``: the conformance suite against any proxy class. Does I/O through it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from typing import Any, TextIO
 from traitlets import Bool, Enum, Integer, List, Unicode
 from traitlets.config import Application
 
-from . import __version__
-from .conformance import CASES, Case, Level, Result, StartedByHub, run_all
-from .conformance.differential import Difference, find_difference
-from .conformance.report import Results, as_json, line, summary
+from .. import __version__
+from ..conformance import CASES, Case, Level, Result, StartedByHub, run_all
+from ..conformance.differential import Difference, find_difference
+from ..conformance.report import Results, as_json, line, summary
 
 
 class ConformanceApp(Application):
@@ -28,10 +28,10 @@ class ConformanceApp(Application):
 
     name = "traefik_toml_proxy conformance"
     version = __version__
-    description = """Try a JupyterHub proxy: what users and JupyterHub rely on, from outside.
+    description = """Test a JupyterHub proxy from the outside: does it do what users and JupyterHub rely on?
 
-    Its traits are set as for JupyterHub, and {port1}, {port2} (free ports), {port} (the public one), {scheme} and {folder}
-    (an empty one) are filled in.
+    Set the proxy's traits as you would for JupyterHub. In their values, {port1}, {port2} and {port3} stand for free ports,
+    {port} for the public one, {scheme} for http or https, and {folder} for an empty folder.
     """
     examples = """
     python -m traefik_toml_proxy conformance traefik_toml_proxy:TraefikTomlProxy
@@ -43,12 +43,12 @@ class ConformanceApp(Application):
     outside = Unicode(
         "",
         help="""
-        A command that runs the proxy outside of the Hub; set should_start = False for the class, too.
+        A command that runs the proxy outside of the Hub. Set should_start = False for the class as well.
 
-        Ended after each proxy that is tried.
+        The command is started for each group of cases that share a proxy, and killed after it.
         """,
     ).tag(config=True)
-    only = List(Unicode(), help="Run only the cases whose ids begin with one of these.").tag(config=True)
+    only = List(Unicode(), help="Run only the cases whose ids start with one of these.").tag(config=True)
     level = Enum(
         [level.value for level in Level],
         Level.BEYOND.value,
@@ -57,17 +57,20 @@ class ConformanceApp(Application):
     chp = Unicode(
         "",
         help="""
-        The configurable-http-proxy command, to compare the routing with: the same random tables and paths for both.
+        The configurable-http-proxy command. If set, send the same random paths over the same random route tables through
+        both proxies, and report the first path that they route differently, reduced to the smallest example.
 
-        Needs the package hypothesis. A difference is made as small as can be, and printed. Paths with encoded slashes, dot
-        segments, two slashes at the start, backslashes or broken escapes are passed over: proxies differ there.
+        Requires the package hypothesis. Paths with encoded slashes, dot segments, leading double slashes, backslashes or
+        malformed escapes are skipped: proxies differ on those.
         """,
     ).tag(config=True)
-    random_paths = Integer(300, help="How many random paths to compare, when chp is set.").tag(config=True)
-    log_file = Unicode("", help="Where the output of the proxy and its log go. Default: nowhere.").tag(config=True)
-    list = Bool(False, help="Only list the cases, with their rules and sources.").tag(config=True)
+    random_paths = Integer(300, help="How many random paths to compare if chp is set.").tag(config=True)
+    log_file = Unicode("", help="Append the proxy's output and its log to this file. Default: discard them.").tag(
+        config=True
+    )
+    list = Bool(False, help="List the cases, with their rules and sources, and run none.").tag(config=True)
 
-    aliases = {  # noqa: RUF012 - that is how traitlets has it
+    aliases = {  # noqa: RUF012 - traitlets expects a plain class attribute
         "json": "ConformanceApp.json",
         "outside": "ConformanceApp.outside",
         "only": "ConformanceApp.only",
@@ -75,44 +78,43 @@ class ConformanceApp(Application):
         "chp": "ConformanceApp.chp",
         "log-file": "ConformanceApp.log_file",
     }
-    flags = {"list": ({"ConformanceApp": {"list": True}}, "Only list the cases.")}  # noqa: RUF012 - as above
+    flags = {  # noqa: RUF012 - as above
+        "list": ({"ConformanceApp": {"list": True}}, "List the cases, with their rules and sources, and run none.")
+    }
 
     def start(self) -> None:
-        """Run the cases and print the results; exits with 1 if a required or expected one has failed."""
-        cases = self._chosen()
+        """Run the cases and print the results; exit with 1 if a required or expected one has failed."""
+        cases = self._selected_cases()
         if self.list:
             for case in cases:
                 print(f"{case.id} ({case.level.value})\n  {case.rule}\n  Source: {case.source}")  # noqa: T201 - its output
             return
         if len(self.extra_args) != 1 or ":" not in self.extra_args[0]:
-            self.exit("Which proxy? Give one as module:Class.")
+            self.exit("Name one proxy class, as module:Class.")
         subject = self._subject(self.extra_args[0])
-        with _to_file(self.log_file or os.devnull) as out:
+        with _output_redirected(self.log_file or os.devnull) as out:
             outcomes = asyncio.run(run_all(subject, cases, lambda outcome: print(line(outcome), file=out, flush=True)))
             results = Results(subject.name, subject.version, outcomes)
             print(f"\n{summary(results)}", file=out, flush=True)
-            difference = self._difference(subject, out) if self.chp else None
+            difference = self._routing_difference(subject, out) if self.chp else None
         if self.json:
             Path(self.json).write_text(json.dumps(as_json(results), indent=1) + "\n", encoding="utf-8")
-        seen_to_work = results.conforms and any(outcome.result is Result.PASSED for outcome in outcomes)
-        self.exit(0 if seen_to_work and difference is None else 1)
+        passes_any = any(outcome.result is Result.PASSED for outcome in outcomes)
+        self.exit(0 if results.conforms and passes_any and difference is None else 1)
 
-    def _difference(self, subject: StartedByHub, out: TextIO) -> Difference | None:
-        """Compare the routing with that of configurable-http-proxy, and say what was found."""
+    def _routing_difference(self, subject: StartedByHub, out: TextIO) -> Difference | None:
+        """Compare the routing with configurable-http-proxy's, and print the result."""
         traits = {"api_url": "http://127.0.0.1:{port1}", "command": _command(self.chp), "log_level": "error"}
         chp = StartedByHub("jupyterhub.proxy:ConfigurableHTTPProxy", {"ConfigurableHTTPProxy": traits})
         difference = find_difference(subject, chp, examples=self.random_paths)
         if difference is None:
-            print(
-                f"\nRouting is that of configurable-http-proxy for {self.random_paths} random paths.",
-                file=out,
-                flush=True,
-            )
+            text = f"The routing is that of configurable-http-proxy for {self.random_paths} random paths."
         else:
-            print(f"\nRouting differs from configurable-http-proxy: {difference}", file=out, flush=True)
+            text = f"The routing differs from that of configurable-http-proxy: {difference}"
+        print(f"\n{text}", file=out, flush=True)
         return difference
 
-    def _chosen(self) -> tuple[Case, ...]:
+    def _selected_cases(self) -> tuple[Case, ...]:
         levels = list(Level)[: [level.value for level in Level].index(self.level) + 1]
         prefixes = tuple(self.only) or ("",)
         return tuple(case for case in CASES if case.level in levels and case.id.startswith(prefixes))
@@ -130,19 +132,19 @@ class ConformanceApp(Application):
 
 
 def _command(text: str) -> list[str]:
-    """Return the words of a command; a relative path is that of this folder, and the proxy is started in another one."""
+    """Return the words of a command, its program as an absolute path: the proxy is started in another folder."""
     words = shlex.split(text)
     return [str(Path(words[0]).absolute()) if os.sep in words[0] else words[0], *words[1:]] if words else []
 
 
 def _version_of(module: str) -> str:
-    """Return the version of the package that a module is in, or "" if it does not say."""
+    """Return the ``__version__`` of a module's top-level package, or "" if it has none."""
     return str(getattr(importlib.import_module(module.partition(".")[0]), "__version__", ""))
 
 
 @contextlib.contextmanager
-def _to_file(path: str) -> Iterator[TextIO]:
-    """Send all output of this process, and of those that it starts, to a file; yield what the output was."""
+def _output_redirected(path: str) -> Iterator[TextIO]:
+    """Send the output of this process and of its children to a file; yield the original standard output."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     sys.stdout.flush()
     with open(os.dup(1), "w", encoding="utf-8") as out, Path(path).open("ab") as file:  # noqa: PTH123 - a descriptor
@@ -155,22 +157,3 @@ def _to_file(path: str) -> Iterator[TextIO]:
             for number, descriptor in enumerate(kept, start=1):
                 os.dup2(descriptor, number)
                 os.close(descriptor)
-
-
-class TraefikTomlProxyApp(Application):
-    """What the package can do beside being a proxy."""
-
-    name = "traefik_toml_proxy"
-    version = __version__
-    description = "Commands of traefik_toml_proxy."
-    subcommands = {"conformance": (ConformanceApp, "Try a JupyterHub proxy, whichever.")}  # noqa: RUF012 - as above
-
-    def start(self) -> None:
-        """Run the subcommand, or say which there are."""
-        if self.subapp is not None:
-            self.subapp.start()
-        else:
-            self.print_help()
-
-
-main = TraefikTomlProxyApp.launch_instance

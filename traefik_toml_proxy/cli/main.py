@@ -1,0 +1,50 @@
+"""The command ``python -m traefik_toml_proxy``, a traitlets Application with subcommands. Does I/O through them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from traitlets.config import Application
+
+from .. import __version__
+
+
+class TraefikTomlProxyApp(Application):
+    """The command that all subcommands belong to."""
+
+    name = "traefik_toml_proxy"
+    version = __version__
+    description = "Commands of traefik_toml_proxy."
+    # Named by strings, so that a subcommand's module is imported only when it is run.
+    subcommands = {  # noqa: RUF012 - traitlets expects a plain class attribute
+        "conformance": (
+            "traefik_toml_proxy.cli.conformance.ConformanceApp",
+            "Run the conformance suite against a JupyterHub proxy.",
+        ),
+    }
+
+    def start(self) -> None:
+        """Run the subcommand, or print which ones there are."""
+        if self.subapp is not None:
+            self.subapp.start()
+        else:
+            self.print_help()
+
+
+def main() -> None:
+    """Run the command given in ``sys.argv``.
+
+    When the reader of standard output goes away (``... | head``), the process ends as other Unix tools do: killed by
+    SIGPIPE. Until then Python's default of ignoring it stays: writing to a closed socket raises the signal as well.
+    """
+    try:
+        try:
+            TraefikTomlProxyApp.launch_instance()
+        finally:
+            # Without this, the interpreter would meet the closed pipe while it exits, where nothing can catch the error.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
