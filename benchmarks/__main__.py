@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import conformance, plots, profile, report, routes, rst
+from . import conformance, plots, profile, readme, report, routes
 from .bench import Common
-from .contenders import CONTENDERS
+from .contenders import NAMES
 
 _ALL = "profile"
 
@@ -47,10 +48,16 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--contenders",
         nargs="+",
-        choices=list(CONTENDERS),
-        default=list(CONTENDERS),
+        choices=NAMES,
+        default=list(NAMES),
         metavar="NAME",
-        help=f"whom to compare, of {', '.join(CONTENDERS)} (floor: bare Traefik; direct: no proxy)",
+        help=f"which contenders to compare, of {', '.join(NAMES)} (floor: bare Traefik; direct: no proxy)",
+    )
+    command.add_argument(
+        "--before",
+        default="",
+        metavar="PYTHON",
+        help="a Python interpreter with another version of this package installed, to compare as 'before' in the same run",
     )
     command.add_argument("--traefik", default="", help="the binary (default: on PATH, or beside this Python)")
     command.add_argument("--chp", default="", help="the command (default: on PATH, or in ./node_modules/.bin)")
@@ -103,13 +110,16 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = [_ALL, *arguments]
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given = parser.parse_args(arguments)
     if given.command == "conformance":
         return conformance.run(conformance.Options(given.chp, given.traefik, given.rst, given.json))
     if given.command == "plots":
         plots.draw(json.loads(Path(given.results).read_text(encoding="utf-8")), Path(given.to))
         return 0
-    common = Common(tuple(given.contenders), given.traefik, given.chp)
+    if given.before and not shutil.which(given.before):
+        parser.error(f"--before: {given.before} cannot be run")
+    common = Common(tuple(given.contenders), given.traefik, given.chp, given.before)
     try:
         result = profile.run(common, _options(given), save=lambda result: _save(result, Path(given.to)))
     except asyncio.CancelledError:
@@ -143,7 +153,7 @@ def _write(result: dict[str, Any], folder: Path) -> None:
     _save(result, folder)
     text = report.text(result)
     (folder / "report.txt").write_text(text, encoding="utf-8")
-    (folder / "tables.rst").write_text("\n".join(rst.tables(result).values()), encoding="utf-8")
+    (folder / "tables.rst").write_text("\n".join(readme.list_tables(result).values()), encoding="utf-8")
     plots.draw(result, folder)
     print(text)
     print(f"All of it, and plots, are in {folder.absolute()}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """The servers behind the routes, in a process of their own: ``python -m benchmarks.backend CERT KEY``. I/O: sockets.
 
-Prints one line of JSON with their addresses (:class:`benchmarks.tables.Addresses`) and ends when its standard input does.
+Prints one line of JSON with their addresses (:class:`benchmarks.workload.Addresses`) and ends when its standard input does.
 Two of each kind, for the Hub's route and for the users', and each answer tells in a header which of the two it is from:
 
 - one that does as little as can be: a few bytes, or 1 MiB where the path ends in ``/large``; so that what is measured is the
@@ -22,7 +22,7 @@ import uvloop
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from .tables import LARGE_BYTES, LARGE_PATH, SERVER_HEADER, SOCKET_PATH, Addresses
+from .workload import LARGE_BYTES, LARGE_PATH, SERVER_HEADER, SOCKET_PATH, Addresses
 
 _NAMES = ("hub", "user")
 

@@ -13,14 +13,14 @@ from typing import Any
 
 from traefik_toml_proxy.conformance.stage import write_certificate
 
-from .contenders import CONTENDERS, Settings, find_chp, find_traefik, traefik_version
+from .contenders import FLOORS, NAMES
+from .contenders.base import Settings
+from .interpreter import ROOT, Interpreter, other_interpreter, this_interpreter
 from .machine import describe_machine, describe_versions
 from .processes import free_ports
+from .programs import find_chp, find_traefik, traefik_version
 from .remote import Backend, Remote, WorkerFailed
-from .tables import Addresses, Servers
-
-# Those that have no table of their own; to have them once is enough where others are there with tables of several sizes.
-FLOORS = ("floor", "direct")
+from .workload import Addresses, Servers
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,16 @@ class Common:
     """What the command line says for all parts.
 
     Attributes:
-        contenders: Whom to compare.
+        contenders: Which contenders to compare.
         traefik: The Traefik binary; "" to look for it.
         chp: The configurable-http-proxy command; "" to look for it.
+        before: A Python with another version of this package, to compare as well; "" for none.
     """
 
-    contenders: tuple[str, ...] = tuple(CONTENDERS)
+    contenders: tuple[str, ...] = NAMES
     traefik: str = ""
     chp: str = ""
+    before: str = ""
 
 
 @dataclass
@@ -107,6 +109,7 @@ class Bench:
         self.described: dict[str, dict[str, str]] = {}
         self.installed: dict[str, int] = {}
         self._folders = 0
+        self._interpreters = {"before": other_interpreter(common.before, folder / "before")} if common.before else {}
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -140,7 +143,7 @@ class Bench:
         public_port, api_port = free_ports(2)
         if name == "direct":
             public_port = int((self.addresses.hub_tls if tls else servers.hub).rpartition(":")[2])
-        cert_file, key_file = self.certificate if tls else ("", "")
+        cert_file, key_file = self.certificate
         given = Settings(
             folder=str(self.new_folder(name)),
             public_port=public_port,
@@ -151,9 +154,14 @@ class Bench:
             chp=self.chp,
             cert_file=cert_file,
             key_file=key_file,
+            tls=tls,
             all_answer=all_answer,
         )
-        return Contestant(name, existing, Remote(name, given), self.installed.get(name, 0))
+        return Contestant(name, existing, Remote(name, given, self.interpreter(name)), self.installed.get(name, 0))
+
+    def interpreter(self, name: str) -> Interpreter:
+        """Return the Python that a contender runs in."""
+        return self._interpreters.get(name) or this_interpreter()
 
     def contestants(
         self, sizes: Sequence[int], servers: Servers | None = None, *, tls: bool = False
@@ -166,17 +174,21 @@ class Bench:
         ]
 
     async def _describe(self) -> None:
-        for name in self.common.contenders:
+        for name in [*self.common.contenders, *self._interpreters]:
             contestant = self.contestant(name, 0)
             try:
                 await contestant.remote.start()
                 answer = await contestant.ask("describe")
             finally:
                 await contestant.remote.close()
-            answer = answer or {"missing": contestant.result["failed"], "version": ""}
+            answer = answer or {"missing": contestant.result["failed"], "version": "", "location": ""}
+            if name in self._interpreters and answer["location"] == str(ROOT / "traefik_toml_proxy"):
+                answer["missing"] = f"{self.common.before} imports the version of this checkout"
             if not answer["missing"]:
                 self.installed[name] = answer["most_at_once"]
             status = f"not installed: {answer['missing']}" if answer["missing"] else "installed"
+            if name in self._interpreters and not answer["missing"]:
+                status += f" in {answer['location']}"
             self.described[name] = {"status": status, "version": answer["version"]}
             progress(f"{name}: {status} {answer['version']}")
 

@@ -20,9 +20,9 @@ from traefik_toml_proxy.conformance.client import Connection
 
 from .bench import Bench, Contestant, in_turns, started
 from .stats import spread
-from .tables import SERVER_HEADER, existing_routespec
 from .waiting import within
 from .websockets import connect, echo, socket_url
+from .workload import SERVER_HEADER, existing_routespec
 
 _PATIENCE = 10
 

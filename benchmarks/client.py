@@ -9,7 +9,7 @@ import time
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from .tables import SERVER_HEADER
+from .workload import SERVER_HEADER
 
 
 class Answer(NamedTuple):

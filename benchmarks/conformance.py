@@ -16,8 +16,8 @@ from traefik_toml_proxy import __version__
 from traefik_toml_proxy.conformance import CASES, StartedByHub, run_all
 from traefik_toml_proxy.conformance.report import Results, as_json, comparison, line, summary
 
-from .contenders import find_chp, find_traefik, first_line, traefik_version
 from .machine import package_version
+from .programs import find_chp, find_traefik, first_line, traefik_version
 
 _ROUTES = "{folder}/jupyterhub.toml"
 

@@ -6,14 +6,13 @@ import asyncio
 import os
 import secrets
 import signal
-import sys
 import textwrap
 from contextlib import suppress
 from pathlib import Path
 
-from .contenders import Settings
+from .contenders.base import Settings
+from .interpreter import Interpreter
 from .processes import Process, descendants, end, is_running
-from .remote import environment
 from .waiting import within
 
 _CONFIG = """\
@@ -61,7 +60,9 @@ _PROXIES = {
     ),
 }
 
-# How long a Hub may take to end when it is asked to.
+_PROXIES["before"] = _PROXIES["ours"]
+
+# How many seconds a Hub may take to end when it is asked to.
 _PATIENCE = 60
 
 
@@ -71,12 +72,14 @@ class Hub:
     Args:
         name: Of the proxy.
         settings: Of the proxy.
+        interpreter: The Python that it runs in.
         database: Its users.
         hub_port: Where it listens itself.
     """
 
-    def __init__(self, name: str, settings: Settings, database: Path, hub_port: int) -> None:
+    def __init__(self, name: str, settings: Settings, interpreter: Interpreter, database: Path, hub_port: int) -> None:
         self._settings = settings
+        self._interpreter = interpreter
         self._folder = Path(settings.folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._token = secrets.token_hex(32)
@@ -107,7 +110,7 @@ class Hub:
             (first / "traefik").symlink_to(self._settings.traefik)
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
+                self._interpreter.executable,
                 "-m",
                 "jupyterhub",
                 "-f",
@@ -117,7 +120,7 @@ class Hub:
                 stderr=log,
                 cwd=self._folder,
                 env={
-                    **environment(),
+                    **self._interpreter.environment(),
                     "PATH": f"{first}{os.pathsep}{os.environ['PATH']}",
                     # Without one, configurable-http-proxy gets a new one from each Hub.
                     "CONFIGPROXY_AUTH_TOKEN": self._token,

@@ -17,6 +17,7 @@ from .report_users import OF_USERS, PLAIN, distinct, having, median_of
 # What they are called, and a colour for each that nobody confuses with another (Okabe and Ito).
 _NAMES = {
     "ours": ("traefik_toml_proxy", "#0072B2"),
+    "before": ("traefik_toml_proxy, before", "#56B4E9"),
     "chp": ("configurable-http-proxy", "#D55E00"),
     "jtp": ("jupyterhub-traefik-proxy", "#009E73"),
     "floor": ("bare Traefik", "#999999"),

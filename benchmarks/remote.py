@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .contenders import Settings
+from .contenders.base import Settings
+from .interpreter import Interpreter, this_interpreter
 from .processes import Process, descendants, end, is_running
-from .tables import Addresses
 from .waiting import within
-
-_ROOT = Path(__file__).parent.parent
+from .workload import Addresses
 
 # How long a worker may take for one command, in seconds.
 _PATIENCE = 300
@@ -26,23 +23,19 @@ class WorkerFailed(Exception):
     """A worker could not do what it was asked; its message says what, and where its log is."""
 
 
-def environment() -> dict[str, str]:
-    """Return ours, in which a process in another folder still finds this package, and the one beside it."""
-    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PYTHONPATH": path}
-
-
 class Remote:
     """One worker.
 
     Args:
         name: The contender's.
         settings: Handed to it.
+        interpreter: The Python that it runs in.
     """
 
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, settings: Settings, interpreter: Interpreter) -> None:
         self.name = name
         self.settings = settings
+        self.interpreter = interpreter
         folder = Path(settings.folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / "worker.log"
@@ -53,7 +46,7 @@ class Remote:
         """Start the process; it does nothing yet."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
+                self.interpreter.executable,
                 "-m",
                 "benchmarks.worker",
                 self.name,
@@ -61,7 +54,8 @@ class Remote:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env=environment(),
+                cwd=self.interpreter.import_folder,
+                env=self.interpreter.environment(),
                 start_new_session=True,  # Ctrl-C is for us, and we end it in order
             )
 
@@ -133,14 +127,16 @@ class Backend:
 
     async def __aenter__(self) -> Addresses:
         """Start them, and return their addresses."""
+        python = this_interpreter()
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
+            python.executable,
             "-m",
             "benchmarks.backend",
             *self._certificate,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=environment(),
+            cwd=python.import_folder,
+            env=python.environment(),
             start_new_session=True,
         )
         assert self._process.stdout is not None

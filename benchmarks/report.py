@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import report_routes, report_users
-from .tabular import Ratio, ratio_table
+from .plain_text import Ratio, ratio_table
 
 _TEXTS: Mapping[str, Callable[[Any], str]] = {
     "routes": report_routes.text,

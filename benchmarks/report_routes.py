@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from . import report_before
+from .plain_text import Ratio, number, ratio, text_table
 from .stats import Summary, longest, summarize
-from .tabular import Ratio, number, ratio, table
 
 _MANY = 10_000
 
@@ -145,7 +146,7 @@ def summaries(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 def text(part: dict[str, Any]) -> str:
     """Return the results for reading."""
-    return f"{_changes_table(part)}\n\n{_whole_table(part)}"
+    return "\n\n".join(filter(None, [_changes_table(part), _whole_table(part), report_before.text(part)]))
 
 
 def failures(part: dict[str, Any]) -> list[str]:
@@ -181,7 +182,7 @@ def _changes_table(result: dict[str, Any]) -> str:
         "times in ms; live: until the public entry point was seen to do it; missed: the very next request still saw the "
         "old table; cpu: ms per change"
     )
-    return table([name for name, _ in _COLUMNS], rows) + "\n" + note
+    return text_table([name for name, _ in _COLUMNS], rows) + "\n" + note
 
 
 def _whole_table(result: dict[str, Any]) -> str:
@@ -218,4 +219,4 @@ def _whole_table(result: dict[str, Any]) -> str:
         "proxy MiB",
         "longest event loop delays, ms",
     ]
-    return table(header, rows)
+    return text_table(header, rows)

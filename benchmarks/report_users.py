@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .tabular import Ratio, number, ratio, table
+from .plain_text import Ratio, number, ratio, text_table
 
 # With so many routes the promises are about.
 _MANY = 10_000
@@ -72,7 +72,7 @@ def requests_text(part: Mapping[str, Any]) -> str:
                 rate = f"{statistics.median(rates):.0f}"
                 rows.append([_way(way), contender, f"{existing}", rate, spread, *latencies, f"{failed}"])
     header = ["asking", "who", "routes", "per s", "from-to", "p50 ms", "p90 ms", "p99 ms", "failed"]
-    return table(header, rows) + "\nlatencies are without the time to connect"
+    return text_table(header, rows) + "\nlatencies are without the time to connect"
 
 
 def _way(way: Mapping[str, bool]) -> str:
@@ -101,7 +101,7 @@ def websockets_text(part: Mapping[str, Any]) -> str:
         row += [number(opened[0], 0), number(opened[1], 0), size, number(opened[2], 2)]
         rows.append([contender, *row])
     header = ["who", "echoes per s", "p50 ms", "p99 ms", "max ms"]
-    return table([*header, "open sockets", "opened per s", "KiB each", "p99 ms of an echo then"], rows)
+    return text_table([*header, "open sockets", "opened per s", "KiB each", "p99 ms of an echo then"], rows)
 
 
 # churn
@@ -138,7 +138,7 @@ def churn_text(part: Mapping[str, Any]) -> str:
         "max",
         "failed",
     ]
-    return table(header, rows)
+    return text_table(header, rows)
 
 
 # restart
@@ -165,7 +165,7 @@ def restart_text(part: Mapping[str, Any]) -> str:
         times = ", ".join(_seconds(sample["cut_off_s"]) for sample in samples)
         well = ", ".join(_seconds(sample["well_after_s"]) for sample in samples)
         rows.append([f"{existing}", contender, event, times, well])
-    return table(["routes", "who", "when", "users cut off for s", "all well after s"], rows)
+    return text_table(["routes", "who", "when", "users cut off for s", "all well after s"], rows)
 
 
 def _seconds(value: float | None) -> str:

@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .bench import FLOORS, Bench, Contestant, in_turns, progress, started
-from .tables import LARGE_PATH, existing_routespec
+from .bench import Bench, Contestant, in_turns, progress, started
+from .contenders import FLOORS
 from .waiting import within
+from .workload import LARGE_PATH, existing_routespec
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 

@@ -17,13 +17,14 @@ from typing import Any
 from traefik_toml_proxy.conformance.client import Connection
 from traefik_toml_proxy.conformance.wire import BrokenMessage
 
-from .bench import FLOORS, Bench, progress
-from .contenders import Floor
+from .bench import Bench, progress
+from .contenders import FLOORS
+from .contenders.floor import Floor
 from .hub import Hub
 from .processes import free_ports
 from .standing import write_database
-from .tables import SERVER_HEADER, Servers, existing_routespec
 from .waiting import within
+from .workload import SERVER_HEADER, Servers, existing_routespec
 
 # Between two requests of one user, in seconds, and how long one may take.
 _PAUSE = 0.02
@@ -115,11 +116,12 @@ async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> Non
 
 
 async def _measure(bench: Bench, options: Options, name: str, existing: int, result: dict[str, Any]) -> None:
-    settings = bench.contestant(name, existing).remote.settings
+    remote = bench.contestant(name, existing).remote
+    settings = remote.settings
     database = bench.folder / f"{settings.public_port}.sqlite"
     await write_database(database, existing, bench.addresses.user)
     (hub_port,) = free_ports(1)
-    hub = Hub(name, settings, database, hub_port)
+    hub = Hub(name, settings, remote.interpreter, database, hub_port)
 
     async def restart_hub() -> None:
         await hub.stop()

@@ -1,7 +1,7 @@
 """The part ``routes``: how long adding and deleting routes takes, beside how many there are. I/O: by its workers.
 
-All contenders are up at the same time, each with the same table, and take turns: the machine's moods meet all of them
-alike, and what counts are the ratios between them.
+All contenders are up at the same time, each with the same table, and take turns, so that a slow moment of the machine hits
+all of them alike: what counts are the ratios between them.
 """
 
 from __future__ import annotations
@@ -49,10 +49,12 @@ async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> Non
     for existing in _levels(options):
         await _measure(bench, options, existing, result["levels"])
     for existing in options.existing:
-        commits = await _ours_alone(bench, "commits", existing)
+        commits = await _alone(bench, "ours", "commits", existing)
         if commits is not None:
             result["commits"].append({"existing": existing, **commits})
-    result["memory"] = await _ours_alone(bench, "memory", _MEMORY_ROUTES)
+    result["memory"] = await _alone(bench, "ours", "memory", _MEMORY_ROUTES)
+    if "before" in bench.installed:
+        result["memory_before"] = await _alone(bench, "before", "memory", _MEMORY_ROUTES)
 
 
 def _levels(options: Options) -> list[int]:
@@ -76,7 +78,7 @@ async def _measure(bench: Bench, options: Options, existing: int, levels: list[d
             if contestant.is_up:
                 contestant.result["usage"] = await contestant.ask("usage")
         for contestant in contestants:
-            if contestant.is_up and contestant.name == "ours" and with_singles:
+            if contestant.is_up and contestant.name in ("ours", "before") and with_singles:
                 await _restart(contestant)
             if contestant.is_up:
                 contestant.result["stop"] = await contestant.ask("stop")
@@ -99,7 +101,7 @@ async def _restart(contestant: Contestant) -> None:
     """Let the process of the Hub die, and a new one start beside what it finds: the table as it was."""
     before = contestant.remote
     await before.kill()
-    contestant.remote = Remote(contestant.name, replace(before.settings))
+    contestant.remote = Remote(contestant.name, replace(before.settings), before.interpreter)
     contestant.remote.inherit(before)
     await contestant.remote.start()
     contestant.result["restart"] = await contestant.ask("start", fill=False)
@@ -107,14 +109,14 @@ async def _restart(contestant: Contestant) -> None:
         contestant.result["restart_get_all"] = await contestant.ask("get_all")
 
 
-async def _ours_alone(bench: Bench, do: str, routes: int) -> dict[str, Any] | None:
-    """Ask one thing of ours with a table of some size, in a process that does nothing else."""
-    if "ours" not in bench.installed:
+async def _alone(bench: Bench, name: str, command: str, routes: int) -> dict[str, Any] | None:
+    """Have one contender carry out one command with a table of some size, in a process that does nothing else."""
+    if name not in bench.installed:
         return None
-    contestant = bench.contestant("ours", routes)
+    contestant = bench.contestant(name, routes)
     try:
         await contestant.remote.start()
-        return await contestant.ask(do)
+        return await contestant.ask(command)
     finally:
         await contestant.remote.close()
 

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from jupyterhub import orm
 from jupyterhub.spawner import Spawner
 
-from .remote import environment
-from .tables import existing_routespec
+from .interpreter import this_interpreter
+from .workload import existing_routespec
 
 
 class StandingSpawner(Spawner):
@@ -54,14 +54,15 @@ async def write_database(file: Path, users: int, target: str) -> None:
 
     Args:
         file: Where to; it must not be there yet.
-        users: How many; their routes are those of :func:`benchmarks.tables.existing_routespec`.
+        users: How many; their routes are those of :func:`benchmarks.workload.existing_routespec`.
         target: The URL of the one server that they all have.
 
     Raises:
         RuntimeError: If it could not.
     """
+    python = this_interpreter()
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
+        python.executable,
         "-m",
         "benchmarks.standing",
         str(file),
@@ -70,7 +71,8 @@ async def write_database(file: Path, users: int, target: str) -> None:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env=environment(),
+        cwd=python.import_folder,
+        env=python.environment(),
     )
     output, _ = await process.communicate()
     if process.returncode:

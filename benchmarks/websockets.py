@@ -15,8 +15,8 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from .bench import Bench, Contestant, in_turns, started
 from .stats import spread
-from .tables import SOCKET_PATH, existing_routespec
 from .waiting import within
+from .workload import SOCKET_PATH, existing_routespec
 
 # So many handshakes at once.
 _AT_ONCE = 50

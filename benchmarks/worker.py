@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from .client import Client
-from .contenders import CONTENDERS, Contender, Ours, Settings
+from .contenders import contender_class
+from .contenders.base import Contender, Settings
 from .heartbeat import Heartbeat, idle_delay_ms
 from .processes import Process, cpu_seconds, descendants, end, identify, is_running, resident_bytes
 from .stats import Sample
-from .tables import Entry, Servers, last_existing, new_entries
+from .workload import Entry, Servers, last_existing, new_entries
 
 # How long a change may take to be served after the call for it has returned.
 _LATE = 60
@@ -52,10 +53,16 @@ class Worker:
         self._me = [me] if me else []
 
     async def do_describe(self) -> dict[str, Any]:
-        """Tell what is missing, or the version."""
+        """Return what is missing, or the version and where it is imported from."""
         missing = self.contender.missing()
         version = "" if missing else self.contender.version()
-        return {"missing": missing, "version": version, "most_at_once": self.contender.most_at_once}
+        location = "" if missing else self.contender.location()
+        return {
+            "missing": missing,
+            "version": version,
+            "location": location,
+            "most_at_once": self.contender.most_at_once,
+        }
 
     async def do_start(self, fill: bool) -> dict[str, Any]:
         """Start the contender, and fill its table; ``fill`` is false where the table is there from before."""
@@ -186,9 +193,13 @@ class Worker:
         }
 
     async def do_commits(self) -> dict[str, Any]:
-        """Tell what it takes until a changed table is in its file: what ours adds to Traefik's own work."""
+        """Return how long it takes to get a changed table into its file: what ours adds to Traefik's own work."""
+        # Imported only here: another version of the package has other internals.
+        from .contenders.ours import Ours
+        from .internals import commit_times
+
         assert isinstance(self.contender, Ours)
-        times = await self.contender.commit_times(_COMMITS)
+        times = await commit_times(self.contender, _COMMITS)
         return {"n": len(times), "median_ms": statistics.median(times), "max_ms": max(times)}
 
     async def do_stop(self) -> dict[str, Any]:
@@ -259,7 +270,7 @@ def _main() -> None:
         if not (first / "traefik").exists():
             (first / "traefik").symlink_to(settings.traefik)
         os.environ["PATH"] = f"{first}{os.pathsep}{os.environ['PATH']}"
-    asyncio.run(_obey(Worker(CONTENDERS[sys.argv[1]](settings)), answers))
+    asyncio.run(_obey(Worker(contender_class(sys.argv[1])(settings)), answers))
 
 
 if __name__ == "__main__":

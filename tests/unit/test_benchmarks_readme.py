@@ -1,4 +1,4 @@
-"""benchmarks.rst: the tables of the README, from what was measured."""
+"""benchmarks.readme: the tables of the README, from what was measured."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from docutils import nodes
 from docutils.core import publish_doctree
 
-from benchmarks.rst import tables
+from benchmarks.readme import list_tables
 
 ECHO = {"contender": "ours", "per_second": 5.0, "p50_ms": 1.0, "p99_ms": 2.0, "max_ms": 3.0}
 TIMES = {"n": 5, "p50_ms": 1.0, "p90_ms": 1.0, "p99_ms": 25.6, "max_ms": 1.0}
@@ -15,7 +15,7 @@ TIMES = {"n": 5, "p50_ms": 1.0, "p90_ms": 1.0, "p99_ms": 25.6, "max_ms": 1.0}
 
 def cells(part: str, measured: dict[str, Any]) -> list[list[str]]:
     """Return the cells of the one table of a part, as a reader sees them."""
-    document = publish_doctree(tables({"parts": {part: measured}})[part], settings_overrides={"halt_level": 2})
+    document = publish_doctree(list_tables({"parts": {part: measured}})[part], settings_overrides={"halt_level": 2})
     (table,) = document.findall(nodes.table)
     return [[entry.astext() for entry in row.children] for row in table.findall(nodes.row)]
 

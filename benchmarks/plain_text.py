@@ -51,7 +51,7 @@ def ratio_table(ratios: Sequence[Ratio]) -> str:
         [ratio["name"], number(ratio["value"], 2), ratio["wanted"], verdict[ratio["kept"]], ratio["note"]]
         for ratio in ratios
     ]
-    return table(["ratio", "value", "wanted", "", "how"], rows)
+    return text_table(["ratio", "value", "wanted", "", "how"], rows)
 
 
 def number(value: float | None, digits: int = 1) -> str:
@@ -59,7 +59,7 @@ def number(value: float | None, digits: int = 1) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return rows in columns; numbers to the right, anything else to the left."""
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]

@@ -30,7 +30,7 @@ _WAYS: Mapping[str, Mapping[str, bool]] = {
 }
 
 
-def tables(result: Mapping[str, Any]) -> dict[str, str]:
+def list_tables(result: Mapping[str, Any]) -> dict[str, str]:
     """Return a table for each part that was measured, as reStructuredText."""
     return {name: _WRITTEN[name](part) for name, part in result["parts"].items()}
 
@@ -94,6 +94,8 @@ def _websockets(part: Mapping[str, Any]) -> str:
 def _churn(part: Mapping[str, Any]) -> str:
     rows = []
     for existing, name in distinct(part["samples"], "existing", "contender"):
+        if name not in _WHO:
+            continue
         mine = having(part["samples"], existing=existing, contender=name)
         cells = []
         for what in ("requests", "messages"):

@@ -1,4 +1,4 @@
-"""The routes that are measured, and the floor's files. Pure.
+"""The routes that are measured, and the servers behind them. Pure.
 
 A table of N existing routes is the Hub's route ``/`` and N routes of users. Like the servers of a real Hub, each has a
 target of its own; only the last one (and every route that is added while measuring) leads to a server that answers. Where
@@ -7,20 +7,16 @@ users' routes are asked for, all of them lead there.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-# What the servers behind the routes do: a path with this end gets so much, or is a WebSocket.
+# What the servers behind the routes do: a path that ends so gets that many bytes, or is a WebSocket.
 LARGE_PATH = "/large"
 LARGE_BYTES = 2**20
 SOCKET_PATH = "/socket"
 
-# The headers by which the two servers behind the routes, and the floor's revision, are known.
+# The header in which each server behind the routes names itself.
 SERVER_HEADER = "X-Benchmark-Server"
-REVISION_HEADER = "X-Benchmark-Revision"
-REVISION_PATH = "/benchmark-revision"
 
 
 class Entry(NamedTuple):
@@ -107,57 +103,3 @@ def _user_routespec(kind: str, number: int) -> str:
 
 def _user_data(kind: str, number: int) -> dict[str, Any]:
     return {"user": f"{kind}-{number:06d}", "server_name": ""}
-
-
-def floor_static(address: str, dynamic_file: str, *, tls: bool = False) -> str:
-    """Return a static configuration with what ours has that matters for the time of a reload.
-
-    Args:
-        address: Where to listen, ``host:port``.
-        dynamic_file: The absolute path of the dynamic file.
-        tls: Whether it is HTTPS.
-    """
-    with_tls = "[entryPoints.http.http.tls]\n" if tls else ""
-    return (
-        "[global]\ncheckNewVersion = false\nsendAnonymousUsage = false\n"
-        '[log]\nlevel = "ERROR"\nnoColor = true\n'
-        '[providers]\nprovidersThrottleDuration = "0s"\n'
-        f"[providers.file]\nfilename = '{dynamic_file}'\nwatch = true\n"
-        f'[entryPoints.http]\naddress = "{address}"\n'
-        "[entryPoints.http.http]\nsanitizePath = false\nencodeQuerySemicolons = true\n"
-        '[entryPoints.http.transport.respondingTimeouts]\nreadTimeout = "0s"\n' + with_tls
-    )
-
-
-def floor_dynamic(entries: Iterable[Entry], cert_file: str, key_file: str) -> str:
-    """Return a dynamic file for these routes as anybody would write it first.
-
-    Args:
-        entries: The routes.
-        cert_file: The default certificate: without one, Traefik makes an RSA key at each reload.
-        key_file: Its key.
-    """
-    certificate = f"certFile = '{cert_file}'\nkeyFile = '{key_file}'\n"
-    parts = ["[tls.stores.default.defaultCertificate]\n" + certificate]
-    for routespec, target, data in entries:
-        name = re.sub(r"[^A-Za-z0-9-]", "_", routespec) + "0123456789abcdef"
-        path = routespec.rstrip("/")
-        rule = f"Path(`{path}`) || PathPrefix(`{routespec}`)" if path else "PathPrefix(`/`)"
-        parts.append(
-            f'\n[http.routers.{name}]\nrule = "{rule}"\nentryPoints = ["http"]\n'
-            f'priority = {len(routespec)}\nservice = "{name}"\n'
-            f'\n[[http.services.{name}.loadBalancer.servers]]\nurl = "{target}"\n'
-            f'\n[jupyterhub.routes.{name}]\nroutespec = "{routespec}"\ntarget = "{target}"\n'
-            f"data = '{json.dumps(data)}'\n"
-        )
-    return "".join(parts)
-
-
-def revision_router(revision: int) -> str:
-    """Return the few lines, to be put at the end of a dynamic file, by which its revision is seen from outside."""
-    return (
-        f'\n[http.routers.benchmark-revision]\nrule = "Path(`{REVISION_PATH}`)"\nentryPoints = ["http"]\n'
-        'priority = 2000000\nmiddlewares = ["benchmark-revision"]\nservice = "noop@internal"\n'
-        "\n[http.middlewares.benchmark-revision.headers.customResponseHeaders]\n"
-        f'{REVISION_HEADER} = "{revision}"\n'
-    )

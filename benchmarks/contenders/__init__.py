@@ -1,0 +1,34 @@
+"""What is compared: a module for each contender, imported only when it is asked for. Importing this starts nothing.
+
+``ours``, ``chp`` and ``jtp`` are driven as JupyterHub drives them, through ``jupyterhub.proxy.Proxy``. ``before`` is
+``ours`` again, but runs in another Python, which has another version of this package. ``floor`` is no proxy but the least
+that a proxy of our kind has to do, and ``direct`` is no proxy at all.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from .base import Contender
+
+_CLASSES = {
+    "ours": ("ours", "Ours"),
+    "before": ("ours", "Ours"),
+    "floor": ("floor", "Floor"),
+    "chp": ("chp", "Chp"),
+    "jtp": ("jtp", "Jtp"),
+    "direct": ("direct", "Direct"),
+}
+
+# Those that need nothing but this Python.
+NAMES = tuple(name for name in _CLASSES if name != "before")
+
+# Those without a table of their own: they need to be up only once beside contenders with tables of several sizes.
+FLOORS = ("floor", "direct")
+
+
+def contender_class(name: str) -> type[Contender]:
+    """Return the class of a contender."""
+    module, class_name = _CLASSES[name]
+    found: type[Contender] = getattr(importlib.import_module(f".{module}", __name__), class_name)
+    return found

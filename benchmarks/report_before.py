@@ -1,0 +1,112 @@
+"""The part ``routes``: this version of the package beside another one that was measured in the same run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+from .plain_text import number, text_table
+from .stats import longest
+
+_TOLERANCE = 1.05
+_ENOUGH = 5
+
+_NOTE = f"""\
+less is better; WORSE: median and minimum of at least {_ENOUGH} values are both more than 5 % higher (the minimum has less noise)
+not compared: rendering, grouping and writing by themselves; they are internals, and measured for this version only"""
+
+
+# What is measured once at each size of the table: the step, the key in its result, and what it is called here.
+_ONCE = (
+    ("start", "start_ms", "start, ms"),
+    ("start", "fill_ms", "filling the table, ms"),
+    ("restart", "start_ms", "start over a running Traefik, ms"),
+    ("get_all", "ms", "get_all_routes, ms"),
+    ("stop", "ms", "stop, ms"),
+    ("usage", "hub_rss_bytes", "resident memory of the Hub's process, bytes"),
+    ("usage", "proxy_rss_bytes", "resident memory of the proxy, bytes"),
+)
+
+
+class Figure(NamedTuple):
+    """One measurement of both versions, measured several times.
+
+    Attributes:
+        existing: How many routes there were.
+        name: What was measured.
+        before: The values of the other version.
+        ours: The values of this version.
+    """
+
+    existing: int
+    name: str
+    before: Sequence[float]
+    ours: Sequence[float]
+
+    def is_worse(self) -> bool:
+        """Whether this version needs noticeably more; False if there are too few values to tell."""
+        enough = min(len(self.before), len(self.ours)) >= _ENOUGH
+        return enough and all(of(self.ours) > _TOLERANCE * of(self.before) for of in (median, min))
+
+
+def text(part: Mapping[str, Any]) -> str:
+    """Return a table of all figures, or "" if no other version was measured."""
+    rows = []
+    for figure in figures(part):
+        before, ours = median(figure.before), median(figure.ours)
+        rows.append(
+            [
+                f"{figure.existing}",
+                figure.name,
+                f"{len(figure.ours)}",
+                number(before, 2),
+                number(ours, 2),
+                number(ours / before, 3),
+                number(min(figure.ours) / min(figure.before), 3),
+                "WORSE" if figure.is_worse() else "",
+            ]
+        )
+    if not rows:
+        return ""
+    header = ["routes", "figure", "n", "before", "ours", "ours / before", "of the minimums", ""]
+    return f"{text_table(header, rows)}\n{_NOTE}"
+
+
+def figures(part: Mapping[str, Any]) -> Iterator[Figure]:
+    """Yield what was measured of both versions, at each size of the table."""
+    for level in part["levels"]:
+        found = level["contenders"]
+        if "ours" in found and "before" in found:
+            before, ours = _values(found["before"]), _values(found["ours"])
+            for name in ours:
+                if _comparable(before.get(name)) and _comparable(ours[name]):
+                    yield Figure(level["existing"], name, before[name], ours[name])
+    before_memory, memory = part.get("memory_before"), part.get("memory")
+    if before_memory and memory:
+        for key, name in (("bytes_per_route", "bytes per route"), ("peak_bytes_per_route", "bytes per route, peak")):
+            yield Figure(memory["routes"] - 1, f"Python's memory, {name}", [before_memory[key]], [memory[key]])
+
+
+def _comparable(values: Sequence[float] | None) -> bool:
+    return bool(values) and min(values or [0]) > 0
+
+
+def _values(found: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return all that was measured of one contender at one size of the table, by its name."""
+    values: dict[str, list[float]] = {}
+    for kind in ("single", "burst"):
+        for change, samples in found.get(kind, {}).items():
+            values[f"{kind} {change}, ms"] = [sample["ms"] for sample in samples]
+            values[f"{kind} {change}, ms of the Hub's CPU"] = [sample["hub_cpu_ms"] for sample in samples]
+            if samples:
+                # The kernel counts in steps of 10 ms: only the sum says anything.
+                proxy_cpu = sum(sample["proxy_cpu_ms"] for sample in samples)
+                values[f"{kind} {change}, ms of the proxy's CPU in all"] = [proxy_cpu]
+            gap = longest(sample["loop_gap_ms"] for sample in samples)
+            if gap is not None:
+                values[f"{kind} {change}, longest delay of the event loop, ms"] = [gap]
+    for step, key, name in _ONCE:
+        if found.get(step):
+            values[name] = [found[step][key]]
+    return values

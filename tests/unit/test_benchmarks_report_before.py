@@ -1,0 +1,67 @@
+"""benchmarks.report_before: what is compared of two versions, and when one is worse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks.report_before import Figure, figures, text
+
+
+def added(*ms: float) -> dict[str, Any]:
+    """Return what a contender has measured that has added single routes."""
+    samples = [{"ms": each, "hub_cpu_ms": 0.0, "proxy_cpu_ms": 0.0, "loop_gap_ms": 1.0} for each in ms]
+    return {"single": {"add": samples, "delete": []}}
+
+
+def measured(**contenders: dict[str, Any]) -> dict[str, Any]:
+    """Return what the part ``routes`` has measured at one size of the table."""
+    return {"levels": [{"existing": 100, "contenders": contenders}], "memory": None}
+
+
+@pytest.mark.parametrize(
+    ("before", "ours", "worse"),
+    [
+        ([10.0] * 5, [10.4] * 5, False),
+        ([10.0] * 5, [10.6] * 5, True),
+        ([10.0] * 5, [10.0, 12.0, 12.0, 12.0, 12.0], False),  # a disturbed run of the same code
+        ([8.0, 10.0, 10.0, 10.0, 10.0], [10.0] * 5, False),
+        ([10.0] * 4, [20.0] * 4, False),  # too few to tell
+    ],
+)
+def test_a_figure_is_worse_if_its_median_and_its_minimum_are(
+    before: list[float], ours: list[float], worse: bool
+) -> None:
+    assert Figure(0, "x", before, ours).is_worse() is worse
+
+
+def test_what_both_have_measured_is_compared() -> None:
+    """Nothing is compared with a failed contender, or with a value of zero."""
+    ours = {**added(2.0, 3.0), "start": {"start_ms": 5.0, "fill_ms": 0.0}}
+    before = {**added(1.0, 2.0), "start": {"start_ms": 4.0, "fill_ms": 0.0}, "stop": {"ms": 1.0}}
+    part = measured(ours=ours, before=before)
+    memory = {"routes": 11, "bytes_per_route": 20.0, "peak_bytes_per_route": 30.0}
+    part |= {"memory": memory, "memory_before": {**memory, "bytes_per_route": 10.0}}
+
+    assert list(figures(part)) == [
+        (100, "single add, ms", [1.0, 2.0], [2.0, 3.0]),
+        (100, "single add, longest delay of the event loop, ms", [1.0], [1.0]),
+        (100, "start, ms", [4.0], [5.0]),
+        (10, "Python's memory, bytes per route", [10.0], [20.0]),
+        (10, "Python's memory, bytes per route, peak", [30.0], [30.0]),
+    ]
+    assert list(figures(measured(ours=ours, before={"failed": "start: no traefik"}))) == []
+
+
+def test_the_text_has_the_ratios_and_what_is_worse() -> None:
+    shown = text(measured(ours=added(*[3.0] * 5), before=added(*[2.0] * 5)))
+
+    assert "100  single add, ms" in shown
+    assert "2.00  3.00          1.500            1.500  WORSE\n" in shown
+    assert shown.count("WORSE") == 2  # and in the note
+    assert "not compared: rendering" in shown
+
+
+def test_there_is_no_text_without_another_version() -> None:
+    assert text(measured(ours=added(1.0))) == ""
