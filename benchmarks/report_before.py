@@ -13,7 +13,7 @@ _TOLERANCE = 1.05
 _ENOUGH = 5
 
 _NOTE = f"""\
-less is better; WORSE: median and minimum of at least {_ENOUGH} values are both more than 5 % higher (the minimum has less noise)
+less is better; WORSE: the median and the minimum of {_ENOUGH} or more values are both more than 5 % higher
 not compared: rendering, grouping and writing by themselves; they are internals, and measured for this version only"""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from traefik_toml_proxy.conformance.subject import children
+from traefik_toml_proxy.conformance.processes import own_processes
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def nothing_is_left() -> None:
 @pytest.fixture(autouse=True, scope="class")
 def nothing_is_left_after_all() -> Iterator[None]:
     """Fail the last test of a class that leaves a process behind."""
-    before = children()
+    before = own_processes()
     yield
-    left = children() - before
+    left = own_processes() - before
     assert not left, f"left running: {left}"

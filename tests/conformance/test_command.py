@@ -141,6 +141,32 @@ async def test_it_compares_the_routing_with_configurable_http_proxy() -> None:
     assert status == 0
 
 
+@pytest.mark.skipif(CHP_COMMAND is None, reason="configurable-http-proxy is not installed; see CONTRIBUTING")
+async def test_differences_that_the_author_knows_are_passed_over(tmp_path: Path) -> None:
+    """Each is a regular expression; the comparison fails without it."""
+    (tmp_path / "of_mine.py").write_text(
+        "from traefik_toml_proxy import TraefikTomlProxy\n\n\nclass MyProxy(TraefikTomlProxy):\n"
+        "    async def add_route(self, routespec, target, data):\n"
+        '        await super().add_route(routespec.replace("services", "elsewhere"), target, data)\n\n'
+        "    async def delete_route(self, routespec):\n"
+        '        await super().delete_route(routespec.replace("services", "elsewhere"))\n'
+    )
+    arguments = ("of_mine:MyProxy", "--only=api.delete-missing", f"--chp={CHP_COMMAND}")
+    found_status, found_out, _ = await _run(*arguments, folder=tmp_path)
+    known_status, known_out, _ = await _run(*arguments, "--known=nowhere", "--known=^/services/", folder=tmp_path)
+
+    assert "differs from that of configurable-http-proxy: with the routes ['/services/" in found_out
+    assert "The routing is that of configurable-http-proxy" in known_out
+    assert (found_status, known_status) == (1, 0)
+
+
+async def test_a_known_difference_that_is_no_regular_expression_is_refused() -> None:
+    status, _, error = await _run(PROXY, "--known=(")
+
+    assert "ConformanceApp.known: '(' is no regular expression" in error
+    assert status == 1
+
+
 async def test_a_proxy_in_the_authors_own_folder_is_tried_in_all_cases(tmp_path: Path) -> None:
     """Also in those in which another process has to find it."""
     (tmp_path / "of_mine.py").write_text(

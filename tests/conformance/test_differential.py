@@ -1,16 +1,18 @@
-"""The search for a difference finds those that are there."""
+"""The search for a difference finds those that are there, and passes over those that are known."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+import re
 import sys
 
 import pytest
 from support.chp import CHP_COMMAND
+from support.small_proxy import SmallSubject
 
-from traefik_toml_proxy.conformance.differential import KNOWN
+from traefik_toml_proxy.conformance.differential import AMBIGUOUS_PATHS, KnownDifference, find_difference
 
 # In a process of its own: configurable-http-proxy's class blocks the event loop, which tests here may not.
 _SEARCH = """
@@ -33,8 +35,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(CHP_COMMAND is None, reason="configurable-http-proxy is not installed; see CONTRIBUTING")
-async def test_a_difference_is_found_and_made_small() -> None:
-    """Those that are known are there to be found; what is left of one is as small as can be."""
+async def test_a_difference_is_found_and_reduced() -> None:
+    """With no known differences, ambiguous paths are found to differ; these are all that ours has: see test_command."""
     traefik = [os.environ["TEST_TRAEFIK"]] if "TEST_TRAEFIK" in os.environ else []
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _SEARCH, json.dumps([traefik, CHP_COMMAND])), stdout=asyncio.subprocess.PIPE
@@ -44,5 +46,21 @@ async def test_a_difference_is_found_and_made_small() -> None:
     table, path, here, there = json.loads(line.removeprefix("found "))
 
     assert here != there
-    assert [known.reason for known in KNOWN if known.path.search(path)] != []
+    assert [known.reason for known in AMBIGUOUS_PATHS if known.path.search(path)] != []
     assert len(table) <= 2
+
+
+@pytest.mark.parametrize(("known", "found"), [("/services/", "/user/"), ("/user/", "/services/")])
+def test_known_differences_are_an_argument(known: str, found: str) -> None:
+    """A proxy that routes the names of users and services wrongly: what is known of it is passed over, the rest is found."""
+    faulty, correct = SmallSubject("routing.whole-segments"), SmallSubject()
+    passed_over = KnownDifference(re.compile(f"^{known}"), "known for this test")
+
+    difference = find_difference(faulty, correct, examples=300, known=[passed_over])
+
+    assert difference is not None
+    assert difference.path.startswith(found)
+
+
+def test_proxies_without_a_difference_have_none() -> None:
+    assert find_difference(SmallSubject(), SmallSubject(), examples=50, known=[]) is None

@@ -19,7 +19,8 @@ from urllib.parse import unquote, urlsplit
 from jupyterhub.proxy import Proxy
 from traitlets import Unicode
 
-from traefik_toml_proxy.conformance.subject import Setting, Subject, make_proxy
+from traefik_toml_proxy.conformance import Setting, Subject
+from traefik_toml_proxy.conformance.hub import make_proxy
 from traefik_toml_proxy.conformance.wire import LIMIT, BrokenMessage, Head, chunk, head_bytes, read_body, read_head
 
 _NO_BODY = {"204", "304"}

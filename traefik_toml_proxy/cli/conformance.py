@@ -8,18 +8,19 @@ import importlib
 import json
 import logging
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from traitlets import Bool, Enum, Integer, List, Unicode
+from traitlets import Bool, Enum, Integer, List, TraitError, Unicode, validate
 from traitlets.config import Application
 
 from .. import __version__
 from ..conformance import CASES, Case, Level, Result, StartedByHub, run_all
-from ..conformance.differential import Difference, find_difference
+from ..conformance.differential import AMBIGUOUS_PATHS, Difference, KnownDifference, find_difference
 from ..conformance.report import Results, as_json, line, summary
 
 
@@ -60,8 +61,16 @@ class ConformanceApp(Application):
         The configurable-http-proxy command. If set, send the same random paths over the same random route tables through
         both proxies, and report the first path that they route differently, reduced to the smallest example.
 
-        Requires the package hypothesis. Paths with encoded slashes, dot segments, leading double slashes, backslashes or
-        malformed escapes are skipped: proxies differ on those.
+        Requires the package hypothesis. Paths on which the standards let proxies differ are passed over: those with encoded
+        slashes, dot segments, two slashes at the start, backslashes or malformed escapes. More can be given by known.
+        """,
+    ).tag(config=True)
+    known = List(
+        Unicode(),
+        help="""
+        A known difference from configurable-http-proxy: a regular expression for paths to pass over when chp is set.
+
+        It is searched for anywhere in the path. May be given more than once.
         """,
     ).tag(config=True)
     random_paths = Integer(300, help="How many random paths to compare if chp is set.").tag(config=True)
@@ -76,11 +85,21 @@ class ConformanceApp(Application):
         "only": "ConformanceApp.only",
         "level": "ConformanceApp.level",
         "chp": "ConformanceApp.chp",
+        "known": "ConformanceApp.known",
         "log-file": "ConformanceApp.log_file",
     }
     flags = {  # noqa: RUF012 - as above
         "list": ({"ConformanceApp": {"list": True}}, "List the cases, with their rules and sources, and run none.")
     }
+
+    @validate("known")
+    def _check_known(self, proposal: Any) -> Any:
+        for pattern in proposal.value:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise TraitError(f"ConformanceApp.known: {pattern!r} is no regular expression: {error}") from error
+        return proposal.value
 
     def start(self) -> None:
         """Run the cases and print the results; exit with 1 if a required or expected one has failed."""
@@ -106,7 +125,8 @@ class ConformanceApp(Application):
         """Compare the routing with configurable-http-proxy's, and print the result."""
         traits = {"api_url": "http://127.0.0.1:{port1}", "command": _command(self.chp), "log_level": "error"}
         chp = StartedByHub("jupyterhub.proxy:ConfigurableHTTPProxy", {"ConfigurableHTTPProxy": traits})
-        difference = find_difference(subject, chp, examples=self.random_paths)
+        own = [KnownDifference(re.compile(pattern), "given by --known") for pattern in self.known]
+        difference = find_difference(subject, chp, examples=self.random_paths, known=[*AMBIGUOUS_PATHS, *own])
         if difference is None:
             text = f"The routing is that of configurable-http-proxy for {self.random_paths} random paths."
         else:

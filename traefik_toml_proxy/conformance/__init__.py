@@ -6,7 +6,9 @@ from .case import Case, Failed, Level, NotOffered, Options
 from .cases import CASES
 from .outcome import Outcome, Result
 from .runner import Session, run_all
-from .subject import Setting, StartedByHub, Subject
+from .setting import Setting
+from .started_by_hub import StartedByHub
+from .subject import Subject
 
 __all__ = [
     "CASES",

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .case import Options
-from .subject import Setting, make_proxy
+from .hub import make_proxy
+from .setting import Setting
 
 
 async def main(task: str, ready: str) -> None:

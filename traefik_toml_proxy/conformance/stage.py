@@ -21,7 +21,9 @@ from jupyterhub.proxy import Proxy
 from .backend import Backend, Handler, accept
 from .case import Failed, Options, expect
 from .client import Connection, Response
-from .subject import Setting, Subject, free_ports
+from .processes import free_ports
+from .setting import Setting
+from .subject import Subject
 from .wire import BrokenMessage, Headers
 
 # Routes are deleted so many at a time between two cases.

@@ -7,8 +7,8 @@ import time
 
 from ..backend import Exchange, accept
 from ..case import Failed, Group, Level, expect, expect_equal
+from ..processes import free_ports
 from ..stage import Stage
-from ..subject import free_ports
 from ..wire import BrokenMessage
 
 GROUP = Group("failures")

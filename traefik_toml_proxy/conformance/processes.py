@@ -1,0 +1,77 @@
+"""Processes as Linux's /proc shows them, and free ports. Does I/O: reads /proc, binds sockets, sends signals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+# In the environment of everything that the suite starts: it says which run of the suite a process belongs to, also after
+# its parent has been killed.
+MARK = "CONFORMANCE_RUN"
+
+
+def free_ports(number: int) -> list[int]:
+    """Return ports on loopback that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def own_processes() -> set[int]:
+    """Return the ids of the running processes that this run of the suite has started, those of a killed Hub included."""
+    mark = f"{MARK}={os.getpid()}".encode()
+    found = set()
+    for pid in _all_processes():
+        state, parent, *_ = _stat(pid)
+        if pid == os.getpid() or state in ("", "Z"):
+            continue
+        with contextlib.suppress(OSError):
+            if parent == str(os.getpid()) or mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                found.add(pid)
+    return found
+
+
+def descendants(pid: int) -> set[int]:
+    """Return the ids of the processes that a process has started, and that those have started in turn."""
+    parents = {child: _stat(child)[1] for child in _all_processes()}
+    found: set[int] = set()
+    generation = {pid}
+    while generation:
+        generation = {child for child, parent in parents.items() if parent and int(parent) in generation} - found
+        found |= generation
+    return found
+
+
+def start_time(pid: int) -> str:
+    """Return when a process was started, in clock ticks since boot; "" if there is no such process.
+
+    The id of a process may be reused, its id and start time together are not.
+    """
+    return _stat(pid)[19]
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """Kill processes with SIGKILL, and reap those that are children of this one."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+def _all_processes() -> Iterator[int]:
+    return (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/<pid>/stat after the command (proc(5)): state, parent and so on; all "" if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return [""] * 50
