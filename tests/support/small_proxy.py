@@ -218,7 +218,7 @@ class SmallProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
             try:
                 path = where.path.rstrip("/") + self._sent_target(target, route["routespec"])
                 back_writer.write(head_bytes(f"{method} {path} HTTP/1.1", self._sent_headers(head, writer)))
-                sending = asyncio.ensure_future(_relay(reader, head, back_writer, to_the_end=False))
+                sending = asyncio.ensure_future(_relay(reader, head, back_writer, until_close=False))
                 try:
                     return await self._pass_back(method, back_reader, back_writer, reader, writer, sending)
                 finally:
@@ -284,7 +284,7 @@ class SmallProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
             head_bytes(*self._returned(head.first, headers if framed else [*headers, ("Connection", "close")]))
         )
         if method != "HEAD" and status not in _NO_BODY:
-            await _relay(back_reader, head, writer, to_the_end=True, fault=self.fault)
+            await _relay(back_reader, head, writer, until_close=True, fault=self.fault)
         await writer.drain()
         if framed:
             await sending
@@ -339,12 +339,12 @@ async def _refuse(writer: asyncio.StreamWriter, status: str) -> bool:
 
 
 async def _relay(
-    reader: asyncio.StreamReader, head: Head, writer: asyncio.StreamWriter, *, to_the_end: bool, fault: str = ""
+    reader: asyncio.StreamReader, head: Head, writer: asyncio.StreamWriter, *, until_close: bool, fault: str = ""
 ) -> None:
     """Pass on a body in the form in which it comes, at once."""
     chunked = (head.get("Transfer-Encoding") or "").lower() == "chunked"
     kept, length = b"", 0
-    async for part in read_body(reader, head, to_the_end=to_the_end):
+    async for part in read_body(reader, head, until_close=until_close):
         length += len(part)
         if fault == "bodies.with-length" and length > 2**20:
             part = bytes(len(part))

@@ -18,9 +18,9 @@ def reader_of(*pieces: bytes) -> asyncio.StreamReader:
     return reader
 
 
-async def body_of(head: Head, *pieces: bytes, to_the_end: bool = True) -> bytes:
+async def body_of(head: Head, *pieces: bytes, until_close: bool = True) -> bytes:
     """Return the body that is read after this head."""
-    return b"".join([part async for part in read_body(reader_of(*pieces), head, to_the_end=to_the_end)])
+    return b"".join([part async for part in read_body(reader_of(*pieces), head, until_close=until_close)])
 
 
 async def test_a_head_is_read_as_it_was_written() -> None:
@@ -56,7 +56,7 @@ async def test_a_body_ends_where_it_says(headers: list[tuple[str, str]], pieces:
 
 async def test_a_request_without_a_length_has_no_body() -> None:
     """What follows is the next request."""
-    assert await body_of(Head("", ()), b"GET / HTTP/1.1", to_the_end=False) == b""
+    assert await body_of(Head("", ()), b"GET / HTTP/1.1", until_close=False) == b""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A test suite for any JupyterHub proxy: what users and JupyterHub rely on, tried from outside. Importing starts nothing."""
+"""A test suite for any JupyterHub proxy: what users and JupyterHub rely on, from outside. Importing it starts nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real servers for a proxy to send requests to; they remember exactly what arrived. Does I/O: listens on loopback."""
+"""Real servers behind the proxy, which record exactly what arrives. Does I/O: listens on loopback."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from types import TracebackType
 
 from .wire import LIMIT, BrokenMessage, Head, Headers, head_bytes, read_body, read_head
 
-# Tells who has answered; no proxy sets it.
+# The header in which a backend gives its name; no proxy sets it.
 ANSWERED_BY = "X-Conformance-Backend"
 
 
 class Exchange:
-    """One request that has arrived, and the answer to it."""
+    """A request that has arrived, and the means to respond to it.
+
+    Attributes:
+        head: The head of the request.
+        body: The body, once it has been read with :meth:`read`.
+        last: Whether the backend closes the connection after this exchange; a handler may set it.
+    """
 
     def __init__(self, name: str, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._name = name
@@ -24,16 +30,15 @@ class Exchange:
         self.writer = writer
         self.method, self.target, self.version = head.first.split(" ")
         self.body = b""
-        # A backend goes on with the connection unless its handler has closed it, or made it something else.
         self.last = (head.get("Connection") or "").lower() == "close"
 
     async def parts(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes."""
-        async for part in read_body(self.reader, self.head, to_the_end=False):
+        """Yield the body as it is received."""
+        async for part in read_body(self.reader, self.head, until_close=False):
             yield part
 
     async def read(self) -> bytes:
-        """Return the whole body, which is then kept in :attr:`body`."""
+        """Return the complete body, and keep it in :attr:`body`."""
         self.body = b"".join([part async for part in self.parts()])
         return self.body
 
@@ -43,11 +48,11 @@ class Exchange:
         await self.writer.drain()
 
     async def send_head(self, status: str, headers: Headers = ()) -> None:
-        """Send the head of an answer, with the name of this backend."""
+        """Send the head of a response, with the name of this backend."""
         await self.send(head_bytes(f"HTTP/1.1 {status}", [(ANSWERED_BY, self._name), *headers]))
 
     async def reply(self, status: str = "200 OK", headers: Headers = (), body: bytes = b"") -> None:
-        """Send a whole answer with its length."""
+        """Send a complete response, with its length."""
         bodiless = status[:3] in ("204", "304")
         length = [] if bodiless else [("Content-Length", str(len(body)))]
         await self.send_head(status, [*headers, *length])
@@ -58,28 +63,28 @@ class Exchange:
 Handler = Callable[[Exchange], Awaitable[None]]
 
 
-async def accept(exchange: Exchange) -> None:
-    """Read the whole request and answer 200 with a few bytes."""
+async def respond_ok(exchange: Exchange) -> None:
+    """Read the complete request and respond with 200 and a few bytes."""
     await exchange.read()
     await exchange.reply(body=b"here I am")
 
 
 class Backend:
-    """Listens on a port of its own; an asynchronous context manager.
+    """A server with a port of its own; an asynchronous context manager.
+
+    Args:
+        name: What it calls itself in its responses.
+        handler: Responds to one request.
+        tls: Makes it an HTTPS server.
 
     Attributes:
-        name: Who it says it is.
+        name: What it calls itself in its responses.
         url: ``http[s]://127.0.0.1:port``, a target.
         exchanges: What has arrived, oldest first.
         connections: How many connections were opened to it.
     """
 
-    def __init__(self, name: str, handler: Handler = accept, *, tls: ssl.SSLContext | None = None) -> None:
-        """Args:
-        name: Who it says it is.
-        handler: Answers one request.
-        tls: Makes it an https server.
-        """
+    def __init__(self, name: str, handler: Handler = respond_ok, *, tls: ssl.SSLContext | None = None) -> None:
         self.name = name
         self.url = ""
         self.exchanges: list[Exchange] = []
@@ -87,10 +92,10 @@ class Backend:
         self._handler = handler
         self._tls = tls
         self._server: asyncio.Server | None = None
-        self._talks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Backend:
-        self._server = await asyncio.start_server(self._talk, "127.0.0.1", 0, ssl=self._tls, limit=LIMIT)
+        self._server = await asyncio.start_server(self._serve_connection, "127.0.0.1", 0, ssl=self._tls, limit=LIMIT)
         port = self._server.sockets[0].getsockname()[1]
         self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}"
         return self
@@ -101,29 +106,29 @@ class Backend:
         await self.close()
 
     async def close(self) -> None:
-        """Stop listening, and hang up. May be called twice."""
+        """Stop listening and close all connections. May be called twice."""
         if self._server is not None:
             self._server.close()
-        for talk in self._talks:
-            talk.cancel()
-        if self._talks:
-            await asyncio.wait(self._talks)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     @property
     def last(self) -> Exchange:
-        """The last request that has arrived.
+        """The latest request.
 
         Raises:
-            BrokenMessage: If none has.
+            BrokenMessage: If none has arrived.
         """
         if not self.exchanges:
             raise BrokenMessage(f"no request has reached the backend {self.name}")
         return self.exchanges[-1]
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - start_server makes one
-        self._talks.add(task)
+        self._tasks.add(task)
         self.connections += 1
         try:
             while True:
@@ -135,6 +140,6 @@ class Backend:
         except (BrokenMessage, ConnectionError, asyncio.CancelledError):
             pass
         finally:
-            self._talks.discard(task)
+            self._tasks.discard(task)
             with contextlib.suppress(OSError, RuntimeError):
                 writer.close()

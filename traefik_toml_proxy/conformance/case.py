@@ -1,4 +1,4 @@
-"""What a case is: an id, a level, a sentence of what a proxy must do, its source, and the coroutine that tries it. Pure."""
+"""What a case is: an id, a level, a rule for proxies, the rule's source, and the coroutine that tests it. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-# What a case does; it is given a Stage (see stage.py).
+# The coroutine of a case; it gets a Stage (see stage.py).
 Run = Callable[[Any], Awaitable[None]]
 
 
 class Level(str, Enum):
-    """How much depends on a case."""
+    """How much depends on a rule."""
 
     REQUIRED = "required"  # JupyterHub breaks without it
     EXPECTED = "expected"  # users of configurable-http-proxy rely on it
@@ -21,7 +21,7 @@ class Level(str, Enum):
 
 
 class Failed(AssertionError):
-    """The proxy does not do what the case asks for; the message says what was seen."""
+    """The proxy breaks the rule of the case; the message says what was seen."""
 
 
 class NotOffered(Exception):
@@ -30,7 +30,7 @@ class NotOffered(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the proxy of a case is set up; JupyterHub's own settings.
+    """JupyterHub's settings for the proxy of a case.
 
     Attributes:
         base_url: The path of ``JupyterHub.bind_url``.
@@ -52,12 +52,12 @@ class Case:
     Attributes:
         id: ``group.name``.
         level: How much depends on it.
-        rule: One sentence of what a proxy must do.
-        source: Where that is said: JupyterHub's code or documentation, a test of configurable-http-proxy, an RFC.
-        run: Tries it; raises :class:`Failed` or :class:`NotOffered`.
-        options: How the proxy is set up for it.
+        rule: What a proxy must do, in one sentence.
+        source: Where the rule comes from: JupyterHub's code or documentation, a test of configurable-http-proxy, an RFC.
+        run: Tests the rule; raises :class:`Failed` or :class:`NotOffered`.
+        options: JupyterHub's settings for it.
         fresh: Whether it needs a proxy of its own, because it stops or kills it.
-        sensitive: Whether a failure is about the security of a proxy: not for a public table of other people's work.
+        sensitive: Whether a failure is a security problem, which is not to be published for other people's proxies.
         seconds: How long it may take; longer is a failure.
     """
 
@@ -73,7 +73,7 @@ class Case:
 
 
 class Group:
-    """The cases of one module, in the order in which they are written down."""
+    """The cases of one module, in the order of their definition."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -85,7 +85,7 @@ class Group:
         Args:
             name: Becomes the second part of the id.
             level: How much depends on it.
-            source: Where the rule is said.
+            source: Where the rule comes from.
             **more: The other attributes of :class:`Case`.
         """
 
@@ -98,20 +98,20 @@ class Group:
 
 
 def expect(condition: object, message: str) -> None:
-    """Go on if ``condition`` is true.
+    """Check that ``condition`` is true.
 
     Raises:
-        Failed: With the message, otherwise.
+        Failed: With the message, if it is not.
     """
     if not condition:
         raise Failed(message)
 
 
 def expect_equal(seen: object, wanted: object, what: str) -> None:
-    """Go on if both are equal.
+    """Check that two values are equal.
 
     Raises:
-        Failed: With both, otherwise.
+        Failed: With both, if they are not.
     """
     if seen != wanted:
         raise Failed(f"{what}: {_short(seen)} instead of {_short(wanted)}")

@@ -1,4 +1,4 @@
-"""A client that sends exactly what it is told and returns exactly what came. Does I/O: TCP and TLS connections."""
+"""A client that sends exactly what it is given and returns exactly what it receives. Does I/O: TCP and TLS connections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .wire import LIMIT, Head, Headers, head_bytes, read_body, read_head
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One whole answer."""
+    """A complete response."""
 
     head: Head
     body: bytes
@@ -27,12 +27,12 @@ class Response:
 
     @property
     def by(self) -> str | None:
-        """The name of the backend that answered, or None if it was the proxy."""
+        """The name of the backend that responded, or None if it was the proxy itself."""
         return self.head.get(ANSWERED_BY)
 
 
 def unverified() -> ssl.SSLContext:
-    """Return a context that takes any certificate: the suite makes its own."""
+    """Return a context that accepts any certificate: the suite makes its own."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -57,7 +57,7 @@ class Connection:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # At once, and not politely: the other side may never answer.
+        # Not a graceful close: the other side may never respond to it.
         self.writer.transport.abort()
 
     async def send(self, data: bytes) -> None:
@@ -73,13 +73,13 @@ class Connection:
         await self.send(head_bytes(f"{method} {target} HTTP/1.1", headers))
 
     async def request(self, method: str, target: str, headers: Headers = (), body: bytes = b"") -> Response:
-        """Send one request and return its whole answer.
+        """Send one request and return the complete response.
 
         Args:
             method: Goes on the wire as it is.
             target: The path and query; goes on the wire as it is, in Latin-1.
-            headers: Names and values; ``Host`` and ``Content-Length`` are added where they belong.
-            body: Sent with its length.
+            headers: Names and values; ``Host`` is added if it is missing, and ``Content-Length`` if there is a body.
+            body: May be empty.
         """
         headers = [*headers, ("Content-Length", str(len(body)))] if body else list(headers)
         await self.send_head(method, target, headers)
@@ -88,20 +88,20 @@ class Connection:
         return await self.response(method)
 
     async def head(self) -> Head:
-        """Return the head of the next final answer; 100 Continue and the like are passed over."""
+        """Return the head of the next final response; 100 Continue and the like are skipped."""
         while True:
             head = await read_head(self.reader)
             if not head.first.split(" ")[1].startswith("1") or " 101 " in f"{head.first} ":
                 return head
 
     async def response(self, method: str = "GET") -> Response:
-        """Return the next whole answer."""
+        """Return the next response, complete."""
         head = await self.head()
         return Response(head, b"".join([part async for part in self.body(head, method)]))
 
     async def body(self, head: Head, method: str = "GET") -> AsyncIterator[bytes]:
-        """Yield the body of the answer that begins with ``head``, as it comes."""
+        """Yield the body of the response that starts with ``head`` as it is received."""
         if method == "HEAD" or int(head.first.split(" ")[1]) in (204, 304):
             return
-        async for part in read_body(self.reader, head, to_the_end=True):
+        async for part in read_body(self.reader, head, until_close=True):
             yield part

@@ -1,4 +1,4 @@
-"""A Hub that starts a proxy, adds routes, says so, and waits to be killed. A program; does I/O."""
+"""A stand-in for a Hub that starts a proxy, adds routes, and waits to be killed: a program. Does I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .setting import Setting
 
 
 async def main(task: str, ready: str) -> None:
-    """Do the task (JSON), make the file ``ready``, and wait."""
+    """Carry out the task (JSON), create the file ``ready``, and wait."""
     logging.basicConfig(level=logging.INFO)
     proxy_class, setting, config, routes = json.loads(task)
     options = Options(**setting.pop("options"))

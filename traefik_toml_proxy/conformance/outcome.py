@@ -1,4 +1,4 @@
-"""How a case of the suite has ended, and why. Pure."""
+"""How a case of the suite ended, and why. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Result(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a case ended, why, and after how many seconds."""
+    """How a case ended, why, and how many seconds it took."""
 
     case: Case
     result: Result

@@ -1,4 +1,4 @@
-"""Outcomes -> a table for people, and JSON for machines. Pure."""
+"""Outcomes as text for people, and as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Results:
         name: What the proxy is called.
         version: Its version, and that of what it runs on.
         outcomes: In the order of the cases.
-        own: Whether it is somebody's own proxy: then sensitive cases are shown as well.
+        own: Whether the reader's own proxy was tested: then sensitive cases are shown as well.
     """
 
     name: str
@@ -30,13 +30,13 @@ class Results:
     own: bool = True
 
     @property
-    def shown(self) -> list[Outcome]:
-        """The outcomes that may be shown."""
+    def visible(self) -> list[Outcome]:
+        """The outcomes that may be published."""
         return [outcome for outcome in self.outcomes if self.own or not outcome.case.sensitive]
 
     @property
     def conforms(self) -> bool:
-        """Whether no required and no expected case has failed."""
+        """Whether no required and no expected case failed."""
         return not [o for o in self.outcomes if o.result is Result.FAILED and o.case.level is not Level.BEYOND]
 
 
@@ -49,12 +49,12 @@ def line(outcome: Outcome) -> str:
 
 
 def summary(results: Results) -> str:
-    """Return how many cases of each level have ended how, and what the failed ones ask for."""
+    """Return the number of results of each kind for each level, and the rules of the failed cases."""
     lines = [f"{results.name} {results.version}".rstrip()]
     for level in Level:
-        counts = Counter(outcome.result for outcome in results.shown if outcome.case.level is level)
+        counts = Counter(outcome.result for outcome in results.visible if outcome.case.level is level)
         lines.append(f"  {level.value:8}  " + ", ".join(f"{counts[result]} {result.value}" for result in Result))
-    for outcome in results.shown:
+    for outcome in results.visible:
         if outcome.result is Result.FAILED:
             lines.append(f"  {outcome.case.id} ({outcome.case.level.value}): {outcome.case.rule}")
             lines.append(f"      seen: {_one_line(outcome.reason)}")
@@ -83,24 +83,24 @@ def as_json(results: Results) -> dict[str, Any]:
                 "reason": outcome.reason,
                 "seconds": round(outcome.seconds, 3),
             }
-            for outcome in results.shown
+            for outcome in results.visible
         ],
     }
 
 
 def comparison(all_results: Sequence[Results], *, date: str) -> str:
-    """Return the results of several proxies as reStructuredText: a table of counts, and what failed.
+    """Return the results of several proxies as reStructuredText: a table of counts, and one of failed cases.
 
     Args:
-        all_results: Of the same cases, a column each.
-        date: When they were made.
+        all_results: For the same cases; each becomes a column.
+        date: When the proxies were tested.
     """
     groups = list(dict.fromkeys(outcome.case.id.partition(".")[0] for outcome in all_results[0].outcomes))
     head = ["Cases, passed of all", *(f"{results.name} {results.version}".strip() for results in all_results)]
     rows = [
         head,
-        *([f"**{level.value}**", *(_counted(results.shown, level) for results in all_results)] for level in Level),
-        *([group, *(_counted(results.shown, None, group) for results in all_results)] for group in groups),
+        *([f"**{level.value}**", *(_counted(results.visible, level) for results in all_results)] for level in Level),
+        *([group, *(_counted(results.visible, None, group) for results in all_results)] for group in groups),
     ]
     return f"Made on {date}.\n\n{_list_table(rows)}\n{_failed(all_results)}"
 
@@ -117,13 +117,13 @@ def _counted(outcomes: Iterable[Outcome], level: Level | None, group: str = "") 
 
 
 def _failed(all_results: Sequence[Results]) -> str:
-    """Return which cases have failed where, a row for each that somebody fails."""
+    """Return a row for each case that some proxy fails; "" if there is none."""
     by_case: dict[str, dict[str, Outcome]] = {}
     for outcome in all_results[0].outcomes:
         found: dict[str, Outcome] = {
             results.name: other
             for results in all_results
-            for other in results.shown
+            for other in results.visible
             if other.case.id == outcome.case.id and other.result is Result.FAILED
         }
         if found:

@@ -1,4 +1,4 @@
-"""Runs cases against a proxy, one after the other, each within its time. Does I/O through the stage."""
+"""Runs cases against a proxy, one after another, each with a time limit. Does I/O through the stage."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ T = TypeVar("T")
 _SECONDS_TO_START = 90.0
 _SECONDS_TO_CLEAR = 60.0
 _SECONDS_TO_STOP = 120.0
-# What has been cut off may take so long to end.
+# How many seconds a cancelled coroutine may take to end.
 _GRACE = 5.0
 
 _log = logging.getLogger("conformance")
 
 
 class Session:
-    """Runs cases; keeps a proxy for as many of them as can share it. Closed by :meth:`close`."""
+    """Runs cases, with one proxy for as many of them as can share it. Close it with :meth:`close`."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
@@ -35,13 +35,13 @@ class Session:
         """Run one case.
 
         Returns:
-            How it ended; a proxy that cannot even be started has failed, or does not offer what the case needs.
+            How it ended. If the proxy cannot be started, the case has failed, or the proxy does not offer what it needs.
         """
         began = time.monotonic()
-        result, reason = await self._try(case)
+        result, reason = await self._test(case)
         return Outcome(case, result, reason, time.monotonic() - began)
 
-    async def _try(self, case: Case) -> tuple[Result, str]:
+    async def _test(self, case: Case) -> tuple[Result, str]:
         if self._stage is not None and (case.fresh or self._stage.options != case.options):
             await self.close()
         try:
@@ -54,13 +54,13 @@ class Session:
         except NotOffered as reason:
             await self.close()
             return Result.NOT_OFFERED, str(reason)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the proxy has not done it
-            # What state it is in now, nobody knows.
+        except Exception as error:  # noqa: BLE001 - whatever it is, the proxy has not passed
+            # The state of the proxy is unknown now.
             await self.close()
-            return Result.FAILED, _told(error)
-        return await self._put_away(case)
+            return Result.FAILED, _description(error)
+        return await self._reset(case)
 
-    async def _put_away(self, case: Case) -> tuple[Result, str]:
+    async def _reset(self, case: Case) -> tuple[Result, str]:
         try:
             if case.fresh:
                 problem = await self.close()
@@ -68,38 +68,38 @@ class Session:
             if self._stage is not None:
                 await within(_SECONDS_TO_CLEAR, self._stage.clear(), "deleting the routes")
                 if await within(_SECONDS_TO_CLEAR, self._stage.has_routes(), "asking for the routes"):
-                    # Whose fault that is, other cases tell; the next one begins without them.
+                    # Other cases test whether routes are deleted. This one has passed; the next needs a new proxy.
                     await self.close()
         except Exception as error:  # noqa: BLE001 - as above
             await self.close()
-            return Result.FAILED, f"afterwards, its routes could not be deleted: {_told(error)}"
+            return Result.FAILED, f"afterwards, its routes could not be deleted: {_description(error)}"
         return Result.PASSED, ""
 
     async def close(self) -> str:
         """Stop the proxy.
 
         Returns:
-            What went wrong, or ""; a proxy that cannot be stopped must not keep the next case from being run.
+            What went wrong, or "": a proxy that cannot be stopped must not prevent the next case.
         """
         stage, self._stage = self._stage, None
         try:
             if stage is not None:
                 await within(_SECONDS_TO_STOP, stage.close(), "stopping the proxy")
         except Exception as error:  # noqa: BLE001 - as above
-            _log.warning("The proxy could not be stopped: %s", _told(error))
-            return _told(error)
+            _log.warning("The proxy could not be stopped: %s", _description(error))
+            return _description(error)
         return ""
 
 
-def _told(error: Exception) -> str:
+def _description(error: Exception) -> str:
     return str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
 
 
 async def within(seconds: float, doing: Awaitable[T], what: str) -> T:
-    """Return what comes of ``doing``, but wait only so long.
+    """Return the result of ``doing``, but wait no longer than ``seconds``.
 
     Raises:
-        Failed: If it takes longer, or was cancelled by somebody else.
+        Failed: If it takes longer, or is cancelled by somebody else.
     """
     task = asyncio.ensure_future(doing)
     try:
@@ -113,18 +113,18 @@ async def within(seconds: float, doing: Awaitable[T], what: str) -> T:
         task.cancel()
         await asyncio.wait([task], timeout=_GRACE)
         if task.done() and not task.cancelled():
-            task.exception()  # known, or come too late to be of interest
+            task.exception()  # retrieved, so that asyncio does not log it
 
 
 async def run_all(
-    subject: Subject, cases: Iterable[Case], told: Callable[[Outcome], object] = lambda _: None
+    subject: Subject, cases: Iterable[Case], on_outcome: Callable[[Outcome], object] = lambda _: None
 ) -> list[Outcome]:
     """Run cases against ``subject``.
 
     Args:
         subject: The proxy under test.
         cases: In any order; those that can share a proxy are run together.
-        told: Called with each outcome as it comes.
+        on_outcome: Called with each outcome at once.
 
     Returns:
         The outcomes in the order of ``cases``.
@@ -139,7 +139,7 @@ async def run_all(
         for group in together.values():
             for case in group:
                 outcomes[case.id] = await session.run(case)
-                told(outcomes[case.id])
+                on_outcome(outcomes[case.id])
     finally:
         await session.close()
     return [outcomes[case.id] for case in in_order]

@@ -1,4 +1,4 @@
-"""What a case has at hand: the proxy, the public URL, and backends. Does I/O."""
+"""What a case works with: the proxy, its public URL, and backends. Does I/O."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jupyterhub.proxy import Proxy
 
-from .backend import Backend, Handler, accept
+from .backend import Backend, Handler, respond_ok
 from .case import Failed, Options, expect
 from .client import Connection, Response
 from .processes import free_ports
@@ -26,28 +26,29 @@ from .setting import Setting
 from .subject import Subject
 from .wire import BrokenMessage, Headers
 
-# Routes are deleted so many at a time between two cases.
-_AT_ONCE = 50
+# How many routes are deleted at once between two cases.
+_DELETED_AT_ONCE = 50
+# How long a deleted route may still be served where another case tests for less.
 _SECONDS_TO_SETTLE = 5.0
 
 
 class Stage:
-    """One running proxy, and what cases need around it; between two cases everything on it is put away."""
+    """A running proxy and what cases need around it; it is cleared between two cases."""
 
     def __init__(self, subject: Subject, options: Options) -> None:
         self.subject = subject
         self.options = options
         self.proxy: Proxy
         self.setting: Setting
-        #: Where the Hub would listen.
+        # Stands in for the Hub.
         self.hub = Backend("hub")
         self._backends = contextlib.AsyncExitStack()
         self._folder = ""
 
     async def prepare(self) -> None:
-        """Get ready for :meth:`start`: a folder, ports, certificates, a Hub."""
+        """Set up what :meth:`start` needs: a folder, ports, certificates, a Hub."""
         await self.hub.__aenter__()
-        # Without symbolic links: some proxies watch it.
+        # Resolved: some proxies watch it for changes, and symbolic links confuse them.
         self._folder = await asyncio.to_thread(lambda: os.path.realpath(tempfile.mkdtemp(prefix="conformance-")))
         port, *others = free_ports(4)
         cert, key = "", ""
@@ -62,20 +63,22 @@ class Stage:
         self.proxy = await self.subject.start(self.setting)
 
     async def clear(self) -> None:
-        """Delete all routes and end all backends: what the next case finds is a proxy that has just been started."""
+        """Delete all routes and stop all backends, so that the next case finds the proxy as it was after its start."""
         try:
             routespecs = list(await self.proxy.get_all_routes())
-            for first in range(0, len(routespecs), _AT_ONCE):
-                await asyncio.gather(*(self.proxy.delete_route(spec) for spec in routespecs[first : first + _AT_ONCE]))
+            for first in range(0, len(routespecs), _DELETED_AT_ONCE):
+                await asyncio.gather(
+                    *(self.proxy.delete_route(spec) for spec in routespecs[first : first + _DELETED_AT_ONCE])
+                )
         finally:
             await self._backends.aclose()
 
     async def has_routes(self) -> bool:
-        """Whether the proxy tells of any routes."""
+        """Whether the proxy reports any routes."""
         return bool(await self.proxy.get_all_routes())
 
     async def close(self) -> None:
-        """End everything; what cannot be ended does not keep the rest."""
+        """Stop everything, even if some of it cannot be stopped."""
         async with contextlib.AsyncExitStack() as last_first:
             last_first.push_async_callback(asyncio.to_thread, shutil.rmtree, self._folder, ignore_errors=True)
             last_first.push_async_callback(self.hub.close)
@@ -87,45 +90,47 @@ class Stage:
         """The public URL, without a path."""
         return self.setting.public_url.removesuffix(self.options.base_url)
 
-    async def backend(self, name: str = "backend", handler: Handler = accept) -> Backend:
-        """Start a backend; it is ended after the case."""
+    async def backend(self, name: str = "backend", handler: Handler = respond_ok) -> Backend:
+        """Start a backend, which is stopped after the case."""
         return await self._backends.enter_async_context(Backend(name, handler))
 
     async def add(self, routespec: str, target: Backend | str, data: Mapping[str, Any] | None = None) -> None:
-        """Add a route through the proxy's own interface."""
+        """Add a route by the proxy's ``add_route``."""
         await self.proxy.add_route(routespec, target if isinstance(target, str) else target.url, dict(data or {}))
 
-    async def served(self, routespec: str, handler: Handler = accept) -> Backend:
-        """Start a backend and route ``routespec`` to it."""
+    async def serve(self, routespec: str, handler: Handler = respond_ok) -> Backend:
+        """Start a backend, named as its routespec, and route ``routespec`` to it."""
         backend = await self.backend(routespec, handler)
         await self.add(routespec, backend)
         return backend
 
     def connect(self) -> Connection:
-        """Return a new connection to the public URL, to be entered."""
+        """Return a new connection to the public URL, to be used as a context manager."""
         return Connection(self.url)
 
     async def request(self, method: str, target: str, headers: Headers = (), body: bytes = b"") -> Response:
         """Send one request on a connection of its own; see :meth:`Connection.request`.
 
         Raises:
-            Failed: If there is no whole answer.
+            Failed: If there is no complete response.
         """
         try:
             async with self.connect() as connection:
                 return await connection.request(method, target, headers, body)
         except (OSError, BrokenMessage) as error:
-            raise Failed(f"{method} {target[:100]!a} got no whole answer: {error or type(error).__name__}") from error
+            raise Failed(
+                f"{method} {target[:100]!a} got no complete response: {error or type(error).__name__}"
+            ) from error
 
     async def get(self, target: str, headers: Headers = ()) -> Response:
         """Send one GET request on a connection of its own."""
         return await self.request("GET", target, headers)
 
     async def expect_by(self, backend: Backend | None, target: str, headers: Headers = ()) -> Response:
-        """Send a GET request and see that this backend, or for None no backend at all, answers it.
+        """Send a GET request and check that this backend, or for None no backend at all, responds.
 
         Raises:
-            Failed: If it is another one.
+            Failed: If another one does.
         """
         response = await self.get(target, headers)
         wanted = backend.name if backend else None
@@ -136,10 +141,10 @@ class Stage:
         return response
 
     async def expect_soon_by(self, backend: Backend, target: str) -> None:
-        """As :meth:`expect_by`, but give a route that was deleted a few seconds; another case asks for more.
+        """As :meth:`expect_by`, but allow a route that was deleted a few seconds to go; another case tests for less.
 
         Raises:
-            Failed: If it is still another one then.
+            Failed: If another backend responds even then.
         """
         end = asyncio.get_running_loop().time() + _SECONDS_TO_SETTLE
         while (await self.get(target)).by != backend.name and asyncio.get_running_loop().time() < end:
@@ -151,20 +156,20 @@ def _who(name: str | None) -> str:
     return "the proxy itself" if name is None else f"the backend {name[:100]!a}"
 
 
-async def eventually(look: Callable[[], Awaitable[object]], within: float, what: str) -> None:
-    """Return as soon as ``look`` returns something true.
+async def eventually(condition: Callable[[], Awaitable[object]], within: float, what: str) -> None:
+    """Return as soon as ``condition`` returns something true.
 
     Args:
-        look: Called again and again.
-        within: Seconds.
-        what: What is waited for, for the error.
+        condition: Called repeatedly.
+        within: For how many seconds.
+        what: What is waited for, for the message of the error.
 
     Raises:
-        Failed: If it does not in time.
+        Failed: If it does not become true in time.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + within
-    while not await look():
+    while not await condition():
         if loop.time() > end:
             raise Failed(f"{what}: not within {within:g} seconds")
         await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The cases as pytest tests: subclass :class:`ProxyConformance` and give it a fixture ``subject``. Does I/O through them."""
+"""The cases as pytest tests: subclass :class:`ProxyConformance`, with a fixture ``subject``. Does I/O through the cases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .subject import Subject
 
 
 class Runner:
-    """Runs cases in an event loop of its own, which the proxy under test lives in from the first case to the last."""
+    """Runs cases in an event loop of its own, in which the proxy under test stays from the first case to the last."""
 
     def __init__(self, subject: Subject) -> None:
         self._loop = asyncio.new_event_loop()
@@ -37,7 +37,7 @@ class Runner:
 
 
 async def _cancel_all() -> None:
-    """End what a proxy has left running in this loop, as ``asyncio.run`` does."""
+    """Cancel what a proxy has left running in this loop, as ``asyncio.run`` does."""
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
         task.cancel()
@@ -47,9 +47,9 @@ async def _cancel_all() -> None:
 class ProxyConformance:
     """One test for each case.
 
-    A subclass whose name begins with ``Test`` has a fixture ``subject`` that returns a
-    :class:`~traefik_toml_proxy.conformance.Subject`. Its scope is the class, or wider: one proxy goes from case to case.
-    With parameters there is one for each::
+    Subclass it under a name that starts with ``Test``, with a fixture ``subject`` that returns a
+    :class:`~traefik_toml_proxy.conformance.Subject`. The fixture's scope must be the class or wider, since cases share a
+    proxy. With parameters, the cases run once for each of them::
 
         class TestMyProxy(ProxyConformance):
             @pytest.fixture(scope="class", params=[{}, {"MyProxy": {"trait": "value"}}])
@@ -57,10 +57,10 @@ class ProxyConformance:
             def subject(cls, request):
                 return StartedByHub("my_package:MyProxy", request.param)
 
-    A case that the proxy does not offer is skipped, with the reason.
+    A case that is about something the proxy does not offer is skipped, with the reason.
     """
 
-    #: The cases to run; a subclass may choose.
+    #: The cases to run; a subclass may select some of them.
     cases: ClassVar[tuple[Case, ...]] = CASES
 
     @pytest.fixture(scope="class")
@@ -80,7 +80,7 @@ class ProxyConformance:
             pytest.fail(f"{case.rule}\nSeen: {outcome.reason}\nSource: {case.source}", pytrace=False)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Make one test of each case, those that share a proxy one after the other."""
+        """Make a test of each case, with those that share a proxy one after another."""
         if "case" in metafunc.fixturenames:
             ordered = sorted(self.cases, key=lambda case: (case.fresh, repr(case.options)))
             metafunc.parametrize("case", ordered, ids=[case.id for case in ordered])

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as it is on the wire, read and written without tidying anything up. Does I/O on asyncio's streams."""
+"""HTTP/1.1 as it is on the wire, read and written without normalising anything. Does I/O on asyncio's streams."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
-# One line, or one read.
+# The most bytes in one line, or in one read.
 LIMIT = 2**20
 
 Headers = Iterable[tuple[str, str]]
 
 
 class BrokenMessage(Exception):
-    """What came is not a whole HTTP message."""
+    """What was received is not a complete HTTP message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Head:
 
     Attributes:
         first: The first line, as Latin-1 text.
-        headers: Names and values, in the order and spelling in which they came.
+        headers: Names and values, in the order and spelling in which they were received.
     """
 
     first: str
@@ -43,7 +43,7 @@ def head_bytes(first: str, headers: Headers) -> bytes:
 
 
 def chunk(data: bytes) -> bytes:
-    """Return ``data`` as one chunk; without data it is the last one (RFC 9112 section 7.1)."""
+    """Return ``data`` as one chunk; no data makes the last chunk (RFC 9112 section 7.1)."""
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
@@ -51,7 +51,7 @@ async def read_head(reader: asyncio.StreamReader) -> Head:
     """Read the head of a message.
 
     Raises:
-        BrokenMessage: If the other side closed before it was whole.
+        BrokenMessage: If the other side closed the connection before it was complete.
         ConnectionError: If the connection was reset.
     """
     try:
@@ -63,16 +63,16 @@ async def read_head(reader: asyncio.StreamReader) -> Head:
     return Head(first, tuple((name, value.strip()) for name, _, value in pairs))
 
 
-async def read_body(reader: asyncio.StreamReader, head: Head, *, to_the_end: bool) -> AsyncIterator[bytes]:
-    """Yield the body that belongs to ``head``, as it comes (RFC 9112 section 6.3).
+async def read_body(reader: asyncio.StreamReader, head: Head, *, until_close: bool) -> AsyncIterator[bytes]:
+    """Yield the body that belongs to ``head`` as it is received (RFC 9112 section 6.3).
 
     Args:
-        reader: Where the head came from.
+        reader: The stream that the head was read from.
         head: Says how long the body is.
-        to_the_end: Whether a body without a length goes on until the connection is closed (a response), or is empty.
+        until_close: Whether a body without a length lasts until the connection is closed (a response), or is empty.
 
     Raises:
-        BrokenMessage: If the other side closed before it was whole.
+        BrokenMessage: If the other side closed the connection before it was complete.
     """
     length = head.get("Content-Length")
     try:
@@ -90,7 +90,7 @@ async def read_body(reader: asyncio.StreamReader, head: Head, *, to_the_end: boo
                     raise BrokenMessage(f"closed with {left} of {length} bytes of the body missing")
                 left -= len(data)
                 yield data
-        elif to_the_end:
+        elif until_close:
             while data := await reader.read(LIMIT):
                 yield data
     except asyncio.IncompleteReadError as error:

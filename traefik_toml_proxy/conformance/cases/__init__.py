@@ -1,4 +1,4 @@
-"""All cases, a module for each group; here their order. Importing it starts nothing."""
+"""All cases in their order, with a module for each group. Importing it starts nothing."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ async def _get_route(stage: Stage) -> None:
 
 @GROUP.case("without-slash", _E, "jupyterhub/proxy.py: Proxy.validate_routespec")
 async def _without_slash(stage: Stage) -> None:
-    """A routespec without its last slash is the same as one with it."""
+    """A routespec without the trailing slash is the same as one with it."""
     backend = await stage.backend("ada")
     await stage.add("/user/ada", backend)
     expect("/user/ada/" in await stage.proxy.get_all_routes(), "/user/ada/ is not among the routes")
@@ -67,7 +67,7 @@ async def _without_slash(stage: Stage) -> None:
 
 @GROUP.case("add-again", _R, "jupyterhub/proxy.py:465-467: extra routes are added again at each check")
 async def _add_again(stage: Stage) -> None:
-    """Adding a route that is there already changes nothing, however often."""
+    """Adding a route again changes nothing, however often it is done."""
     backend = await stage.backend("ada")
     for _ in range(3):
         await stage.add("/user/ada/", backend, {"user": "ada"})
@@ -86,7 +86,7 @@ async def _replace(stage: Stage) -> None:
 
 @GROUP.case("delete", _R, "jupyterhub/proxy.py: Proxy.delete_route")
 async def _delete(stage: Stage) -> None:
-    """A deleted route is no longer among those that ``get_all_routes`` returns; all others are."""
+    """``get_all_routes`` no longer returns a deleted route, and still returns all others."""
     for name in ("ada", "bob"):
         await stage.add(f"/user/{name}/", "http://127.0.0.1:1001", {"user": name})
     await stage.proxy.delete_route("/user/ada/")
@@ -94,37 +94,37 @@ async def _delete(stage: Stage) -> None:
 
 
 @GROUP.case(
-    "delete-missing", _R, "jupyterhub/docs/source/howto/proxy.md: deleting a route that is not there must not fail"
+    "delete-missing", _R, "jupyterhub/docs/source/howto/proxy.md: deleting a route that does not exist must not fail"
 )
 async def _delete_missing(stage: Stage) -> None:
-    """Deleting a route that is not there does not raise."""
+    """Deleting a route that does not exist does not raise."""
     await stage.proxy.delete_route("/user/nobody/")
 
 
 @GROUP.case("bad-routespec", _R, "jupyterhub/proxy.py: Proxy.validate_routespec")
 async def _bad_routespec(stage: Stage) -> None:
-    """Without host routing, a routespec that begins with a host is refused with ValueError."""
+    """Without host routing, adding a routespec that starts with a host raises ValueError."""
     try:
         await stage.add("hub.example.org/user/ada/", "http://127.0.0.1:1001")
     except ValueError:
         return
-    raise Failed("it was taken")
+    raise Failed("it was accepted")
 
 
 @GROUP.case("host-needed", _E, "jupyterhub/proxy.py: Proxy.validate_routespec", options=Options(host_routing=True))
 async def _host_needed(stage: Stage) -> None:
-    """With host routing, a routespec without a host is refused with ValueError, but for ``/``."""
+    """With host routing, adding a routespec without a host raises ValueError, except for ``/``."""
     await stage.add("/", "http://127.0.0.1:1001")
     try:
         await stage.add("/user/ada/", "http://127.0.0.1:1001")
     except ValueError:
         return
-    raise Failed("it was taken")
+    raise Failed("it was accepted")
 
 
 @GROUP.case("many-at-once", _R, "jupyterhub/proxy.py:475: check_routes changes all routes in one gather", seconds=90)
 async def _many_at_once(stage: Stage) -> None:
-    """Hundreds of routes can be added, and deleted, at the same time, and none is lost or left."""
+    """Hundreds of routes can be added and deleted concurrently, and none is lost or left over."""
     specs = [f"/user/{number:03}/" for number in range(_MANY)]
     await asyncio.gather(*(stage.add(spec, "http://127.0.0.1:1001") for spec in specs))
     expect_equal(sorted(await stage.proxy.get_all_routes()), specs, "the routes after adding")
@@ -132,20 +132,20 @@ async def _many_at_once(stage: Stage) -> None:
     expect_equal(sorted(await stage.proxy.get_all_routes()), specs[1::2], "the routes after deleting every second one")
 
 
-@GROUP.case("one-fails", _R, "jupyterhub/proxy.py:475: the others of a gather go on when one raises", seconds=60)
+@GROUP.case("one-fails", _R, "jupyterhub/proxy.py:475: when one call in a gather raises, the others go on", seconds=60)
 async def _one_fails(stage: Stage) -> None:
-    """When one of many changes that come together is refused, the others are carried out."""
+    """When one of several concurrent changes is refused, the others are made."""
     backend = await stage.backend("ada")
     specs = ["/user/a/", "no-host-here/", "/user/b/"]
     results = await asyncio.gather(*(stage.add(spec, backend) for spec in specs), return_exceptions=True)
-    expect(isinstance(results[1], Exception), "the bad routespec was taken")
+    expect(isinstance(results[1], Exception), "the bad routespec was accepted")
     expect_equal((results[0], results[2]), (None, None), "the results of the others")
     expect_equal(sorted(await stage.proxy.get_all_routes()), ["/user/a/", "/user/b/"], "the routes")
 
 
 @GROUP.case("fresh-copies", _E, "jupyterhub/tests/conftest.py: JupyterHub's tests change what get_all_routes returns")
 async def _fresh_copies(stage: Stage) -> None:
-    """Whoever changes what ``get_all_routes`` has returned, or the data that was added, changes no route."""
+    """Modifying what ``get_all_routes`` returned, or the data that was added, changes no route."""
     data = {"user": "ada", "list": [1]}
     await stage.add("/user/ada/", "http://127.0.0.1:1001", data)
     data["list"] = "changed"

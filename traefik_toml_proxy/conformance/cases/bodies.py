@@ -23,7 +23,7 @@ _R, _E, _B = Level.REQUIRED, Level.EXPECTED, Level.BEYOND
 _MIB = 2**20
 _GIB_IN_BLOCKS = 1024
 _EVENTS = 5
-# What a proxy may need more while 1 GiB goes through it.
+# How much more memory a proxy may need while 1 GiB passes through it.
 _MAY_GROW = 128 * _MIB
 
 
@@ -33,58 +33,58 @@ async def _echo(exchange: Exchange) -> None:
 
 @GROUP.case("with-length", _R, "RFC 9112 section 6.2")
 async def _with_length(stage: Stage) -> None:
-    """Bodies of up to a few MiB go there and come back byte for byte."""
-    await stage.served("/user/ada/", _echo)
+    """Bodies of up to a few MiB arrive, and come back, byte for byte."""
+    await stage.serve("/user/ada/", _echo)
     for size in (0, 1, 65_535, 3 * _MIB):
         body = os.urandom(size)
         response = await stage.request("PUT", "/user/ada/file", body=body)
-        expect(response.body == body, f"of {size} bytes, {len(response.body)} came back, or others")
+        expect(response.body == body, f"{size} bytes were sent, and {len(response.body)} came back, or others")
 
 
 @GROUP.case("chunked-up", _E, "RFC 9112 section 7.1")
 async def _chunked_up(stage: Stage) -> None:
-    """A chunked request body reaches the backend whole."""
-    backend = await stage.served("/user/ada/", _echo)
+    """A chunked request body reaches the backend in full."""
+    backend = await stage.serve("/user/ada/", _echo)
     async with stage.connect() as connection:
         await connection.send_head("POST", "/user/ada/x", [("Transfer-Encoding", "chunked")])
         for part in (b"a", b"bc" * 5_000, b"d"):
             await connection.send(chunk(part))
         await connection.send(chunk(b""))
         response = await connection.response()
-    expect_equal((response.status, len(backend.last.body)), (200, 10_002), "status and length that arrived")
+    expect_equal((response.status, len(backend.last.body)), (200, 10_002), "the status, and the length that arrived")
 
 
 @GROUP.case("chunked-down", _R, "RFC 9112 section 7.1: tornado streams in chunks")
 async def _chunked_down(stage: Stage) -> None:
-    """A chunked answer reaches the client whole."""
+    """A chunked response body reaches the client in full."""
 
     async def in_chunks(exchange: Exchange) -> None:
         await exchange.send_head("200 OK", [("Transfer-Encoding", "chunked")])
         for part in (b"a", b"bc" * 5_000, b"d", b""):
             await exchange.send(chunk(part))
 
-    await stage.served("/user/ada/", in_chunks)
+    await stage.serve("/user/ada/", in_chunks)
     response = await stage.get("/user/ada/")
     expect_equal(response.body, b"a" + b"bc" * 5_000 + b"d", "the body")
 
 
 @GROUP.case("until-close", _E, "RFC 9112 section 6.3, rule 8")
 async def _until_close(stage: Stage) -> None:
-    """An answer without a length, which ends when the backend closes, reaches the client whole."""
+    """A response without a length, which ends when the backend closes, reaches the client in full."""
 
     async def until_close(exchange: Exchange) -> None:
         await exchange.send_head("200 OK", [("Connection", "close")])
         await exchange.send(b"x" * 100_000)
         exchange.last = True
 
-    await stage.served("/user/ada/", until_close)
+    await stage.serve("/user/ada/", until_close)
     response = await stage.get("/user/ada/")
     expect_equal(len(response.body), 100_000, "the length of the body")
 
 
-@GROUP.case("compressed", _E, "a proxy that is not asked to leaves encodings alone")
+@GROUP.case("compressed", _E, "a proxy that was not asked to change encodings leaves them alone")
 async def _compressed(stage: Stage) -> None:
-    """A compressed answer reaches the client compressed, and a plain one plain, whatever the client accepts."""
+    """A compressed response reaches the client compressed, and a plain one plain, whatever the client accepts."""
     plain = b"compress me " * 1_000
     packed = gzip.compress(plain)
 
@@ -94,26 +94,26 @@ async def _compressed(stage: Stage) -> None:
         else:
             await exchange.reply(headers=[("Content-Type", "text/plain")], body=plain)
 
-    await stage.served("/user/ada/", answer)
+    await stage.serve("/user/ada/", answer)
     for target, accepts, body in [("gzip", "identity", packed), ("plain", "gzip, deflate, br", plain)]:
         response = await stage.get(f"/user/ada/{target}", [("Accept-Encoding", accepts)])
-        expect(response.body == body, f"the {target} body is another ({len(response.body)} bytes, not {len(body)})")
+        expect(response.body == body, f"the {target} body differs ({len(response.body)} bytes instead of {len(body)})")
 
 
 @GROUP.case("expect-continue", _E, "RFC 9110 section 10.1.1: curl sends it with large uploads")
 async def _expect_continue(stage: Stage) -> None:
-    """A client that waits for 100 Continue before it sends its body gets it, and then its answer."""
+    """A client that waits for 100 Continue before sending its body receives it, and then the response."""
 
     async def answer(exchange: Exchange) -> None:
         if exchange.head.get("Expect"):
             await exchange.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         await _echo(exchange)
 
-    await stage.served("/user/ada/", answer)
+    await stage.serve("/user/ada/", answer)
     async with stage.connect() as connection:
         await connection.send_head("PUT", "/user/ada/x", [("Content-Length", "5"), ("Expect", "100-continue")])
         first = await asyncio.wait_for(connection.reader.readuntil(b"\r\n\r\n"), 10)  # noqa: TID251 - not cancelled
-        expect(first.startswith(b"HTTP/1.1 100"), f"instead of 100 Continue came {first[:50]!r}")
+        expect(first.startswith(b"HTTP/1.1 100"), f"got {first[:50]!r} instead of 100 Continue")
         await connection.send(b"hello")
         response = await connection.response()
     expect_equal((response.status, response.body), (200, b"hello"), "status and body")
@@ -121,7 +121,7 @@ async def _expect_continue(stage: Stage) -> None:
 
 @GROUP.case("early-answer", _B, "RFC 9110 section 7.5: a server may answer before it has read the body", seconds=10)
 async def _early_answer(stage: Stage) -> None:
-    """An answer that comes before the whole body was sent (413, for an upload that is too large) reaches the client."""
+    """A response that is sent before the whole body has arrived (413, for an upload too large) reaches the client."""
 
     async def refuse(exchange: Exchange) -> None:
         await exchange.reply("413 Content Too Large", [("Connection", "close")], body=b"too large")
@@ -129,7 +129,7 @@ async def _early_answer(stage: Stage) -> None:
             pass
         exchange.last = True
 
-    await stage.served("/user/ada/", refuse)
+    await stage.serve("/user/ada/", refuse)
     async with stage.connect() as connection:
         await connection.send_head("PUT", "/user/ada/x", [("Content-Length", "100000")])
         await connection.send(b"x" * 1_000)
@@ -143,7 +143,7 @@ async def _early_answer(stage: Stage) -> None:
     "JupyterHub's progress page is a stream of server-sent events (jupyterhub/apihandlers/users.py)",
 )
 async def _event_at_once(stage: Stage) -> None:
-    """A server-sent event reaches the client without waiting for the next one, mostly within 250 ms."""
+    """A server-sent event reaches the client without waiting for the next one, usually within 250 ms."""
     sent: list[float] = []
     arrived = asyncio.Event()
 
@@ -157,7 +157,7 @@ async def _event_at_once(stage: Stage) -> None:
                 await asyncio.wait_for(arrived.wait(), 5)  # noqa: TID251 - not cancelled
         await exchange.send(chunk(b""))
 
-    await stage.served("/user/ada/", events)
+    await stage.serve("/user/ada/", events)
     delays: list[float] = []
     async with stage.connect() as connection:
         await connection.send_head("GET", "/user/ada/events")
@@ -165,15 +165,15 @@ async def _event_at_once(stage: Stage) -> None:
         async for _ in connection.body(head):
             delays.append(time.monotonic() - sent[len(delays)])
             arrived.set()
-    expect_equal(len(delays), _EVENTS, "the number of events that came each by itself, within 5 seconds")
-    # Not each: this process may have had to wait for the machine.
+    expect_equal(len(delays), _EVENTS, "the number of events that came separately, within 5 seconds each")
+    # The median: this process may have waited for the machine now and then.
     delay = statistics.median(delays)
     expect(delay < 0.25, f"an event took {delay * 1000:.0f} ms")
 
 
-@GROUP.case("upload-at-once", _B, "a proxy that collects an upload before it sends it on needs the room for it")
+@GROUP.case("upload-at-once", _B, "a proxy that buffers a whole upload needs the space for it")
 async def _upload_at_once(stage: Stage) -> None:
-    """What a client has sent of a body reaches the backend before the rest is sent."""
+    """The first part of a request body reaches the backend before the client sends the rest."""
     arrived = asyncio.Event()
 
     async def receive(exchange: Exchange) -> None:
@@ -181,7 +181,7 @@ async def _upload_at_once(stage: Stage) -> None:
             arrived.set()
         await exchange.reply(body=b"done")
 
-    await stage.served("/user/ada/", receive)
+    await stage.serve("/user/ada/", receive)
     async with stage.connect() as connection:
         await connection.send_head("PUT", "/user/ada/x", [("Content-Length", "200000")])
         await connection.send(b"x" * 100_000)
@@ -199,7 +199,7 @@ def _block(number: int) -> bytes:
 
 
 def _memory(processes: list[int]) -> int:
-    """Return how many bytes of memory the processes have at the moment; those that are gone have none."""
+    """Return how many bytes of memory the processes use now; those that are gone use none."""
     pages = 0
     for pid in processes:
         try:
@@ -211,14 +211,14 @@ def _memory(processes: list[int]) -> int:
 
 @contextlib.asynccontextmanager
 async def _no_growth(stage: Stage) -> AsyncIterator[None]:
-    """See that the proxy does not need much more memory meanwhile; looks ten times a second, in a thread."""
+    """Check that the proxy does not need much more memory meanwhile, by looking ten times a second, in a thread."""
     processes = await asyncio.to_thread(stage.subject.processes)
-    before = most = await asyncio.to_thread(_memory, processes)
+    before = peak = await asyncio.to_thread(_memory, processes)
 
     async def watch() -> None:
-        nonlocal most
+        nonlocal peak
         while True:
-            most = max(most, await asyncio.to_thread(_memory, processes))
+            peak = max(peak, await asyncio.to_thread(_memory, processes))
             await asyncio.sleep(0.1)
 
     watching = asyncio.create_task(watch())
@@ -227,19 +227,19 @@ async def _no_growth(stage: Stage) -> AsyncIterator[None]:
     finally:
         watching.cancel()
         await asyncio.wait([watching])
-    expect(most - before < _MAY_GROW, f"the proxy's memory grew by {(most - before) / _MIB:.0f} MiB")
+    expect(peak - before < _MAY_GROW, f"the proxy's memory grew by {(peak - before) / _MIB:.0f} MiB")
 
 
 @GROUP.case("download", _E, "data sets are downloaded through the proxy", seconds=120)
 async def _download(stage: Stage) -> None:
-    """1 GiB is streamed to a client without being collected in the proxy."""
+    """1 GiB is streamed to a client without being buffered in the proxy."""
 
     async def send(exchange: Exchange) -> None:
         await exchange.send_head("200 OK", [("Content-Length", str(_GIB_IN_BLOCKS * _MIB))])
         for number in range(_GIB_IN_BLOCKS):
             await exchange.send(_block(number % 16))
 
-    await stage.served("/user/ada/", send)
+    await stage.serve("/user/ada/", send)
     wanted, seen, length = hashlib.sha256(), hashlib.sha256(), 0
     async with _no_growth(stage), stage.connect() as connection:
         await connection.send_head("GET", "/user/ada/data")
@@ -250,12 +250,12 @@ async def _download(stage: Stage) -> None:
     for number in range(_GIB_IN_BLOCKS):
         wanted.update(_block(number % 16))
     expect_equal(length, _GIB_IN_BLOCKS * _MIB, "the length")
-    expect(seen.digest() == wanted.digest(), "what came is not what was sent")
+    expect(seen.digest() == wanted.digest(), "the data that arrived differs")
 
 
 @GROUP.case("upload", _E, "data sets are uploaded through the proxy", seconds=120)
 async def _upload(stage: Stage) -> None:
-    """1 GiB is streamed to a backend without being collected in the proxy."""
+    """1 GiB is streamed to a backend without being buffered in the proxy."""
     seen, length = hashlib.sha256(), 0
 
     async def receive(exchange: Exchange) -> None:
@@ -265,7 +265,7 @@ async def _upload(stage: Stage) -> None:
             length += len(part)
         await exchange.reply(body=b"done")
 
-    await stage.served("/user/ada/", receive)
+    await stage.serve("/user/ada/", receive)
     wanted = hashlib.sha256()
     async with _no_growth(stage), stage.connect() as connection:
         await connection.send_head("PUT", "/user/ada/data", [("Content-Length", str(_GIB_IN_BLOCKS * _MIB))])
@@ -275,19 +275,19 @@ async def _upload(stage: Stage) -> None:
             await connection.send(block)
         response = await connection.response()
     expect_equal((response.status, length), (200, _GIB_IN_BLOCKS * _MIB), "status and length")
-    expect(seen.digest() == wanted.digest(), "what came is not what was sent")
+    expect(seen.digest() == wanted.digest(), "the data that arrived differs")
 
 
 @GROUP.case("cut-off", _E, "RFC 9112 section 8: an incomplete message must be seen as incomplete")
 async def _cut_off(stage: Stage) -> None:
-    """When a backend dies in the middle of an answer, the client does not take it for a whole one."""
+    """When a backend dies in the middle of a response, the client can tell that the response is incomplete."""
 
     async def die(exchange: Exchange) -> None:
         await exchange.send_head("200 OK", [("Content-Length", "100000")])
         await exchange.send(b"x" * 50_000)
         exchange.writer.transport.abort()
 
-    await stage.served("/user/ada/", die)
+    await stage.serve("/user/ada/", die)
     async with stage.connect() as connection:
         await connection.send_head("GET", "/user/ada/")
         try:
@@ -295,12 +295,12 @@ async def _cut_off(stage: Stage) -> None:
             length = sum([len(part) async for part in connection.body(head)])
         except (BrokenMessage, ConnectionError):
             return
-    expect(not head.first.split(" ")[1].startswith("2"), f"it looks whole, with {length} bytes")
+    expect(not head.first.split(" ")[1].startswith("2"), f"it looks complete, with {length} bytes")
 
 
-@GROUP.case("client-leaves", _E, "a closed browser tab must not keep a computation busy")
+@GROUP.case("client-leaves", _E, "closing a browser tab must end what it asked for")
 async def _client_leaves(stage: Stage) -> None:
-    """When the client goes away in the middle of an answer, the backend notices."""
+    """When the client disconnects in the middle of a response, the backend notices."""
     noticed = asyncio.Event()
 
     async def endless(exchange: Exchange) -> None:
@@ -313,7 +313,7 @@ async def _client_leaves(stage: Stage) -> None:
             noticed.set()
             raise
 
-    await stage.served("/user/ada/", endless)
+    await stage.serve("/user/ada/", endless)
     async with stage.connect() as connection:
         await connection.send_head("GET", "/user/ada/")
         await connection.reader.readexactly(1_000)

@@ -14,7 +14,7 @@ from .websockets import connected, echoing
 GROUP = Group("changes")
 _R, _E, _B = Level.REQUIRED, Level.EXPECTED, Level.BEYOND
 
-# How long routes are changed under load.
+# The most seconds for which routes are changed under load.
 _SECONDS = 10.0
 _CHANGES = 200
 _REQUESTS = 2_000
@@ -26,7 +26,7 @@ _CLIENTS = 8
 )
 async def _live_when_added(stage: Stage) -> None:
     """When ``add_route`` returns, the very next request reaches the target."""
-    hub = await stage.served("/")
+    hub = await stage.serve("/")
     backend = await stage.backend("ada")
     for number in range(20):
         await stage.add(f"/user/ada{number}/", backend)
@@ -37,9 +37,9 @@ async def _live_when_added(stage: Stage) -> None:
 @GROUP.case("gone-when-deleted", _E, "jupyterhub/handlers/base.py:1438: the server is stopped right after", seconds=90)
 async def _gone_when_deleted(stage: Stage) -> None:
     """When ``delete_route`` returns, no request reaches the target any more."""
-    hub = await stage.served("/")
+    hub = await stage.serve("/")
     for number in range(10):
-        await stage.served(f"/user/ada{number}/")
+        await stage.serve(f"/user/ada{number}/")
     for number in range(10):
         await stage.proxy.delete_route(f"/user/ada{number}/")
         await stage.expect_by(hub, f"/user/ada{number}/")
@@ -47,7 +47,7 @@ async def _gone_when_deleted(stage: Stage) -> None:
 
 @GROUP.case("moved-when-replaced", _R, "jupyterhub/proxy.py: check_routes corrects targets", seconds=90)
 async def _moved_when_replaced(stage: Stage) -> None:
-    """When ``add_route`` with another target returns, the very next request reaches that one."""
+    """When ``add_route`` with another target returns, the very next request reaches the new target."""
     one, two = await stage.backend("one"), await stage.backend("two")
     for number in range(10):
         backend = (one, two)[number % 2]
@@ -56,21 +56,21 @@ async def _moved_when_replaced(stage: Stage) -> None:
 
 
 class _Users:
-    """Clients that ask again and again, each over its own connection, and remember what went wrong.
+    """Clients that send requests all the time, each over its own connection, and record what goes wrong.
 
-    An asynchronous context manager, at whose end they leave.
+    An asynchronous context manager, which ends them.
     """
 
     def __init__(self, stage: Stage, target: str, name: str) -> None:
         self.failures: list[str] = []
         self.asked = 0
-        self._target, self._name, self._enough = target, name, False
-        self._tasks = [asyncio.create_task(self._ask(stage.connect())) for _ in range(_CLIENTS)]
+        self._target, self._name, self._ending = target, name, False
+        self._tasks = [asyncio.create_task(self._keep_asking(stage.connect())) for _ in range(_CLIENTS)]
 
-    async def _ask(self, connection: Connection) -> None:
+    async def _keep_asking(self, connection: Connection) -> None:
         try:
             async with connection:
-                while not self._enough:
+                while not self._ending:
                     response = await connection.request("GET", self._target)
                     self.asked += 1
                     if response.by != self._name or response.status != 200:
@@ -79,19 +79,19 @@ class _Users:
             self.failures.append(f"{type(error).__name__}: {error}")
 
     @property
-    def are_gone(self) -> bool:
-        """Whether the connection of each has failed."""
+    def have_failed(self) -> bool:
+        """Whether all connections have failed."""
         return all(task.done() for task in self._tasks)
 
     async def __aenter__(self) -> _Users:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._enough = True
+        self._ending = True
         if kind is not None:
             for task in self._tasks:
                 task.cancel()
-        # Cancelled itself, it cancels them, too.
+        # If this is cancelled, gather cancels them as well.
         ended = await asyncio.gather(*self._tasks, return_exceptions=True)
         errors = [error for error in ended if isinstance(error, Exception)]
         if errors and kind is None:
@@ -99,7 +99,7 @@ class _Users:
 
 
 async def _change(stage: Stage, enough: Callable[[], bool] = lambda: True) -> int:
-    """Add, replace and delete other routes until it is enough, or the time is over; return how many changes were made."""
+    """Add, replace and delete other routes until that is enough, or time is up; return the number of changes."""
     loop = asyncio.get_running_loop()
     changes, end = 0, loop.time() + _SECONDS
     while loop.time() < end and not (changes >= _CHANGES and enough()):
@@ -113,16 +113,16 @@ async def _change(stage: Stage, enough: Callable[[], bool] = lambda: True) -> in
 
 @GROUP.case("others-lose-nothing", _R, "JupyterHub changes routes while people work", seconds=90)
 async def _others_lose_nothing(stage: Stage) -> None:
-    """While routes are added, replaced and deleted, no request of anybody else fails."""
-    backend = await stage.served("/user/ada/")
+    """While routes are added, replaced and deleted, no request to any other route fails."""
+    backend = await stage.serve("/user/ada/")
     async with _Users(stage, "/user/ada/x", backend.name) as users:
-        changes = await _change(stage, lambda: users.asked >= _REQUESTS or users.are_gone)
+        changes = await _change(stage, lambda: users.asked >= _REQUESTS or users.have_failed)
     failed = len(users.failures)
-    expect(not failed, f"{failed} requests failed, and {users.asked} were answered: {users.failures[:3]}")
-    expect(changes and users.asked, f"{changes} changes and {users.asked} requests are not enough to see anything")
+    expect(not failed, f"{failed} requests failed, and {users.asked} got a response: {users.failures[:3]}")
+    expect(changes and users.asked, f"{changes} changes and {users.asked} requests are too few to tell")
 
 
-@GROUP.case("moving-loses-nothing", _B, "a route whose target changes is not without a target in between", seconds=90)
+@GROUP.case("moving-loses-nothing", _B, "a route whose target changes has a target at any time", seconds=90)
 async def _moving_loses_nothing(stage: Stage) -> None:
     """While a route moves from one target to another and back, no request for it fails."""
     one, two = await stage.backend("same"), await stage.backend("same")
@@ -138,7 +138,7 @@ async def _moving_loses_nothing(stage: Stage) -> None:
 
 @GROUP.case("websocket-lives", _R, "a kernel's websocket is open for hours", seconds=90)
 async def _websocket_lives(stage: Stage) -> None:
-    """A websocket stays open, and is heard, while 200 changes are made to other routes."""
+    """A websocket stays open and passes messages while 200 changes are made to other routes."""
     async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
         changing = asyncio.create_task(_change(stage))
         count = 0

@@ -1,4 +1,4 @@
-"""Cases of headers, there and back. Does I/O through the stage."""
+"""Cases of headers, in both directions. Does I/O through the stage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _R, _E, _B = Level.REQUIRED, Level.EXPECTED, Level.BEYOND
 @GROUP.case("host", _R, "jupyterhub/handlers: redirects and the check of Origin are made from the Host header")
 async def _host(stage: Stage) -> None:
     """The Host header reaches the backend as the client sent it, with its port."""
-    backend = await stage.served("/user/ada/")
+    backend = await stage.serve("/user/ada/")
     for host in (stage.url.split("//")[1], "hub.example.org", "hub.example.org:8443"):
         await stage.get("/user/ada/", [("Host", host)])
         expect_equal(backend.last.head.get("Host"), host, "the Host header")
@@ -24,10 +24,10 @@ async def _host(stage: Stage) -> None:
 @GROUP.case(
     "request",
     _R,
-    "JupyterHub's tokens are in Authorization, its sessions in Cookie, its XSRF check in Origin and Referer",
+    "JupyterHub has its tokens in Authorization and its sessions in Cookie; its XSRF check reads Origin and Referer",
 )
 async def _request(stage: Stage) -> None:
-    """Authorization, Cookie, Origin, Referer and headers nobody knows reach the backend as they are."""
+    """Authorization, Cookie, Origin, Referer and unknown headers reach the backend unchanged."""
     sent = {
         "Authorization": "token abc==",
         "Cookie": 'a="1 2"; b=%20; _xsrf=2|x|y|1',
@@ -41,15 +41,15 @@ async def _request(stage: Stage) -> None:
         "Range": "bytes=0-1",
         "X-Anything": 'a,b ; c="d"',
     }
-    backend = await stage.served("/user/ada/")
+    backend = await stage.serve("/user/ada/")
     await stage.get("/user/ada/", list(sent.items()))
     arrived = {name: backend.last.head.get(name) for name in sent}
     expect_equal(arrived, sent, "the headers that arrived")
 
 
-@GROUP.case("response", _R, "what a server says of its answer is for the browser")
+@GROUP.case("response", _R, "what a server says about its response is for the browser")
 async def _response(stage: Stage) -> None:
-    """The headers of an answer reach the client as they are."""
+    """The headers of a response reach the client unchanged."""
     said = {
         "Content-Type": "text/html; charset=UTF-8",
         "ETag": 'W/"abc"',
@@ -66,20 +66,20 @@ async def _response(stage: Stage) -> None:
     async def say(exchange: Exchange) -> None:
         await exchange.reply(headers=said.items(), body=b"x")
 
-    await stage.served("/user/ada/", say)
+    await stage.serve("/user/ada/", say)
     response = await stage.get("/user/ada/")
     expect_equal({name: response.head.get(name) for name in said}, said, "the headers that came back")
 
 
 @GROUP.case("set-cookie", _R, "jupyterhub/handlers/base.py: a login sets several cookies at once")
 async def _set_cookie(stage: Stage) -> None:
-    """Several Set-Cookie headers stay several, in their order."""
+    """Several Set-Cookie headers remain separate headers, in their order."""
     cookies = ["a=1; Path=/; HttpOnly", "b=2; expires=Wed, 01 Jan 2031 00:00:00 GMT; Path=/hub/", "a=3"]
 
     async def say(exchange: Exchange) -> None:
         await exchange.reply(headers=[("Set-Cookie", cookie) for cookie in cookies], body=b"x")
 
-    await stage.served("/user/ada/", say)
+    await stage.serve("/user/ada/", say)
     response = await stage.get("/user/ada/")
     expect_equal(response.head.get_all("Set-Cookie"), cookies, "the cookies")
 
@@ -90,8 +90,8 @@ async def _set_cookie(stage: Stage) -> None:
     "jupyterhub/handlers/base.py and jupyter-server read X-Forwarded-Proto and -Host; CHP sets them (xfwd)",
 )
 async def _forwarded(stage: Stage) -> None:
-    """X-Forwarded-For, -Proto, -Host and -Port tell the backend what the client has used."""
-    backend = await stage.served("/user/ada/")
+    """X-Forwarded-For, -Proto, -Host and -Port tell the backend the client's address and which URL it used."""
+    backend = await stage.serve("/user/ada/")
     where = urlsplit(stage.url)
     await stage.get("/user/ada/")
     head = backend.last.head
@@ -104,8 +104,8 @@ async def _forwarded(stage: Stage) -> None:
 
 @GROUP.case("hop-by-hop", _B, "RFC 9110 section 7.6.1")
 async def _hop_by_hop(stage: Stage) -> None:
-    """What the Connection header names is for the proxy alone, and does not reach the backend."""
-    backend = await stage.served("/user/ada/")
+    """Headers that are named in the Connection header are meant for the proxy, and do not reach the backend."""
+    backend = await stage.serve("/user/ada/")
     await stage.get("/user/ada/", [("Connection", "keep-alive, X-For-The-Proxy"), ("X-For-The-Proxy", "1")])
     expect_equal(backend.last.head.get("X-For-The-Proxy"), None, "X-For-The-Proxy")
 
@@ -118,7 +118,7 @@ async def _many(stage: Stage) -> None:
     async def say(exchange: Exchange) -> None:
         await exchange.reply(headers=headers, body=b"x")
 
-    backend = await stage.served("/user/ada/", say)
+    backend = await stage.serve("/user/ada/", say)
     response = await stage.get("/user/ada/", headers)
     arrived = [(name, backend.last.head.get(name)) for name, _ in headers]
     expect_equal(arrived, headers, "the headers that arrived")
@@ -133,17 +133,17 @@ async def _large(stage: Stage) -> None:
     async def say(exchange: Exchange) -> None:
         await exchange.reply(headers=[("X-Large", large)], body=b"x")
 
-    backend = await stage.served("/user/ada/", say)
+    backend = await stage.serve("/user/ada/", say)
     response = await stage.get("/user/ada/", [("Cookie", f"large={large}")])
     expect_equal(backend.last.head.get("Cookie"), f"large={large}", "the Cookie that arrived")
     expect_equal(response.head.get("X-Large"), large, "the header that came back")
 
 
-@GROUP.case("no-spoofing", _B, "nobody but a proxy may say for whom it speaks", sensitive=True)
+@GROUP.case("no-spoofing", _B, "only the proxy knows who its client is", sensitive=True)
 async def _no_spoofing(stage: Stage) -> None:
-    """A client cannot make the backend believe in another scheme or address."""
-    backend = await stage.served("/user/ada/")
+    """A client cannot forge the scheme or the address that the backend sees."""
+    backend = await stage.serve("/user/ada/")
     await stage.get("/user/ada/", [("X-Forwarded-For", "192.0.2.1"), ("X-Forwarded-Proto", "gopher")])
     arrived = backend.last.head.get("X-Forwarded-For") or ""
     expect(arrived.endswith("127.0.0.1"), f"X-Forwarded-For is {arrived!a}")
-    expect(backend.last.head.get("X-Forwarded-Proto") != "gopher", "X-Forwarded-Proto is what the client said")
+    expect(backend.last.head.get("X-Forwarded-Proto") != "gopher", "X-Forwarded-Proto is what the client sent")

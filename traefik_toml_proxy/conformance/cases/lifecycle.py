@@ -1,4 +1,4 @@
-"""Cases of starting, stopping, dying and coming back. Does I/O through the stage."""
+"""Cases of starting, stopping, crashing and recovering. Does I/O through the stage."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ async def _listens(stage: Stage) -> bool:
 
 def _needs_start(stage: Stage) -> None:
     if not stage.proxy.should_start:
-        raise NotOffered("somebody else starts and stops the proxy")
+        raise NotOffered("the proxy is started and stopped outside of the Hub")
 
 
 @GROUP.case("stop", _R, "jupyterhub/app.py:3608-3656", fresh=True, seconds=60)
 async def _stop(stage: Stage) -> None:
-    """``stop`` ends the proxy within 10 seconds: nobody listens at the public URL any more."""
+    """``stop`` ends the proxy within 10 seconds, after which nothing listens at its address."""
     await stage.start()
     _needs_start(stage)
-    expect(await _listens(stage), "nobody listened after start()")
+    expect(await _listens(stage), "nothing listened after start()")
     stopped = stage.proxy.stop()
     if asyncio.iscoroutine(stopped):
         await stopped
@@ -44,17 +44,17 @@ async def _not(value: object) -> bool:
     return not await value  # type: ignore[misc]
 
 
-@GROUP.case("start-again", _E, "jupyterhub/app.py: a Hub that was stopped is started again", fresh=True, seconds=120)
+@GROUP.case("start-again", _E, "jupyterhub/app.py: a stopped Hub is started again", fresh=True, seconds=120)
 async def _start_again(stage: Stage) -> None:
     """After ``stop``, a new Hub can start the proxy again at once, and its routes are served."""
     await stage.start()
     _needs_start(stage)
-    await stage.served("/user/ada/")
+    await stage.serve("/user/ada/")
     stopped = stage.proxy.stop()
     if asyncio.iscoroutine(stopped):
         await stopped
     await stage.start()
-    ada = await stage.served("/user/ada/")
+    ada = await stage.serve("/user/ada/")
     await stage.expect_by(ada, "/user/ada/")
 
 
@@ -62,7 +62,7 @@ async def _start_again(stage: Stage) -> None:
     "hub-killed", _R, "jupyterhub/proxy.py: ConfigurableHTTPProxy._check_previous_process", fresh=True, seconds=120
 )
 async def _hub_killed(stage: Stage) -> None:
-    """When a Hub has been killed, a new one can start, over the proxy that is still running, and its routes are served."""
+    """After a Hub was killed, a new one can start although the old proxy is still running, and its routes are served."""
     backend = await stage.backend("ada")
     await stage.subject.leave_behind(stage.setting, {"/": stage.hub.url, "/user/ada/": backend.url})
     await stage.start()
@@ -74,17 +74,15 @@ async def _hub_killed(stage: Stage) -> None:
 
 @GROUP.case("hub-away", _E, "jupyterhub: users keep working while the Hub is restarted", fresh=True, seconds=120)
 async def _hub_away(stage: Stage) -> None:
-    """While the Hub is dead, users reach their servers."""
+    """While the Hub is down, users reach their servers."""
     backend = await stage.backend("ada")
     await stage.subject.leave_behind(stage.setting, {"/": stage.hub.url, "/user/ada/": backend.url})
     await stage.expect_by(backend, "/user/ada/")
 
 
-@GROUP.case(
-    "hub-back", _B, "jupyterhub/app.py:3877: the Hub asks for the routes that are there", fresh=True, seconds=120
-)
+@GROUP.case("hub-back", _B, "jupyterhub/app.py:3877: the Hub asks for the existing routes", fresh=True, seconds=120)
 async def _hub_back(stage: Stage) -> None:
-    """While a new Hub starts over the running proxy, no user is cut off, and it learns of the routes."""
+    """While a new Hub takes over the running proxy, no user is cut off, and the Hub is told the existing routes."""
     backend = await stage.backend("ada")
     await stage.subject.leave_behind(stage.setting, {"/": stage.hub.url, "/user/ada/": backend.url})
     failed: list[str] = []
@@ -107,7 +105,7 @@ async def _hub_back(stage: Stage) -> None:
     "proxy-killed", _E, "jupyterhub/proxy.py: ConfigurableHTTPProxy.check_running, every 5 s", fresh=True, seconds=120
 )
 async def _proxy_killed(stage: Stage) -> None:
-    """When the proxy's process is killed, it comes back by itself within 30 seconds, and serves the Hub."""
+    """When the proxy's process is killed, it comes back by itself within 30 seconds and serves the Hub."""
     await stage.start()
     await stage.add("/", stage.hub, {"hub": True})
     await stage.expect_by(stage.hub, "/hub/")
@@ -120,7 +118,7 @@ async def _proxy_killed(stage: Stage) -> None:
         except (OSError, BrokenMessage):
             return False
 
-    await eventually(serves_the_hub, 30, "the Hub behind the proxy that was killed")
+    await eventually(serves_the_hub, 30, "serving the Hub again")
 
 
 @GROUP.case("proxy-killed-users", _B, "no user should have to wait for the Hub's next check", fresh=True, seconds=120)
@@ -138,4 +136,4 @@ async def _proxy_killed_users(stage: Stage) -> None:
         except (OSError, BrokenMessage):
             return False
 
-    await eventually(serves_ada, 5, "the user behind the proxy that was killed")
+    await eventually(serves_ada, 5, "serving the user again")

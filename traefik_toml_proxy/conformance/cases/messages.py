@@ -1,11 +1,11 @@
-"""Cases of requests and answers: methods, targets, status codes, connections. Does I/O through the stage."""
+"""Cases of requests and responses: methods, targets, status codes, connections. Does I/O through the stage."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 
-from ..backend import Exchange, accept
+from ..backend import Exchange, respond_ok
 from ..case import Group, Level, expect, expect_equal
 from ..stage import Stage
 
@@ -19,8 +19,8 @@ _SERVER_ERRORS = (500, 501, 502, 503, 504, 599)
 
 @GROUP.case("methods", _R, "Jupyter Server's REST API uses them all")
 async def _methods(stage: Stage) -> None:
-    """Each method that Jupyter's APIs use reaches the backend as it is."""
-    backend = await stage.served("/user/ada/")
+    """Each method that Jupyter's APIs use reaches the backend unchanged."""
+    backend = await stage.serve("/user/ada/")
     for method in _METHODS:
         body = b"x" if method in ("POST", "PUT", "PATCH") else b""
         response = await stage.request(method, "/user/ada/api", body=body)
@@ -28,11 +28,11 @@ async def _methods(stage: Stage) -> None:
 
 
 @GROUP.case(
-    "other-methods", _E, "RFC 9110 section 9.1: methods are extensible; WebDAV servers run behind JupyterHub, too"
+    "other-methods", _E, "RFC 9110 section 9.1: methods are extensible; WebDAV servers run behind JupyterHub as well"
 )
 async def _other_methods(stage: Stage) -> None:
-    """Methods that a proxy does not know reach the backend as they are."""
-    backend = await stage.served("/user/ada/")
+    """Methods that a proxy does not know reach the backend unchanged."""
+    backend = await stage.serve("/user/ada/")
     for method in ("PROPFIND", "REPORT", "MKCOL"):
         await stage.request(method, "/user/ada/dav")
         expect_equal(backend.last.method, method, "the method")
@@ -40,37 +40,37 @@ async def _other_methods(stage: Stage) -> None:
 
 @GROUP.case("head", _E, "RFC 9110 section 9.3.2")
 async def _head(stage: Stage) -> None:
-    """The answer to HEAD has the headers of the backend, its Content-Length included, and no body."""
+    """The response to HEAD has the backend's headers, Content-Length included, and no body."""
 
     async def big(exchange: Exchange) -> None:
         await exchange.send_head("200 OK", [("Content-Length", "123456")])
 
-    backend = await stage.served("/user/ada/", big)
+    backend = await stage.serve("/user/ada/", big)
     response = await stage.request("HEAD", "/user/ada/file")
     expect_equal(backend.last.method, "HEAD", "the method")
     expect_equal((response.head.get("Content-Length"), response.body), ("123456", b""), "length and body")
 
 
-@GROUP.case("statuses", _R, "configurable-http-proxy test/proxy_spec.js: answers of targets are passed on")
+@GROUP.case("statuses", _R, "configurable-http-proxy test/proxy_spec.js: responses of targets are passed on")
 async def _statuses(stage: Stage) -> None:
-    """The status of an answer reaches the client unchanged, and no answer is followed, retried or replaced."""
-    backend = await stage.served("/user/ada/", _say_status)
+    """The status of a response reaches the client unchanged, and no response is followed, retried or replaced."""
+    backend = await stage.serve("/user/ada/", _respond_with_status)
     for status in _STATUSES:
         response = await stage.get(f"/user/ada/{status}")
         expect_equal(response.status, status, "the status")
     expect_equal(len(backend.exchanges), len(_STATUSES), "the number of requests that arrived")
 
 
-@GROUP.case("server-errors", _E, "jupyterhub/handlers/base.py: 503 and 424 of the Hub carry its own pages")
+@GROUP.case("server-errors", _E, "jupyterhub/handlers/base.py: the Hub has pages of its own for 503 and 424")
 async def _server_errors(stage: Stage) -> None:
-    """An error page of the backend reaches the client with its status, and no page of the proxy in its place."""
-    backend = await stage.served("/user/ada/", _say_status)
+    """An error page of the backend reaches the client with its status, and is not replaced by one of the proxy."""
+    backend = await stage.serve("/user/ada/", _respond_with_status)
     for status in _SERVER_ERRORS:
         response = await stage.expect_by(backend, f"/user/ada/{status}")
         expect_equal((response.status, response.body), (status, b"the backend's own page"), "status and body")
 
 
-async def _say_status(exchange: Exchange) -> None:
+async def _respond_with_status(exchange: Exchange) -> None:
     await exchange.read()
     status = exchange.target.rsplit("/", 1)[1]
     await exchange.reply(f"{status} Whatever", body=b"the backend's own page")
@@ -90,14 +90,14 @@ async def _redirects(stage: Stage) -> None:
     async def redirect(exchange: Exchange) -> None:
         await exchange.reply("302 Found", [("Location", locations[int(exchange.target.rsplit("/", 1)[1])])])
 
-    await stage.served("/user/ada/", redirect)
+    await stage.serve("/user/ada/", redirect)
     for number, location in enumerate(locations):
         response = await stage.get(f"/user/ada/{number}")
         expect_equal((response.status, response.head.get("Location")), (302, location), "status and Location")
 
 
-async def _arrives(stage: Stage, *targets: str) -> None:
-    backend = await stage.served("/user/ada/")
+async def _expect_unchanged(stage: Stage, *targets: str) -> None:
+    backend = await stage.serve("/user/ada/")
     for target in targets:
         await stage.expect_by(backend, target)
         expect_equal(backend.last.target, target, "the target that arrived")
@@ -105,21 +105,21 @@ async def _arrives(stage: Stage, *targets: str) -> None:
 
 @GROUP.case("path-is-kept", _R, "jupyterhub/docs/source/howto/proxy.md: the prefix is not stripped")
 async def _path_is_kept(stage: Stage) -> None:
-    """The backend gets the path that was asked for, with the prefix of its route."""
-    await _arrives(stage, "/user/ada/", "/user/ada/lab/tree")
+    """The backend gets the whole path of the request, with the prefix of its route."""
+    await _expect_unchanged(stage, "/user/ada/", "/user/ada/lab/tree")
 
 
-@GROUP.case("query-is-kept", _R, "RFC 3986 section 3.4; configurable-http-proxy passes req.url on")
+@GROUP.case("query-is-kept", _R, "RFC 3986 section 3.4; configurable-http-proxy passes on req.url")
 async def _query_is_kept(stage: Stage) -> None:
     """The query reaches the backend byte for byte."""
-    await _arrives(stage, "/user/ada/x?a=1&b=%20+%2B&a=2", "/user/ada/x?a?b/c=d&&=")
+    await _expect_unchanged(stage, "/user/ada/x?a=1&b=%20+%2B&a=2", "/user/ada/x?a?b/c=d&&=")
 
 
-@GROUP.case("semicolon", _E, "file names may hold a semicolon, and servers of old take it for '&'")
+@GROUP.case("semicolon", _E, "file names may have a semicolon, and old servers take it for '&'")
 async def _semicolon(stage: Stage) -> None:
-    """A semicolon in the path reaches the backend as it is, and one in the query raw or encoded, but not nothing."""
-    await _arrives(stage, "/user/ada/a;b/x")
-    backend = await stage.served("/user/ada/")
+    """A semicolon in the path reaches the backend unchanged, and one in the query either raw or encoded."""
+    await _expect_unchanged(stage, "/user/ada/a;b/x")
+    backend = await stage.serve("/user/ada/")
     await stage.expect_by(backend, "/user/ada/x?a=1;b=2&c=3")
     expect_equal(backend.last.target.replace("%3B", ";"), "/user/ada/x?a=1;b=2&c=3", "the target that arrived")
 
@@ -127,48 +127,50 @@ async def _semicolon(stage: Stage) -> None:
 @GROUP.case("raw-semicolon", _B, "RFC 3986 section 2.2: ';' and '%3B' need not be the same")
 async def _raw_semicolon(stage: Stage) -> None:
     """A raw semicolon in the query reaches the backend raw."""
-    await _arrives(stage, "/user/ada/x?a=1;b=2")
+    await _expect_unchanged(stage, "/user/ada/x?a=1;b=2")
 
 
 @GROUP.case("encoded-slash", _E, "Jupyter's contents API takes file names with %2F")
 async def _encoded_slash(stage: Stage) -> None:
-    """``%2F`` in a path reaches the backend as it is."""
-    await _arrives(stage, "/user/ada/files/a%2Fb", "/user/ada/files/a%2Fb%2F")
+    """``%2F`` in a path reaches the backend unchanged."""
+    await _expect_unchanged(stage, "/user/ada/files/a%2Fb", "/user/ada/files/a%2Fb%2F")
 
 
 @GROUP.case("double-slash", _E, "jupyter-server-proxy passes on URLs with '//'")
 async def _double_slash(stage: Stage) -> None:
-    """Slashes are neither joined nor removed."""
-    await _arrives(stage, "/user/ada//x", "/user/ada/proxy/http://x//y/", "/user/ada/x//")
+    """Consecutive slashes are neither merged nor removed."""
+    await _expect_unchanged(stage, "/user/ada//x", "/user/ada/proxy/http://x//y/", "/user/ada/x//")
 
 
 @GROUP.case("percent", _E, "RFC 3986 section 2.4: what is encoded twice is decoded twice")
 async def _percent(stage: Stage) -> None:
-    """Escapes that mean something reach the backend as they are."""
-    await _arrives(stage, "/user/ada/%25", "/user/ada/%2525", "/user/ada/%C3%BC", "/user/ada/a%20b%2Bc+d%3F%23")
+    """Escapes of characters that must be escaped reach the backend unchanged."""
+    await _expect_unchanged(
+        stage, "/user/ada/%25", "/user/ada/%2525", "/user/ada/%C3%BC", "/user/ada/a%20b%2Bc+d%3F%23"
+    )
 
 
 @GROUP.case("equivalent", _B, "RFC 3986 section 6.2.2: these may be normalised, but need not be")
 async def _equivalent(stage: Stage) -> None:
-    """Escapes in lower case, or of characters that need none, and an empty query reach the backend as they are."""
-    await _arrives(stage, "/user/ada/x?", "/user/ada/a%2fb", "/user/ada/%c3%bc", "/user/ada/%41%7E")
+    """Lower-case escapes, unnecessary escapes and an empty query reach the backend unchanged."""
+    await _expect_unchanged(stage, "/user/ada/x?", "/user/ada/a%2fb", "/user/ada/%c3%bc", "/user/ada/%41%7E")
 
 
 @GROUP.case("reserved", _E, "https://url.spec.whatwg.org/#path-percent-encode-set")
 async def _reserved(stage: Stage) -> None:
-    """Characters that browsers do not encode reach the backend as they are."""
-    await _arrives(stage, "/user/ada/@:!$&'()*+,=~-._", "/user/ada/x?@:!$&()*+,=~-._/?")
+    """Characters that browsers do not escape reach the backend unchanged."""
+    await _expect_unchanged(stage, "/user/ada/@:!$&'()*+,=~-._", "/user/ada/x?@:!$&()*+,=~-._/?")
 
 
 @GROUP.case("long-target", _E, "jupyterhub/handlers: OAuth states and next URLs are long")
 async def _long_target(stage: Stage) -> None:
-    """A target of 6,000 characters reaches the backend whole."""
-    await _arrives(stage, "/user/ada/x?state=" + "a" * 6_000)
+    """A target of 6,000 characters reaches the backend in full."""
+    await _expect_unchanged(stage, "/user/ada/x?state=" + "a" * 6_000)
 
 
 @GROUP.case("target-with-path", _E, "jupyterhub/proxy.py: extra_routes; configurable-http-proxy --prepend-path")
 async def _target_with_path(stage: Stage) -> None:
-    """The path of a target is put before the path of each request."""
+    """The path of a target is prepended to the path of each request."""
     backend = await stage.backend("extra")
     await stage.add("/extra/", f"{backend.url}/a/b")
     await stage.expect_by(backend, "/extra/x?y")
@@ -177,8 +179,8 @@ async def _target_with_path(stage: Stage) -> None:
 
 @GROUP.case("keep-alive", _E, "RFC 9112 section 9.3")
 async def _keep_alive(stage: Stage) -> None:
-    """Many requests can be sent over one connection, one after the other."""
-    ada, bob = await stage.served("/user/ada/"), await stage.served("/user/bob/")
+    """Many requests can be sent over one connection, one after another."""
+    ada, bob = await stage.serve("/user/ada/"), await stage.serve("/user/bob/")
     async with stage.connect() as connection:
         for number in range(50):
             backend = (ada, bob)[number % 2]
@@ -188,14 +190,14 @@ async def _keep_alive(stage: Stage) -> None:
 
 @GROUP.case("at-once", _R, "a whole class opens its notebooks at the same time")
 async def _at_once(stage: Stage) -> None:
-    """Slow answers do not hold up other requests, not even to the same backend."""
+    """Slow responses do not delay other requests, not even to the same backend."""
 
-    async def slowly(exchange: Exchange) -> None:
+    async def respond_slowly(exchange: Exchange) -> None:
         await asyncio.sleep(1)
-        await accept(exchange)
+        await respond_ok(exchange)
 
-    await stage.served("/user/ada/", slowly)
-    bob = await stage.served("/user/bob/")
+    await stage.serve("/user/ada/", respond_slowly)
+    bob = await stage.serve("/user/bob/")
     began = time.monotonic()
     slow = [asyncio.create_task(stage.get(f"/user/ada/{number}")) for number in range(30)]
     try:
@@ -205,16 +207,16 @@ async def _at_once(stage: Stage) -> None:
     finally:
         for task in slow:
             task.cancel()
-    expect(quick < 0.9, f"a request to another backend waited {quick:.1f} s")
+    expect(quick < 0.9, f"a request to another backend took {quick:.1f} s")
     expect_equal({response.status for response in responses}, {200}, "the statuses")
     whole = time.monotonic() - began
-    expect(whole < 6, f"30 answers that take 1 s each took {whole:.1f} s together")
+    expect(whole < 6, f"30 concurrent responses of 1 s each took {whole:.1f} s")
 
 
-@GROUP.case("slow-client", _E, "people work from trains")
+@GROUP.case("slow-client", _E, "people work on trains")
 async def _slow_client(stage: Stage) -> None:
-    """A client that sends its request byte by byte, with pauses, gets its answer."""
-    backend = await stage.served("/user/ada/")
+    """A client that sends its request byte by byte, with pauses, gets a response."""
+    backend = await stage.serve("/user/ada/")
     text = f"POST /user/ada/x HTTP/1.1\r\nHost: {stage.url.split('//')[1]}\r\nContent-Length: 3\r\n\r\nabc"
     async with stage.connect() as connection:
         for character in text.encode():
@@ -224,27 +226,27 @@ async def _slow_client(stage: Stage) -> None:
     expect_equal((response.status, backend.last.body), (200, b"abc"), "status and body")
 
 
-@GROUP.case("slow-backend", _E, "starting a kernel, or a long cell behind an API, takes its time")
+@GROUP.case("slow-backend", _E, "starting a kernel takes time, and so does a long computation behind an API")
 async def _slow_backend(stage: Stage) -> None:
-    """A backend may take several seconds before it answers."""
+    """A backend may take several seconds to respond."""
 
-    async def slowly(exchange: Exchange) -> None:
+    async def respond_slowly(exchange: Exchange) -> None:
         await asyncio.sleep(6)
-        await accept(exchange)
+        await respond_ok(exchange)
 
-    backend = await stage.served("/user/ada/", slowly)
+    backend = await stage.serve("/user/ada/", respond_slowly)
     await stage.expect_by(backend, "/user/ada/")
 
 
 @GROUP.case("closed-keep-alive", _E, "RFC 9112 section 9.6: a server may close an idle connection at any time")
 async def _closed_keep_alive(stage: Stage) -> None:
-    """A backend that closes each connection after its answer, without saying so, loses no request."""
+    """No request is lost when a backend closes each connection after its response without announcing it."""
 
     async def answer_and_close(exchange: Exchange) -> None:
-        await accept(exchange)
+        await respond_ok(exchange)
         exchange.last = True
 
-    backend = await stage.served("/user/ada/", answer_and_close)
+    backend = await stage.serve("/user/ada/", answer_and_close)
     for _ in range(20):
         await stage.expect_by(backend, "/user/ada/")
         await asyncio.sleep(0.02)
@@ -252,8 +254,8 @@ async def _closed_keep_alive(stage: Stage) -> None:
 
 @GROUP.case("http-1.0", _B, "RFC 9110 section 2.5: old clients and health checks")
 async def _http_1_0(stage: Stage) -> None:
-    """A request of HTTP/1.0 is answered."""
-    backend = await stage.served("/user/ada/")
+    """An HTTP/1.0 request gets a response."""
+    backend = await stage.serve("/user/ada/")
     async with stage.connect() as connection:
         await connection.send(f"GET /user/ada/ HTTP/1.0\r\nHost: {connection.host}\r\n\r\n".encode())
         response = await connection.response()

@@ -1,4 +1,4 @@
-"""Cases of names: whatever people are called, each gets their own requests. Does I/O through the stage."""
+"""Cases of names: whatever users are called, each of them gets their own requests. Does I/O through the stage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GROUP = Group("names")
 _R, _E, _B = Level.REQUIRED, Level.EXPECTED, Level.BEYOND
 
 _ESCAPED = "jupyterhub/utils.py:503: names are escaped with quote(name, safe='@~')"
-_BROWSER = "https://url.spec.whatwg.org/#path-percent-encode-set: what browsers leave as it is"
+_BROWSER = "https://url.spec.whatwg.org/#path-percent-encode-set: what browsers do not escape"
 
 
 def _escaped(name: str) -> str:
@@ -23,9 +23,9 @@ def _as_browsers_send(name: str) -> str:
     return quote(name, safe="!$&'()*+,;=:@~[]|")
 
 
-async def _reached(stage: Stage, *names: str, raw: bool = True) -> None:
-    """Route a user of each name, and see that each is reached as JupyterHub links to them and as a browser sends them."""
-    hub = await stage.served("/")
+async def _expect_reached(stage: Stage, *names: str, raw: bool = True) -> None:
+    """Add a user of each name, and check that they are reached as JupyterHub links to them and as browsers send that."""
+    hub = await stage.serve("/")
     for name in names:
         ada = await stage.backend("the user")
         await stage.add(f"/user/{_escaped(name)}/", ada)
@@ -37,82 +37,82 @@ async def _reached(stage: Stage, *names: str, raw: bool = True) -> None:
         await stage.proxy.delete_route(f"/user/{_escaped(name)}/")
 
 
-@GROUP.case("plain", _R, "jupyterhub/auth.py: what most users are called")
+@GROUP.case("plain", _R, "jupyterhub/auth.py: most users have such names")
 async def _plain(stage: Stage) -> None:
     """Letters, digits, ``.``, ``-`` and ``_`` in a name stand for themselves."""
-    await _reached(stage, "ada", "ada.lovelace", "ada-l_1", "0123", "A.B-c_d")
+    await _expect_reached(stage, "ada", "ada.lovelace", "ada-l_1", "0123", "A.B-c_d")
 
 
 @GROUP.case("mail-address", _R, _ESCAPED)
 async def _mail_address(stage: Stage) -> None:
-    """A user whose name is a mail address is reached, with a raw at sign, as JupyterHub links to it."""
-    hub = await stage.served("/")
-    ada = await stage.served("/user/ada@example.org/")
+    """A user whose name is an email address is reached with a raw at sign, as in JupyterHub's links."""
+    hub = await stage.serve("/")
+    ada = await stage.serve("/user/ada@example.org/")
     await stage.expect_by(ada, "/user/ada@example.org/lab")
     await stage.expect_by(hub, "/user/ada/lab")
 
 
-@GROUP.case("mail-address-encoded", _E, "encodeURIComponent, with which pages make their links, encodes the at sign")
+@GROUP.case("mail-address-encoded", _E, "pages make links with encodeURIComponent, which escapes the at sign")
 async def _mail_address_encoded(stage: Stage) -> None:
-    """A user whose name is a mail address is reached with ``%40``, too."""
-    ada = await stage.served("/user/ada@example.org/")
+    """A user whose name is an email address is also reached with ``%40``."""
+    ada = await stage.serve("/user/ada@example.org/")
     await stage.expect_by(ada, "/user/ada%40example.org/lab")
 
 
 @GROUP.case("space", _E, _ESCAPED)
 async def _space(stage: Stage) -> None:
     """A name with spaces is reached."""
-    await _reached(stage, "ada lovelace", "a  b")
+    await _expect_reached(stage, "ada lovelace", "a  b")
 
 
 @GROUP.case("unicode", _E, _ESCAPED)
 async def _unicode(stage: Stage) -> None:
-    """A name in any script is reached, and so it is with lower-case escapes."""
-    await _reached(stage, "秀樹", "Zoë", "🧑\u200d🔬", "ß")
-    zoe = await stage.served("/user/Zo%C3%AB/")
+    """A name in any script is reached, with lower-case escapes as well."""
+    await _expect_reached(stage, "秀樹", "Zoë", "🧑\u200d🔬", "ß")
+    zoe = await stage.serve("/user/Zo%C3%AB/")
     await stage.expect_by(zoe, "/user/Zo%c3%ab/lab")
 
 
 @GROUP.case("reserved-raw", _E, _BROWSER)
 async def _reserved_raw(stage: Stage) -> None:
-    """A name with reserved characters is reached also as browsers send it, with these raw."""
-    await _reached(stage, "it's", "a+b", "a,b;c", "x=1&y=2", "a:b", "(a)", "a!b*", "$a", "[a]")
+    """A name with reserved characters is reached with these raw, as browsers send them."""
+    await _expect_reached(stage, "it's", "a+b", "a,b;c", "x=1&y=2", "a:b", "(a)", "a!b*", "$a", "[a]")
 
 
 @GROUP.case("reserved-encoded", _R, _ESCAPED)
 async def _reserved_encoded(stage: Stage) -> None:
-    """A name with reserved characters is reached with these encoded, as JupyterHub links to it."""
-    await _reached(stage, "it's", "a+b", "x=1&y=2", "a:b", "(a)", "a?b#c", raw=False)
+    """A name with reserved characters is reached with these escaped, as in JupyterHub's links."""
+    await _expect_reached(stage, "it's", "a+b", "x=1&y=2", "a:b", "(a)", "a?b#c", raw=False)
 
 
 @GROUP.case("punctuation", _E, _ESCAPED)
 async def _punctuation(stage: Stage) -> None:
-    """Quotes, braces, backticks, backslashes and the like are just characters."""
-    await _reached(stage, 'a"b', "a`b", "a{b}", "a<b>", "a\\b", "a^b", "a|b", raw=False)
+    """Quotes, braces, backticks, backslashes and the like in a name are ordinary characters."""
+    await _expect_reached(stage, 'a"b', "a`b", "a{b}", "a<b>", "a\\b", "a^b", "a|b", raw=False)
 
 
 @GROUP.case("percent", _E, _ESCAPED)
 async def _percent(stage: Stage) -> None:
-    """A percent sign in a name begins no escape."""
-    hub = await stage.served("/")
-    literal = await stage.served("/user/a%2540b/")
+    """A percent sign in a name does not start an escape."""
+    hub = await stage.serve("/")
+    literal = await stage.serve("/user/a%2540b/")
     await stage.expect_by(literal, "/user/a%2540b/lab")
     await stage.expect_by(hub, "/user/a%40b/lab")
 
 
 @GROUP.case("tilde", _E, "RFC 3986 section 2.3; jupyterhub/utils.py:503: quote(name, safe='@~')")
 async def _tilde(stage: Stage) -> None:
-    """A tilde is the same raw and encoded, as all unreserved characters are."""
-    await _reached(stage, "~ada")
-    ada = await stage.served("/user/~bob/")
+    """A tilde is the same raw and escaped, as all unreserved characters are."""
+    await _expect_reached(stage, "~ada")
+    ada = await stage.serve("/user/~bob/")
     await stage.expect_by(ada, "/user/%7Ebob/lab")
     await stage.expect_by(ada, "/user/%7e%62ob/lab")
 
 
-@GROUP.case("service", _E, "jupyterhub/services/service.py:411: names of services reach a proxy raw")
+@GROUP.case("service", _E, "jupyterhub/services/service.py:411: names of services are not escaped")
 async def _service(stage: Stage) -> None:
-    """A service is reached whose name has a space, or letters beyond ASCII, or a raw apostrophe."""
-    hub = await stage.served("/")
+    """A service whose name has a space, an apostrophe, or letters beyond ASCII is reached."""
+    hub = await stage.serve("/")
     for name in ("my service", "dienst-ü", "o'clock", "a+b"):
         service = await stage.backend("the service")
         await stage.add(f"/services/{name}/", service)
@@ -131,11 +131,11 @@ async def _service_round_trip(stage: Stage) -> None:
     expect(specs <= routes, f"{sorted(specs - routes)} are not among {sorted(routes)}")
 
 
-@GROUP.case("slash-in-server", _B, "jupyterhub 5: a server name may hold a slash, escaped to %2F", sensitive=True)
+@GROUP.case("slash-in-server", _B, "jupyterhub 5: a server name may have a slash, escaped as %2F", sensitive=True)
 async def _slash_in_server(stage: Stage) -> None:
-    """An encoded slash in a name is part of it, and never leads to somebody else."""
-    ada, other = await stage.served("/user/ada/"), await stage.served("/user/ada/a/")
-    slash = await stage.served("/user/ada/a%2Fb/")
+    """An escaped slash is part of a name, and never leads to another server."""
+    ada, other = await stage.serve("/user/ada/"), await stage.serve("/user/ada/a/")
+    slash = await stage.serve("/user/ada/a%2Fb/")
     await stage.expect_by(slash, "/user/ada/a%2Fb/lab")
     await stage.expect_by(other, "/user/ada/a/b/lab")
     await stage.expect_by(ada, "/user/ada/lab")
@@ -145,15 +145,15 @@ async def _slash_in_server(stage: Stage) -> None:
 async def _lookalikes(stage: Stage) -> None:
     """Names that differ only in case, or in how they are escaped, are different users."""
     names = ["team-a", "Team-A", "a@b", "a%40b", "a%2540b", "a+b", "a b", "a%20b"]
-    backends = {name: await stage.served(f"/user/{_escaped(name)}/") for name in names}
+    backends = {name: await stage.serve(f"/user/{_escaped(name)}/") for name in names}
     for name, backend in backends.items():
         await stage.expect_by(backend, f"/user/{_escaped(name)}/lab")
 
 
-@GROUP.case("injection", _B, "whatever language a proxy writes its rules in", sensitive=True)
+@GROUP.case("injection", _B, "whatever language a proxy has its rules in", sensitive=True)
 async def _injection(stage: Stage) -> None:
-    """A name made to break out of a rule, a template or a file reaches its own server, and changes no other route."""
-    bob = await stage.served("/user/bob/")
+    """A name crafted to break out of a rule, a template or a file reaches its own server, and affects no other route."""
+    bob = await stage.serve("/user/bob/")
     names = [
         'a") || PathPrefix("/',
         "a`) || PathPrefix(`/",
@@ -180,8 +180,8 @@ async def _injection(stage: Stage) -> None:
 
 @GROUP.case("dots", _B, "RFC 3986 section 5.2.4: dot segments are resolved away", sensitive=True)
 async def _dots(stage: Stage) -> None:
-    """A user called ``..`` or ``.`` is refused, or at least takes nobody's requests."""
-    hub, bob = await stage.served("/"), await stage.served("/user/bob/")
+    """A user named ``..`` or ``.`` is refused, or at least receives nobody else's requests."""
+    hub, bob = await stage.serve("/"), await stage.serve("/user/bob/")
     for name in ("..", ".", "%2E%2E", "%2e"):
         mallory = await stage.backend("mallory")
         with contextlib.suppress(ValueError):
@@ -191,9 +191,9 @@ async def _dots(stage: Stage) -> None:
         await stage.proxy.delete_route(f"/user/{name}/")
 
 
-@GROUP.case("long", _B, "jupyterhub/orm.py: a name may be 255 characters long, each nine when escaped")
+@GROUP.case("long", _B, "jupyterhub/orm.py: a name may have 255 characters, of nine bytes each when escaped")
 async def _long(stage: Stage) -> None:
-    """A name as long as JupyterHub's database takes it is reached."""
+    """A name as long as JupyterHub's database allows is reached."""
     for name in ("x" * 255, "é" * 255, "秀" * 255):
         ada = await stage.backend("the user")
         await stage.add(f"/user/{_escaped(name)}/", ada)

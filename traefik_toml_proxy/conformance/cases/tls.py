@@ -1,4 +1,4 @@
-"""Cases of TLS: towards the browser, and inside (``JupyterHub.internal_ssl``). Does I/O through the stage."""
+"""Cases of TLS: to the browser, and to internal servers (``JupyterHub.internal_ssl``). Does I/O through the stage."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _TLS = Options(tls=True)
 
 @GROUP.case("https", _E, "jupyterhub/app.py: JupyterHub.ssl_cert and ssl_key", options=_TLS)
 async def _https(stage: Stage) -> None:
-    """With ``ssl_cert`` and ``ssl_key``, the public URL speaks https, with that certificate."""
-    ada = await stage.served("/user/ada/")
+    """With ``ssl_cert`` and ``ssl_key``, the public URL speaks HTTPS with that certificate."""
+    ada = await stage.serve("/user/ada/")
     await stage.expect_by(ada, "/user/ada/lab")
     async with stage.connect() as connection:
         seen = connection.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     pem = await asyncio.to_thread(Path(stage.setting.ssl_cert).read_text)
-    expect(seen == ssl.PEM_cert_to_DER_cert(pem), "the certificate is another one")
+    expect(seen == ssl.PEM_cert_to_DER_cert(pem), "it shows another certificate")
 
 
 @GROUP.case("forwarded", _E, "jupyterhub/handlers/base.py reads X-Forwarded-Proto", options=_TLS)
 async def _forwarded(stage: Stage) -> None:
-    """With https, X-Forwarded-Proto tells the backend so."""
-    ada = await stage.served("/user/ada/")
+    """With HTTPS, X-Forwarded-Proto tells the backend so."""
+    ada = await stage.serve("/user/ada/")
     await stage.get("/user/ada/")
     expect_equal(ada.last.head.get("X-Forwarded-Proto"), "https", "X-Forwarded-Proto")
 
 
 @GROUP.case("websocket", _E, "RFC 6455 section 3: wss", options=_TLS)
 async def _websocket(stage: Stage) -> None:
-    """With https, websockets are opened with wss."""
+    """With HTTPS, websockets are opened as wss."""
     async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
         await socket.write_message("hello")
         expect_equal(await socket.read_message(), "hello", "the echo")
@@ -47,12 +47,12 @@ async def _websocket(stage: Stage) -> None:
     "internal-ssl", _E, "jupyterhub/app.py:1927: init_internal_ssl", options=Options(internal_ssl=True), seconds=60
 )
 async def _internal_ssl(stage: Stage) -> None:
-    """With ``internal_ssl``, the proxy reaches servers that ask it for its certificate, and trusts theirs."""
+    """With ``internal_ssl``, the proxy shows its certificate to servers that ask for it, and trusts theirs."""
     made = sorted((Path(stage.setting.folder) / "internal-ssl").rglob("*"))
     server = {path.suffix: path for path in made if path.stem == "hub-internal"}
     trust = next((path for path in made if path.name == "hub-ca_trust.crt"), None)
     if not trust or not {".crt", ".key"} <= server.keys():
-        raise Failed("JupyterHub has made other files than expected")
+        raise Failed("JupyterHub did not make the expected files")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(trust))
     context.load_cert_chain(server[".crt"], server[".key"])
     context.verify_mode = ssl.CERT_REQUIRED

@@ -1,4 +1,4 @@
-"""Cases of websockets (RFC 6455), over which Jupyter talks to its kernels and terminals. Does I/O through the stage."""
+"""Cases of websockets (RFC 6455), which Jupyter uses for kernels and terminals. Does I/O through the stage."""
 
 from __future__ import annotations
 
@@ -26,9 +26,13 @@ _BIGGEST = 20 * _MIB
 
 
 class _Echo(WebSocketHandler):
-    """Says everything again; ``close CODE REASON`` closes, ``who`` asks what has arrived."""
+    """Sends every message back, except for commands.
 
-    def check_origin(self, origin: str) -> bool:  # noqa: ARG002 - a proxy is between us and the browser
+    ``close CODE REASON`` closes the socket. ``request`` asks for the target and the extensions that arrived, and ``host``
+    for the Host and Origin headers.
+    """
+
+    def check_origin(self, origin: str) -> bool:  # noqa: ARG002 - the proxy may change the Host
         return True
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
@@ -45,7 +49,7 @@ class _Echo(WebSocketHandler):
         if isinstance(message, str) and message.startswith("close "):
             _, code, reason = message.split(" ", 2)
             self.close(int(code), reason)
-        elif message == "who":
+        elif message == "request":
             self.write_message(f"{self.request.uri} {self.request.headers.get('Sec-WebSocket-Extensions', '')}")
         elif message == "host":
             self.write_message(f"{self.request.headers['Host']} {self.request.headers.get('Origin')}")
@@ -85,7 +89,7 @@ class EchoServer:
 
 @contextlib.asynccontextmanager
 async def echoing(stage: Stage, routespec: str = "/user/ada/") -> AsyncIterator[EchoServer]:
-    """Route ``routespec`` to an echo server for a while."""
+    """Run an echo server, with a route to it."""
     async with EchoServer() as server:
         await stage.add(routespec, server.url)
         yield server
@@ -118,35 +122,35 @@ async def _until_closed(socket: WebSocketClientConnection) -> None:
         pass
 
 
-async def _said(socket: WebSocketClientConnection, message: str | bytes) -> str | bytes | None:
+async def _echo_of(socket: WebSocketClientConnection, message: str | bytes) -> str | bytes | None:
     await socket.write_message(message, binary=isinstance(message, bytes))
     return await socket.read_message()
 
 
 @GROUP.case("text", _R, "RFC 6455; configurable-http-proxy test/proxy_spec.js: 'basic WebSocket request'")
 async def _text(stage: Stage) -> None:
-    """A websocket is opened through the proxy, and text goes both ways."""
+    """A websocket is opened through the proxy, and text passes in both directions."""
     async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
         for text in ("hello", "ü 秀樹 \x00", ""):
-            expect_equal(await _said(socket, text), text, "the echo")
+            expect_equal(await _echo_of(socket, text), text, "the echo")
 
 
 @GROUP.case("binary", _E, "kernels send buffers as binary messages")
 async def _binary(stage: Stage) -> None:
-    """Binary messages go both ways byte for byte."""
+    """Binary messages pass in both directions byte for byte."""
     async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
         for size in (0, 1, 125, 126, 65_535, 65_536):
             data = os.urandom(size)
-            expect(await _said(socket, data) == data, f"a message of {size} bytes came back as another")
+            expect(await _echo_of(socket, data) == data, f"a message of {size} bytes came back changed")
 
 
 @GROUP.case("target", _E, "the session of a kernel is in the query of its websocket")
 async def _target(stage: Stage) -> None:
-    """The path and the query of a websocket reach the backend byte for byte, and its Host and Origin, too."""
+    """The path, the query and the Host header of a websocket reach the backend unchanged."""
     target = "/user/ada/api/kernels/a%2Fb//c?session_id=x%20y&z"
     async with echoing(stage), connected(stage, target) as socket:
-        expect_equal(str(await _said(socket, "who")).split(" ")[0], target, "the target that arrived")
-        host = str(await _said(socket, "host")).split(" ")[0]
+        expect_equal(str(await _echo_of(socket, "request")).split(" ")[0], target, "the target that arrived")
+        host = str(await _echo_of(socket, "host")).split(" ")[0]
         expect_equal(host, stage.url.split("//")[1], "the Host that arrived")
 
 
@@ -160,33 +164,33 @@ async def _open_raw(connection: Connection) -> None:
     ]
     await connection.send_head("GET", "/user/ada/ws", headers)
     head = await connection.head()
-    expect(" 101" in head.first, f"the answer to the handshake is {head.first}")
+    expect(" 101" in head.first, f"the response to the handshake is {head.first}")
 
 
 @GROUP.case("ping", _E, "RFC 6455 section 5.5.2")
 async def _ping(stage: Stage) -> None:
-    """A ping is answered with a pong that has the same text."""
+    """A ping is answered with a pong that has the same payload."""
     async with echoing(stage), stage.connect() as connection:
         await _open_raw(connection)
-        # A final frame of type ping, masked with zeros; what comes is a pong, not masked (section 5.2).
+        # A final ping frame, masked with zeros. The pong in response is not masked (section 5.2).
         await connection.send(b"\x89\x83\0\0\0\0abc")
         frame = await asyncio.wait_for(connection.reader.readexactly(5), 5)  # noqa: TID251 - not cancelled
         expect_equal(frame, b"\x8a\x03abc", "the frame that came")
 
 
-@GROUP.case("server-closes", _E, "RFC 6455 section 7.4: Jupyter tells with the code why a kernel is gone")
+@GROUP.case("server-closes", _E, "RFC 6455 section 7.4: the code tells Jupyter why a kernel is gone")
 async def _server_closes(stage: Stage) -> None:
-    """The code and reason with which the backend closes reach the client."""
+    """The code and reason with which the backend closes a websocket reach the client."""
     async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
-        expect_equal(await _said(socket, "close 4321 the kernel is gone"), None, "what came after closing")
+        expect_equal(await _echo_of(socket, "close 4321 the kernel is gone"), None, "what came after closing")
         expect_equal((socket.close_code, socket.close_reason), (4321, "the kernel is gone"), "code and reason")
 
 
 @GROUP.case("client-closes", _E, "RFC 6455 section 7.4")
 async def _client_closes(stage: Stage) -> None:
-    """The code and reason with which the client closes reach the backend."""
+    """The code and reason with which the client closes a websocket reach the backend."""
     async with echoing(stage) as server, connected(stage, "/user/ada/ws") as socket:
-        await _said(socket, "hello")
+        await _echo_of(socket, "hello")
         socket.close(4000, "I have to go")
         await _until(lambda: bool(server.closed))
         expect_equal(server.closed, [(4000, "I have to go")], "code and reason")
@@ -194,24 +198,24 @@ async def _client_closes(stage: Stage) -> None:
 
 @GROUP.case("client-vanishes", _E, "laptops are closed")
 async def _client_vanishes(stage: Stage) -> None:
-    """When a client's connection breaks, the backend's is closed."""
+    """When the client's connection breaks, the backend's is closed."""
     async with echoing(stage) as server:
         async with stage.connect() as connection:
             await _open_raw(connection)
         await _until(lambda: bool(server.closed))
 
 
-async def _until(seen: Callable[[], bool], within: float = 5) -> None:
+async def _until(condition: Callable[[], bool], within: float = 5) -> None:
     end = asyncio.get_running_loop().time() + within
-    while not seen():
+    while not condition():
         if asyncio.get_running_loop().time() > end:
-            raise Failed(f"the backend had not heard of it after {within:g} seconds")
+            raise Failed(f"the backend had not noticed after {within:g} seconds")
         await asyncio.sleep(0.02)
 
 
 @GROUP.case("subprotocol", _E, "jupyter-server speaks v1.kernel.websocket.jupyter.org")
 async def _subprotocol(stage: Stage) -> None:
-    """The subprotocols that a client offers reach the backend, and its choice the client."""
+    """The subprotocols that a client offers reach the backend, and the backend's choice reaches the client."""
     offered = ["v2.unknown", "v1.kernel.websocket.jupyter.org"]
     async with echoing(stage), connected(stage, "/user/ada/ws", subprotocols=offered) as socket:
         expect_equal(socket.selected_subprotocol, offered[1], "the chosen subprotocol")
@@ -219,32 +223,32 @@ async def _subprotocol(stage: Stage) -> None:
 
 @GROUP.case("compression", _E, "RFC 7692: permessage-deflate")
 async def _compression(stage: Stage) -> None:
-    """Compression is settled between client and backend, and compressed messages pass."""
+    """Client and backend can negotiate compression, and compressed messages pass."""
     async with echoing(stage), connected(stage, "/user/ada/ws", compressed=True) as socket:
         text = "compress me " * 10_000
-        expect_equal(await _said(socket, text), text, "the echo")
-        extensions = str(await _said(socket, "who"))
-        expect("permessage-deflate" in extensions, "the offer of permessage-deflate has not arrived")
+        expect_equal(await _echo_of(socket, text), text, "the echo")
+        extensions = str(await _echo_of(socket, "request"))
+        expect("permessage-deflate" in extensions, "the offer of permessage-deflate did not arrive")
 
 
-@GROUP.case("large", _E, "a plot, or a data frame, is a large message", seconds=60)
+@GROUP.case("large", _E, "plots and data frames are large messages", seconds=60)
 async def _large(stage: Stage) -> None:
-    """Messages of 16 MiB go both ways."""
+    """Messages of 16 MiB pass in both directions."""
     async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
         data = os.urandom(16 * _MIB)
-        expect(await _said(socket, data) == data, "it came back as another, or not at all")
+        expect(await _echo_of(socket, data) == data, "it came back changed, or not at all")
 
 
-@GROUP.case("idle", _E, "people think, and long cells print nothing", seconds=60)
+@GROUP.case("idle", _E, "people pause to think, and long computations print nothing", seconds=60)
 async def _idle(stage: Stage) -> None:
-    """A websocket on which nobody says anything for 12 seconds stays open."""
+    """A websocket without messages for 12 seconds stays open."""
     async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
-        await _said(socket, "before")
+        await _echo_of(socket, "before")
         await asyncio.sleep(12)
-        expect_equal(await _said(socket, "after"), "after", "the echo")
+        expect_equal(await _echo_of(socket, "after"), "after", "the echo")
 
 
-@GROUP.case("refused", _E, "JupyterHub answers 403 where somebody else's websocket is asked for")
+@GROUP.case("refused", _E, "JupyterHub responds with 403 to a websocket of somebody else")
 async def _refused(stage: Stage) -> None:
     """When the backend refuses a websocket, the client gets its status."""
     async with echoing(stage):
@@ -257,8 +261,8 @@ async def _refused(stage: Stage) -> None:
 
 @GROUP.case("many", _E, "each open notebook has one or more", seconds=60)
 async def _many(stage: Stage) -> None:
-    """A hundred websockets are open at the same time, and each hears its own messages."""
+    """A hundred websockets are open at the same time, and each gets its own messages."""
     async with echoing(stage), contextlib.AsyncExitStack() as stack:
         sockets = [await stack.enter_async_context(connected(stage, f"/user/ada/{number}")) for number in range(100)]
-        echoes = await asyncio.gather(*(_said(socket, str(number)) for number, socket in enumerate(sockets)))
+        echoes = await asyncio.gather(*(_echo_of(socket, str(number)) for number, socket in enumerate(sockets)))
         expect_equal(echoes, [str(number) for number in range(100)], "the echoes")
