@@ -1,5 +1,5 @@
-"""Measurements of this proxy beside others, run by ``python -m benchmarks``; importing it does nothing.
+"""Benchmarks of this proxy beside others, run by ``python -m benchmarks``; importing it does nothing.
 
-A part of the profile is one module with ``Options`` and a ``measure(bench, options, result)`` that fills ``result`` with
-plain JSON; ``profile.py`` lists them.
+Each part of the profile is a module with ``Options`` and a function ``measure(bench, options, result)``, which fills
+``result`` with plain JSON. ``profile.py`` lists them.
 """

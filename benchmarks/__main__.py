@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks [COMMAND]``. I/O: arguments, standard output, files in the folder of --to."""
+"""The command line, ``python -m benchmarks [COMMAND]``. I/O: standard output, and files in the folder of --to."""
 
 from __future__ import annotations
 
@@ -21,26 +21,28 @@ _ALL = "profile"
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure this proxy beside others, on this machine. Without a command, everything is measured.",
+        description="Measure this proxy beside others on this machine. Without a command, everything is measured.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    about = "everything: what a change of routes takes, and what users notice of the proxy"
+    about = "everything: how long changes of routes take, and what users notice of the proxy"
     command = commands.add_parser(_ALL, help=about, description=about.capitalize() + ".")
     command.add_argument(
         "--parts", nargs="+", choices=list(profile.PARTS), default=list(profile.PARTS), metavar="PART",
-        help=f"only these, of {', '.join(profile.PARTS)}",
+        help=f"only these parts, of {', '.join(profile.PARTS)}",
     )  # fmt: skip
-    command.add_argument("--quick", action="store_true", help="see in a few minutes that it works; measures little")
+    command.add_argument(
+        "--quick", action="store_true", help="check in a few minutes that everything works; the numbers mean little"
+    )
     _add_common(command)
     _add_routes(commands)
-    command = commands.add_parser("plots", help="draw the plots of an earlier run again")
-    command.add_argument("results", help="the file results.json of that run")
+    command = commands.add_parser("plots", help="redraw the plots of an earlier run")
+    command.add_argument("results", help="results.json of that run")
     command.add_argument("--to", default=".", metavar="FOLDER", help="write them there (default: here)")
-    command = commands.add_parser("conformance", help="what this proxy and the others do of what a proxy must do")
+    command = commands.add_parser("conformance", help="run the conformance suite against this proxy and the others")
     command.add_argument("--traefik", default="", help="the binary (default: on PATH, or beside this Python)")
     command.add_argument("--chp", default="", help="the command (default: on PATH, or in ./node_modules/.bin)")
-    command.add_argument("--rst", default="", metavar="FILE", help="write the table of the README there")
-    command.add_argument("--json", default="", metavar="FILE", help="write all results there")
+    command.add_argument("--rst", default="", metavar="FILE", help="write the tables of the README to this file")
+    command.add_argument("--json", default="", metavar="FILE", help="write all results to this file")
     return parser
 
 
@@ -73,7 +75,7 @@ def _add_routes(commands: Any) -> None:
     default = routes.Options()
     command = commands.add_parser(
         "routes",
-        help="only how long adding and deleting routes takes, and with other numbers",
+        help="only how long adding and deleting routes takes, with other parameters",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     command.add_argument(
@@ -82,25 +84,32 @@ def _add_routes(commands: Any) -> None:
         nargs="+",
         default=list(default.existing),
         metavar="N",
-        help="sizes of the table at which single changes and bursts are measured",
+        help="sizes of the table (numbers of routes) at which single changes and bursts are measured",
     )
     command.add_argument(
-        "--burst", type=int, default=default.burst, help="how many routes are changed at once; 0: no bursts"
+        "--burst", type=int, default=default.burst, help="how many routes a burst changes at once; 0: no bursts"
     )
     command.add_argument(
         "--burst-existing",
         type=int,
         default=default.burst_existing,
         metavar="N",
-        help="size of the table for the ratios to one reload; if it is none of --existing, only bursts are measured",
+        help="size of the table for the ratios to one reload; unless it is in --existing, only bursts are measured at it",
     )
-    command.add_argument("--repeat", type=int, default=default.repeat, help="single adds and deletes of each, at most")
-    command.add_argument("--bursts", type=int, default=default.bursts, help="bursts of each, at most")
+    command.add_argument(
+        "--repeat",
+        type=int,
+        default=default.repeat,
+        help="how many single adds and deletes for each contender, at most",
+    )
+    command.add_argument(
+        "--bursts", type=int, default=default.bursts, help="how many bursts for each contender, at most"
+    )
     command.add_argument(
         "--seconds",
         type=float,
         default=default.seconds,
-        help="how long each contender may take at each table for its single changes, and again for its bursts",
+        help="seconds for each contender's single changes at each size, and again for its bursts",
     )
     _add_common(command)
 
@@ -123,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = profile.run(common, _options(given), save=lambda result: _save(result, Path(given.to)))
     except asyncio.CancelledError:
-        print("interrupted before anything was measured; everything that was started has been ended", file=sys.stderr)
+        print("interrupted before anything was measured; everything that was started has been stopped", file=sys.stderr)
         return 130
     _write(result, Path(given.to))
     return 130 if result["interrupted"] else 0
@@ -144,7 +153,7 @@ def _options(given: argparse.Namespace) -> Mapping[str, Any]:
 
 
 def _save(result: dict[str, Any], folder: Path) -> None:
-    """Write what the reports and plots are made of; ``python -m benchmarks plots`` draws it again."""
+    """Write the results as JSON, which reports and plots are made from."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
@@ -156,7 +165,7 @@ def _write(result: dict[str, Any], folder: Path) -> None:
     (folder / "tables.rst").write_text("\n".join(readme.list_tables(result).values()), encoding="utf-8")
     plots.draw(result, folder)
     print(text)
-    print(f"All of it, and plots, are in {folder.absolute()}", file=sys.stderr)
+    print(f"The results, this report and plots are in {folder.absolute()}", file=sys.stderr)
 
 
 if __name__ == "__main__":

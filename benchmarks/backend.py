@@ -1,11 +1,11 @@
 """The servers behind the routes, in a process of their own: ``python -m benchmarks.backend CERT KEY``. I/O: sockets.
 
 Prints one line of JSON with their addresses (:class:`benchmarks.workload.Addresses`) and ends when its standard input does.
-Two of each kind, for the Hub's route and for the users', and each answer tells in a header which of the two it is from:
+There are two servers of each kind, one for the Hub's route and one for users' routes; a header of each response says which:
 
-- one that does as little as can be: a few bytes, or 1 MiB where the path ends in ``/large``; so that what is measured is the
-  proxy and not what is behind it;
-- one that is like a user's own server, which is tornado as well: pages, and WebSockets that send back what they get.
+- a quick one that does as little as possible: it sends a few bytes, or 1 MiB where the path ends in ``/large``, so that the
+  proxy is measured and not what is behind it;
+- one like a user's own server, which is tornado as well: pages, and WebSockets that echo what they receive.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _NAMES = ("hub", "user")
 
 
 class _Quick(asyncio.Protocol):
-    """Answers GET requests, which have no body, one after the other.
+    """Responds to GET requests, which have no body, one after another.
 
     Args:
-        answers: All answers there are, made beforehand: by whether it is a large one, and the last of its connection.
+        answers: All responses, made beforehand. The keys say whether it is a large one, and the last of its connection.
     """
 
     def __init__(self, answers: Mapping[tuple[bool, bool], bytes]) -> None:
@@ -82,15 +82,15 @@ def _serve_pages(name: str) -> str:
 
     class Echo(WebSocketHandler):
         def on_message(self, message: str | bytes) -> None:
-            # Nothing waits for it: who sends waits for the answer.
+            # The future is not awaited: the client waits for the echo before it sends more.
             self.write_message(message, isinstance(message, bytes))
 
-        def check_origin(self, origin: str) -> bool:  # noqa: ARG002 - there are no browsers here
+        def check_origin(self, origin: str) -> bool:  # noqa: ARG002 - no browser is involved
             return True
 
     application = Application([(rf".*{SOCKET_PATH}", Echo), (r".*", Page)])
     server = application.listen(0, "127.0.0.1")
-    (listening,) = server._sockets.values()  # noqa: SLF001 - the only way to ask for the port
+    (listening,) = server._sockets.values()  # noqa: SLF001 - tornado has no other way to get the port
     return f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
@@ -102,7 +102,7 @@ async def _main() -> None:
     addresses = Addresses(hub, user, await _serve_quick("hub", context), pages_hub, pages_user)
     print(json.dumps(addresses), flush=True)
     await asyncio.to_thread(sys.stdin.read)
-    os._exit(0)  # connections that are still open would be closed with a traceback each
+    os._exit(0)  # a normal exit would print a traceback for each open connection
 
 
 if __name__ == "__main__":

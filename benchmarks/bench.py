@@ -1,4 +1,4 @@
-"""What all parts of the profile have in common: who is compared, started where, and how they take turns. I/O: by workers."""
+"""What all parts of the profile share: the contenders, their workers, and how they take turns. I/O: by the workers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Common:
 
 @dataclass
 class Contestant:
-    """One contender with a table of one size: its worker, and what it was seen to do so far."""
+    """A contender with a table of some size: its worker, and its results so far."""
 
     name: str
     existing: int
@@ -52,35 +52,35 @@ class Contestant:
 
     @property
     def is_up(self) -> bool:
-        """Whether it can be asked for more."""
+        """Whether its worker still runs."""
         return "failed" not in self.result
 
-    async def ask(self, do: str, **arguments: Any) -> dict[str, Any] | None:
-        """Ask the worker; a failure is noted and ends it."""
+    async def ask(self, command: str, **arguments: Any) -> dict[str, Any] | None:
+        """Have the worker carry out a command; a failure is recorded and ends it."""
         try:
-            return await self.remote.ask(do, **arguments)
+            return await self.remote.ask(command, **arguments)
         except WorkerFailed as error:
             self.result["failed"] = str(error)
             progress(f"FAILED {error}")
             return None
 
     @contextlib.contextmanager
-    def noted(self) -> Iterator[None]:
-        """Note what goes wrong inside, and go on without this one; the others can still be measured."""
+    def failures_recorded(self) -> Iterator[None]:
+        """Record any exception and go on without this contestant; the others can still be measured."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is recorded
             self.result["failed"] = f"{type(error).__name__}: {error}"
             progress(f"FAILED {self.name} with {self.existing} routes: {self.result['failed']}")
 
     async def start(self) -> dict[str, Any] | None:
-        """Start the worker and have it bring up its proxy, with its table."""
+        """Start the worker, and have it start its proxy and fill the table."""
         await self.remote.start()
         started = await self.ask("start", fill=True)
         if started is not None:
             progress(
-                f"{self.existing} routes: {self.name} starts in {started['start_ms']:.0f} ms, "
-                f"is filled in {started['fill_ms'] / 1000:.1f} s with {started['routes']} routes"
+                f"{self.existing} routes: {self.name} started in {started['start_ms']:.0f} ms, "
+                f"filled in {started['fill_ms'] / 1000:.1f} s with {started['routes']} routes"
             )
         return started
 
@@ -90,13 +90,13 @@ class Bench:
 
     Args:
         common: What the command line says.
-        folder: Everything is written there.
-        addresses: Of the servers.
-        certificate: For HTTPS: the certificate's file, and its key's.
+        folder: Where everything is written.
+        addresses: The servers behind the routes.
+        certificate: The files of a certificate and of its key.
 
     Attributes:
-        described: For each contender that was asked for, its ``status`` and ``version``.
-        installed: For each that is installed, how many changes to ask of it at once, at most.
+        described: The ``status`` and ``version`` of each contender that was asked for.
+        installed: The contenders that are installed, with the most changes that each is asked for at once.
     """
 
     def __init__(self, common: Common, folder: Path, addresses: Addresses, certificate: tuple[str, str]) -> None:
@@ -114,7 +114,7 @@ class Bench:
     @classmethod
     @contextlib.asynccontextmanager
     async def opened(cls, common: Common) -> AsyncIterator[Bench]:
-        """Start the servers and look who is installed; at the end nothing is left."""
+        """Start the servers and find out which contenders are installed; in the end, stop and remove everything."""
         with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as folder:
             certificate = write_certificate(Path(folder))
             async with Backend(*certificate) as addresses:
@@ -123,19 +123,19 @@ class Bench:
                 yield bench
 
     def new_folder(self, name: str) -> Path:
-        """Return the path of a folder that nobody else gets."""
+        """Return a new path for a folder."""
         self._folders += 1
         return self.folder / f"{self._folders}-{name}"
 
     def contestant(
         self, name: str, existing: int, servers: Servers | None = None, *, tls: bool = False, all_answer: bool = False
     ) -> Contestant:
-        """Return a contender that is not started yet.
+        """Return a contestant, not started yet.
 
         Args:
-            name: Which one.
-            existing: How many routes its table shall hold.
-            servers: Where the routes lead, if not to the quick servers.
+            name: The contender.
+            existing: How many routes its table has.
+            servers: Where the routes lead; by default, to the quick servers.
             tls: Whether its public entry point is HTTPS.
             all_answer: Whether all routes lead to servers that answer.
         """
@@ -166,7 +166,7 @@ class Bench:
     def contestants(
         self, sizes: Sequence[int], servers: Servers | None = None, *, tls: bool = False
     ) -> list[Contestant]:
-        """Return all who are installed, with a table of each size, whose routes all lead to servers that answer."""
+        """Return all installed contenders with tables of all sizes, in which every route leads to a server that answers."""
         return [
             self.contestant(name, existing, servers, tls=tls, all_answer=True)
             for name in self.installed
@@ -193,7 +193,7 @@ class Bench:
             progress(f"{name}: {status} {answer['version']}")
 
     def about(self) -> dict[str, Any]:
-        """Return what was compared, on which machine, in which versions."""
+        """Return what is compared, on which machine and in which versions."""
         versions = {name: value["version"] for name, value in self.described.items() if value["version"]}
         return {
             "machine": describe_machine(),
@@ -208,11 +208,11 @@ class Bench:
 
 @contextlib.asynccontextmanager
 async def started(contestants: Sequence[Contestant], failures: list[str]) -> AsyncIterator[list[Contestant]]:
-    """Start all of them, one after the other, and have none left at the end.
+    """Start contestants one after another, and stop them all in the end.
 
     Args:
-        contestants: Whom.
-        failures: Gets who could not go on, and why.
+        contestants: The contestants.
+        failures: A line for each that failed is appended.
 
     Yields:
         Those that are up.
@@ -232,7 +232,7 @@ async def started(contestants: Sequence[Contestant], failures: list[str]) -> Asy
 
 
 def in_turns(contestants: Sequence[Contestant], rounds: int, what: str) -> Iterator[Contestant]:
-    """Yield each that is up once a round, not always in the same order, and tell how far it is."""
+    """Yield each contestant that is up once per round, in a random order, and report the progress."""
     order = random.Random(0)
     for turn in range(rounds):
         for contestant in order.sample(contestants, len(contestants)):
@@ -242,6 +242,6 @@ def in_turns(contestants: Sequence[Contestant], rounds: int, what: str) -> Itera
 
 
 def progress(text: str, *, replaces: bool = False) -> None:
-    """Tell how far it is, instead of the line before if that is a terminal's."""
-    back = "\x1b[1A\x1b[K" if replaces and sys.stderr.isatty() else ""  # one line up, and wipe it
+    """Print the progress to standard error; on a terminal it can replace the line before."""
+    back = "\x1b[1A\x1b[K" if replaces and sys.stderr.isatty() else ""  # up one line, and clear it
     print(f"{back}{text}", file=sys.stderr, flush=True)

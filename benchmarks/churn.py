@@ -1,8 +1,7 @@
 """The part ``churn``: what users notice while routes are changed all the time. I/O: sockets, workers.
 
-Requests and messages are sent at moments that are set beforehand, whether or not the ones before are answered, and a
-latency is counted from that moment: who is slow gets no fewer of them. In turns, nothing is changed, and routes are added
-and deleted without a pause; nothing may fail in either.
+Requests and messages are sent at fixed times, and latencies are counted from these times: a slow proxy does not get fewer of
+them. Quiet periods alternate with periods in which routes are added and deleted without a pause. Nothing may fail in either.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ class Options:
 
     Attributes:
         existing: The sizes of the table.
-        seconds: How long one contender is asked each time.
-        rounds: How often each is.
-        connections: How many connections are kept, and how many sockets; each is another user's.
-        each_per_second: How many requests, and messages, go over each of them.
-        new_per_second: How many requests open a connection of their own.
+        seconds: How long each period is.
+        rounds: How many periods of each kind there are for each contender.
+        connections: How many connections, and how many sockets, are open; each belongs to another user.
+        each_per_second: How many requests or messages per second are sent over each of them.
+        new_per_second: How many requests per second open a connection of their own.
     """
 
     existing: tuple[int, ...] = (1_000, 10_000)
@@ -49,17 +48,17 @@ class Options:
 
 
 @dataclass
-class _Seen:
-    """What came of requests, or of messages."""
+class _Results:
+    """The latencies of requests or messages, and the failures."""
 
     times: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
-    async def note(self, planned: float, action: Callable[[], Awaitable[None]]) -> None:
-        """Do something, and note how long after the planned moment it was done, or why not."""
+    async def record(self, planned: float, action: Callable[[], Awaitable[None]]) -> None:
+        """Run an action, and record how long after its planned time it was done, or why it failed."""
         try:
             await within(_PATIENCE, action())
-        except Exception as error:  # noqa: BLE001 - whatever it is, a user would have seen it
+        except Exception as error:  # noqa: BLE001 - whatever it is, users would have noticed it
             self.failed.append(repr(error)[:200])
         else:
             self.times.append((time.perf_counter() - planned) * 1000)
@@ -72,18 +71,18 @@ async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> Non
     async with started(contestants, result["failures"]) as up:
         for contestant in in_turns(up, options.rounds, "churn"):
             for changing in (False, True) if contestant.name != "direct" else (False,):
-                with contestant.noted():
+                with contestant.failures_recorded():
                     result["samples"].append(await _sample(contestant, options, changing=changing))
 
 
 async def _sample(contestant: Contestant, options: Options, *, changing: bool) -> dict[str, Any]:
-    requests, messages = _Seen(), _Seen()
+    requests, messages = _Results(), _Results()
     async with AsyncExitStack() as stack:
         load = await _prepare(contestant, options, stack, requests, messages)
         done = asyncio.Event()
         work = asyncio.gather(*(each(done) for each in load))
         try:
-            # Who needs longer for the last change is asked for longer, too.
+            # A contender that needs longer for its last change is also sent requests for longer.
             answer = await contestant.remote.ask("churn", seconds=options.seconds) if changing else None
             if answer is None:
                 await asyncio.sleep(options.seconds)
@@ -104,9 +103,9 @@ async def _sample(contestant: Contestant, options: Options, *, changing: bool) -
 
 
 async def _prepare(
-    contestant: Contestant, options: Options, stack: AsyncExitStack, requests: _Seen, messages: _Seen
+    contestant: Contestant, options: Options, stack: AsyncExitStack, requests: _Results, messages: _Results
 ) -> list[Callable[[asyncio.Event], Awaitable[None]]]:
-    """Open the connections and sockets; return what is to be done at once with them."""
+    """Open the connections and sockets; return the load to run on them concurrently."""
     url = contestant.remote.settings.public_url
     users = max(contestant.existing, 1)
     load: list[Callable[[asyncio.Event], Awaitable[None]]] = []
@@ -117,29 +116,29 @@ async def _prepare(
         await _ask(connection, page)
         socket = await connect(socket_url(url, user))
         stack.callback(socket.close)
-        # Not all of them at the same moment.
-        times = _Times(options.each_per_second, number / options.connections / options.each_per_second)
-        load.append(partial(times.each, requests, partial(_ask, connection, page)))
-        load.append(partial(times.each, messages, partial(echo, socket)))
-    load.append(partial(_Times(options.new_per_second).each, requests, partial(_ask_anew, url)))
+        # Spread them over time.
+        schedule = _Schedule(options.each_per_second, number / options.connections / options.each_per_second)
+        load.append(partial(schedule.run, requests, partial(_ask, connection, page)))
+        load.append(partial(schedule.run, messages, partial(echo, socket)))
+    load.append(partial(_Schedule(options.new_per_second).run, requests, partial(_ask_anew, url)))
     return load
 
 
-class _Times(NamedTuple):
-    """Moments at which something is done: so many a second, after a first delay."""
+class _Schedule(NamedTuple):
+    """Fixed times to do something: so many per second, after an initial delay."""
 
     per_second: float
     delay: float = 0.0
 
-    async def each(self, seen: _Seen, action: Callable[[], Awaitable[None]], done: asyncio.Event) -> None:
-        """Do it at each of them until all is done, but never twice at once."""
+    async def run(self, results: _Results, action: Callable[[], Awaitable[None]], done: asyncio.Event) -> None:
+        """Run an action at these times until ``done`` is set, but never twice at once."""
         begin = time.perf_counter() + self.delay
         for number in itertools.count():
             planned = begin + number / self.per_second
             if done.is_set():
                 return
             await asyncio.sleep(max(planned - time.perf_counter(), 0))
-            await seen.note(planned, action)
+            await results.record(planned, action)
 
 
 async def _ask(connection: Connection, page: str) -> None:

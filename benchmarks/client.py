@@ -1,4 +1,4 @@
-"""A user of the public entry point: one connection that is kept open. I/O: blocks while it asks, a millisecond or so."""
+"""A client of the public entry point with a keep-alive connection. I/O: blocks for each request, a millisecond or so."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .workload import SERVER_HEADER
 
 
 class Answer(NamedTuple):
-    """What came back: the status, and one header ("" if it was not there)."""
+    """A response: its status, and one header ("" if it is missing)."""
 
     status: int
     header: str
 
 
 class Client:
-    """Asks over one keep-alive connection; opens a new one if the proxy closed it meanwhile.
+    """Sends requests over one keep-alive connection, and opens a new one if the proxy has closed it.
 
     Args:
-        url: The public URL; no certificate is checked.
+        url: The public URL; certificates are not verified.
     """
 
     def __init__(self, url: str) -> None:
@@ -34,10 +34,10 @@ class Client:
             self._connection = http.client.HTTPSConnection(str(parts.hostname), parts.port, timeout=30, context=context)
 
     def ask(self, path: str, header: str = SERVER_HEADER) -> Answer:
-        """Return the answer to one GET.
+        """Return the response to a GET request.
 
         Raises:
-            OSError: If there is no answer, not even over a new connection.
+            OSError: If there is none, not even over a new connection.
         """
         try:
             return self._ask(path, header)
@@ -47,7 +47,7 @@ class Client:
             return self._ask(path, header)
         except http.client.HTTPException as error:
             self._connection.close()
-            raise OSError(f"no answer to {path}: {error!r}") from error
+            raise OSError(f"no response to {path}: {error!r}") from error
 
     def _ask(self, path: str, header: str) -> Answer:
         self._connection.request("GET", path)
@@ -56,14 +56,14 @@ class Client:
         return Answer(response.status, response.getheader(header) or "")
 
     def is_at(self, path: str, server: str) -> bool:
-        """Whether the next request for ``path`` reaches that server; "" for none."""
+        """Whether the next request for ``path`` reaches this server; "" means none."""
         return self.ask(path).header == server
 
     async def wait_until_at(self, path: str, server: str, seconds: float) -> None:
-        """Ask until ``path`` reaches that server.
+        """Send requests until ``path`` reaches this server.
 
         Raises:
-            TimeoutError: If it has not after ``seconds``.
+            TimeoutError: If it does not within ``seconds``.
         """
         deadline = time.monotonic() + seconds
         last = ""
@@ -77,4 +77,4 @@ class Client:
                     return
                 last = repr(answer)
             await asyncio.sleep(0.001)
-        raise TimeoutError(f"{path} did not reach the server {server!r} in {seconds:.0f} s; the last answer: {last}")
+        raise TimeoutError(f"{path} did not reach the server {server!r} in {seconds:.0f} s; the last response: {last}")

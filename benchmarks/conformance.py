@@ -1,4 +1,4 @@
-"""The conformance suite against this proxy and the others, as one table. I/O: starts them all, one after the other."""
+"""The conformance suite against this proxy and the others, as one table. I/O: starts them all, one after another."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Options:
     Attributes:
         chp: The configurable-http-proxy command.
         traefik: The Traefik command.
-        rst: Where the table goes, or "" for nowhere.
-        json: Where all results go, or "" for nowhere.
+        rst: The file for the tables, or "".
+        json: The file for all results, or "".
     """
 
     chp: str = ""
@@ -40,7 +40,7 @@ class Options:
 
 
 def _subjects(traefik: str, chp: str) -> Sequence[tuple[StartedByHub, bool]]:
-    """Return the proxies, and for each whether it is ours."""
+    """Return the proxies, each with whether it is ours."""
     on_traefik = f"{__version__}, Traefik {traefik_version(traefik)}"
     outside = [
         traefik,
@@ -106,7 +106,7 @@ def _subjects(traefik: str, chp: str) -> Sequence[tuple[StartedByHub, bool]]:
 
 
 def run(options: Options) -> int:
-    """Run all cases against all proxies, and print and write the results.
+    """Run all cases against all proxies; print the results, and write them to files.
 
     Returns:
         0 if ours conforms, 1 if it does not, 2 if not all of them are installed.
@@ -119,7 +119,7 @@ def run(options: Options) -> int:
     }
     missing = [name for name, found in there.items() if not found]
     if missing:
-        print(f"not installed, so there is nothing to compare with: {', '.join(missing)}", file=sys.stderr)
+        print(f"cannot compare, because these are not installed: {', '.join(missing)}", file=sys.stderr)
         return 2
     results = []
     for subject, own in _subjects(traefik, chp):

@@ -1,4 +1,4 @@
-"""How long an event loop was kept from other work. No I/O; needs a running asyncio loop."""
+"""How long an event loop was blocked. No I/O; needs a running asyncio loop."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _BEAT = 0.001
 
 
 class Heartbeat:
-    """A task that wants to run every millisecond, and remembers the longest that it was late.
+    """A task that is scheduled every millisecond, and records its longest delay.
 
-    A context manager; it beats only inside, so that a process that waits for its turn does not disturb the others.
+    An asynchronous context manager. It runs only inside, so that a worker that waits for its turn does not disturb others.
 
     Attributes:
-        worst: The longest delay in seconds, beyond the millisecond that was asked for.
+        worst: The longest delay in seconds, beyond that millisecond.
     """
 
     def __init__(self) -> None:
         self.worst = 0.0
         self._last = 0.0
-        self._beats = False
+        self._is_running = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -32,7 +32,7 @@ class Heartbeat:
 
     async def __aenter__(self) -> Heartbeat:
         self._last = time.perf_counter()
-        self._beats = True
+        self._is_running = True
         self._task = asyncio.create_task(self._beat())
         await asyncio.sleep(0)
         return self
@@ -46,25 +46,25 @@ class Heartbeat:
                 await self._task
 
     def stop(self) -> None:
-        """Beat no more; a delay that is not over yet counts. Once is enough, more does no harm."""
-        if self._beats and self._task is not None:
-            self._beats = False
-            self._note()
+        """Stop, and count a delay that is not over yet. May be called more than once."""
+        if self._is_running and self._task is not None:
+            self._is_running = False
+            self._record()
             self._task.cancel()
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(_BEAT)
-            self._note()
+            self._record()
 
-    def _note(self) -> None:
+    def _record(self) -> None:
         now = time.perf_counter()
         self.worst = max(self.worst, now - self._last - _BEAT)
         self._last = now
 
 
 async def idle_delay_ms(seconds: float = 0.3) -> float:
-    """Return the longest delay of a loop that does nothing: the machine's own part in every other measurement."""
+    """Return the longest delay of an idle loop: the machine's own share in every other measurement."""
     async with Heartbeat() as heartbeat:
         await asyncio.sleep(seconds)
     return heartbeat.worst_ms

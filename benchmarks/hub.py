@@ -1,4 +1,4 @@
-"""A real JupyterHub with many users at work, in a process of its own, with any of the proxies. I/O: processes, files."""
+"""A real JupyterHub with many running servers, in a process of its own, with any of the proxies. I/O: processes, files."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _CONFIG = """\
     c.JupyterHub.spawner_class = "benchmarks.standing.StandingSpawner"
     c.JupyterHub.proxy_class = {proxy_class!r}
     c.JupyterHub.log_level = "WARN"
-    # What an admin sets who does not want to disturb users by a restart.
+    # As an admin has it who wants to restart the Hub without disturbing users.
     c.JupyterHub.cleanup_servers = False
     c.JupyterHub.cleanup_proxy = False
     """
 
-# The proxy's class, and what it must be told. The password of jupyterhub-traefik-proxy stays the same: with one made anew by
-# each Hub, it cannot talk to the Traefik that an earlier Hub has left.
+# The class of each proxy, and its settings. The password of jupyterhub-traefik-proxy is fixed: with a new one for each Hub,
+# it could not talk to a Traefik that an earlier Hub has left running.
 _PROXIES = {
     "ours": (
         "traefik_toml_proxy.TraefikTomlProxy",
@@ -67,14 +67,14 @@ _PATIENCE = 60
 
 
 class Hub:
-    """One Hub, to be started again and again with the same files.
+    """A Hub that can be restarted with the same files.
 
     Args:
-        name: Of the proxy.
-        settings: Of the proxy.
+        name: The contender that is its proxy.
+        settings: The contender's settings.
         interpreter: The Python that it runs in.
-        database: Its users.
-        hub_port: Where it listens itself.
+        database: The file of its database.
+        hub_port: The port of the Hub itself.
     """
 
     def __init__(self, name: str, settings: Settings, interpreter: Interpreter, database: Path, hub_port: int) -> None:
@@ -103,7 +103,7 @@ class Hub:
         self._seen: set[Process] = set()
 
     async def start(self) -> None:
-        """Start its process; does not wait until it serves."""
+        """Start its process, without waiting until it serves."""
         first = self._folder / "bin"
         first.mkdir(exist_ok=True)
         if self._settings.traefik and not (first / "traefik").exists():
@@ -122,7 +122,7 @@ class Hub:
                 env={
                     **self._interpreter.environment(),
                     "PATH": f"{first}{os.pathsep}{os.environ['PATH']}",
-                    # Without one, configurable-http-proxy gets a new one from each Hub.
+                    # Fixed, as each Hub would make a new one for configurable-http-proxy.
                     "CONFIGPROXY_AUTH_TOKEN": self._token,
                 },
                 start_new_session=True,
@@ -130,21 +130,21 @@ class Hub:
 
     @property
     def has_ended(self) -> bool:
-        """Whether its process is not there (any more)."""
+        """Whether its process does not run (any more)."""
         return self._process is None or self._process.returncode is not None
 
     def proxies(self) -> list[Process]:
-        """Return the running processes of its proxy: what this Hub or one before it has started."""
+        """Return the running processes of its proxy, started by this Hub or by one before it."""
         if self._process is not None:
             self._seen.update(descendants(self._process.pid))
         return [process for process in self._seen if is_running(process)]
 
     async def stop(self) -> None:
-        """Ask it to end, and wait."""
+        """Send SIGTERM, and wait until it has ended."""
         await self._end(signal.SIGTERM)
 
     async def kill(self) -> None:
-        """Let it end as in a crash."""
+        """Send SIGKILL, and wait until it has ended."""
         await self._end(signal.SIGKILL)
 
     async def _end(self, number: signal.Signals) -> None:
@@ -155,13 +155,13 @@ class Hub:
         await within(_PATIENCE, self._process.wait())
 
     def kill_proxy(self) -> None:
-        """Let the proxy end as in a crash."""
+        """Send SIGKILL to the proxy."""
         for process in self.proxies():
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
 
     async def close(self) -> None:
-        """End everything that was started."""
+        """Stop everything that was started."""
         try:
             await self.stop()
         except asyncio.TimeoutError:
@@ -170,5 +170,5 @@ class Hub:
             await asyncio.to_thread(end, left)
 
     def tail(self) -> str:
-        """Return the end of what it and its proxy have said."""
+        """Return the end of the output of the Hub and its proxy."""
         return self._log.read_text(encoding="utf-8", errors="replace")[-1500:] if self._log.exists() else ""

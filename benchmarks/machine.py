@@ -1,4 +1,4 @@
-"""What was measured on: the machine and the versions. I/O: /proc, a few commands, a file in the temporary folder."""
+"""What the results depend on: the machine and the versions. I/O: /proc, a few commands, a temporary file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return the processor, the memory, the kernel, and what a write to the temporary folder's disk takes."""
+    """Return the processor, the memory, the kernel, the load, and how long an fsync takes."""
     return {
         "cpu": _field("/proc/cpuinfo", r"model name\s*:\s*(.+)") or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
@@ -28,7 +28,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def describe_versions() -> dict[str, str]:
-    """Return the versions of what the contenders stand on; their own are asked of them."""
+    """Return the versions of what the contenders depend on; their own come from their workers."""
     return {
         "python": platform.python_version(),
         "jupyterhub": package_version("jupyterhub"),
@@ -45,7 +45,7 @@ def package_version(name: str) -> str:
 
 
 def now() -> str:
-    """Return the time, in UTC, as text."""
+    """Return the current time in UTC, as text."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
@@ -66,7 +66,7 @@ def _field(path: str, pattern: str) -> str:
 
 
 def _fsync_ms() -> float:
-    """Return the median time that a small write takes to reach the disk: ours waits for that, the floor does not."""
+    """Return the median time for a small write to reach the disk: ours waits for that, the floor does not."""
     times = []
     with tempfile.TemporaryFile() as file:
         for _ in range(15):

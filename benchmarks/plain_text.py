@@ -1,4 +1,4 @@
-"""What results are told in: tables of text, and ratios that promises hang on. Pure."""
+"""Tables as plain text, and the ratios that the package makes promises about. Pure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TypedDict
 
 
 class Ratio(TypedDict):
-    """One number that a promise hangs on.
+    """A number that the package makes a promise about.
 
     Attributes:
         name: What it is.
-        value: None if it could not be measured.
+        value: None if it was not measured.
         wanted: The limit, with its direction.
-        kept: Whether the value keeps it; None without a value.
-        note: How it came about.
+        kept: Whether the value is within the limit; None without a value.
+        note: The numbers behind it.
     """
 
     name: str
@@ -29,10 +29,10 @@ def ratio(name: str, value: float | None, limit: float, note: str, *, at_least: 
 
     Args:
         name: What it is.
-        value: None if it could not be measured.
-        limit: What it should be at most, or at least.
-        note: How it came about.
-        at_least: Whether more is better.
+        value: None if it was not measured.
+        limit: The most that it should be, or the least.
+        note: The numbers behind it.
+        at_least: Whether ``limit`` is the least.
     """
     kept = None if value is None else (value >= limit if at_least else value <= limit)
     return {
@@ -45,7 +45,7 @@ def ratio(name: str, value: float | None, limit: float, note: str, *, at_least: 
 
 
 def ratio_table(ratios: Sequence[Ratio]) -> str:
-    """Return the ratios for reading."""
+    """Return the ratios as a table."""
     verdict = {True: "kept", False: "NOT KEPT", None: ""}
     rows = [
         [ratio["name"], number(ratio["value"], 2), ratio["wanted"], verdict[ratio["kept"]], ratio["note"]]
@@ -55,12 +55,12 @@ def ratio_table(ratios: Sequence[Ratio]) -> str:
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """Return a number as text; nothing for None."""
+    """Return a number as text, and "" for None."""
     return "" if value is None else f"{value:.{digits}f}"
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return rows in columns; numbers to the right, anything else to the left."""
+    """Return rows in columns, with numbers aligned to the right and everything else to the left."""
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     right = [

@@ -1,4 +1,4 @@
-"""Plots of what was measured, for the README. I/O: writes PNG and SVG files."""
+"""Plots of the results, for the README. I/O: writes PNG and SVG files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from .report_routes import summaries
 from .report_users import OF_USERS, PLAIN, distinct, having, median_of
 
-# What they are called, and a colour for each that nobody confuses with another (Okabe and Ito).
+# Labels, and colours that everybody can tell apart (Okabe and Ito).
 _NAMES = {
     "ours": ("traefik_toml_proxy", "#0072B2"),
     "before": ("traefik_toml_proxy, before", "#56B4E9"),
@@ -41,7 +41,7 @@ def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
 
     Args:
         result: What ``profile.run`` has returned.
-        folder: Where the files are written; it is made if it is not there.
+        folder: Where to write the files; it is created if necessary.
 
     Returns:
         The files.
@@ -60,9 +60,9 @@ def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
 
 def _where(result: Mapping[str, Any]) -> str:
     versions, machine = result["versions"], result["machine"]
-    shown = ("traefik", "chp", "jtp", "jupyterhub", "python")
-    told = ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)
-    return f"{result['date'][:10]}, {machine['cores']} cores of {machine['cpu']}, {told}"
+    names = ("traefik", "chp", "jtp", "jupyterhub", "python")
+    listed = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
+    return f"{result['date'][:10]}, {machine['cores']} cores of {machine['cpu']}, {listed}"
 
 
 def _routes(part: Mapping[str, Any]) -> Figure:
@@ -75,12 +75,12 @@ def _routes(part: Mapping[str, Any]) -> Figure:
         for name in _NAMES:
             mine = [row for row in rows if (row["contender"], row["change"], row["kind"]) == (name, "add", kind)]
             if not mine or (name == "floor" and axes is many):
-                continue  # the floor does not know how many
+                continue  # for the floor, a burst is a single reload
             xs = [row["existing"] for row in mine]
             ys = [row["median"] / (row["at_once"] if axes is many else 1) for row in mine]
             axes.plot(xs, ys, marker="o", markersize=4, label=_NAMES[name][0], color=_NAMES[name][1])
         axes.set(yscale="log", title=title, xlabel="routes that are there")
-        axes.set_xscale("symlog", linthresh=100)  # with a place for none
+        axes.set_xscale("symlog", linthresh=100)  # which has a place for 0
         axes.set_xlim(-10, 1.3 * max((row["existing"] for row in rows), default=100) + 10)
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.grid(axis="y", alpha=0.3)
@@ -105,7 +105,7 @@ def _requests(part: Mapping[str, Any]) -> Figure:
             (name, size, median_of(samples, "per_second", contender=name, existing=size, **way))
             for name in _NAMES
             for size in sizes
-            if name != "direct"  # so much more that nothing else could be seen
+            if name != "direct"  # its bars would dwarf all others
         ]
         _grouped(plot, [(name, f"{size:,}", value) for name, size, value in bars if value is not None])
         plot.set(title=title)
@@ -174,27 +174,27 @@ _DRAWN: Mapping[str, Callable[[Mapping[str, Any]], Figure]] = {
 
 
 def _figure(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
-    # Above there is room for the legend, and below for a line.
+    # Leaves room for the legend at the top, and for a line at the bottom.
     engine = ConstrainedLayoutEngine(rect=(0, 0.03, 1, 0.87 if rows == 1 else 0.92))
     figure = Figure(figsize=(3.4 * columns if columns > 2 else 9, 2.9 * rows + 0.5), layout=engine)
     return figure, [figure.add_subplot(rows, columns, number + 1) for number in range(rows * columns)]
 
 
 def _grouped(axes: Axes, bars: Sequence[tuple[str, str, float]], for_good: float | None = None) -> None:
-    """Draw bars, those of one contender beside one another, with the value above and a label below each.
+    """Draw bars, grouped by contender, with the value above and a label below each.
 
     Args:
-        axes: Where.
-        bars: Who, the label, and the value of each.
-        for_good: The value that stands for a time without an end, if there is one.
+        axes: Where to draw.
+        bars: The contender, label and value of each bar.
+        for_good: The value that stands for an endless time, if there is one.
     """
-    places = list(_places(bars))
-    is_crowded = len(bars) > 6  # what is written would overlap
-    for place, (name, _, value) in zip(places, bars, strict=True):
-        drawn = axes.bar(place, value, width=0.9, color=_NAMES[name][1], label=_NAMES[name][0])
-        told = "for good" if value == for_good else _short(value)
-        axes.bar_label(drawn, [told], fontsize=6.5, padding=2, rotation=90 if is_crowded else 0)
-    axes.set_xticks(places, [label for _, label, _ in bars], fontsize=6.5, rotation=45 if is_crowded else 0)
+    positions = list(_positions(bars))
+    is_crowded = len(bars) > 6  # horizontal texts would overlap
+    for position, (name, _, value) in zip(positions, bars, strict=True):
+        drawn = axes.bar(position, value, width=0.9, color=_NAMES[name][1], label=_NAMES[name][0])
+        text = "for good" if value == for_good else _short(value)
+        axes.bar_label(drawn, [text], fontsize=6.5, padding=2, rotation=90 if is_crowded else 0)
+    axes.set_xticks(positions, [label for _, label, _ in bars], fontsize=6.5, rotation=45 if is_crowded else 0)
     axes.margins(y=0.2 if is_crowded else 0.12)
 
 
@@ -204,12 +204,12 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _places(bars: Sequence[tuple[str, str, float]]) -> Iterator[float]:
-    place = 0.0
+def _positions(bars: Sequence[tuple[str, str, float]]) -> Iterator[float]:
+    position = 0.0
     for number, (name, _, _) in enumerate(bars):
-        yield place
+        yield position
         is_last = number + 1 == len(bars) or bars[number + 1][0] != name
-        place += 1.6 if is_last else 1.0
+        position += 1.6 if is_last else 1.0
 
 
 def _legend(figure: Figure, *axes: Axes) -> None:

@@ -1,4 +1,4 @@
-"""Processes by their id, free ports, and what the kernel says of both. I/O: /proc, sockets, signals."""
+"""Processes, their memory and processor time, and free ports. I/O: /proc, sockets, signals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Process(NamedTuple):
-    """A process that cannot be mistaken for a later one with the same id."""
+    """A process, with its start time: ids are reused."""
 
     pid: int
     started: int
@@ -34,7 +34,7 @@ def _stat(pid: int) -> _Stat | None:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    # proc(5); the command, which may hold anything, ends at the last parenthesis. Index 0 here is field 3 there.
+    # proc(5): the command may contain anything, and ends at the last parenthesis. Index 0 here is field 3 there.
     fields = text.rpartition(")")[2].split()
     return _Stat(
         parent=int(fields[1]),
@@ -52,25 +52,25 @@ def identify(pid: int) -> Process | None:
 
 
 def is_running(process: Process) -> bool:
-    """Whether it has not ended; one that nobody has waited for yet has."""
+    """Whether a process still runs; a zombie does not."""
     stat = _stat(process.pid)
     return stat is not None and stat.started == process.started and stat.state not in "ZX"
 
 
 def cpu_seconds(processes: list[Process]) -> float:
-    """Return the processor time, user and system, that the processes have used since their start."""
+    """Return the user and system time that the processes have used since their start."""
     stats = [_stat(process.pid) for process in processes]
     return sum(stat.cpu_ticks for stat in stats if stat) / _TICK
 
 
 def resident_bytes(processes: list[Process]) -> int:
-    """Return the memory that the processes have resident; what they share counts for each."""
+    """Return the resident memory of the processes; memory that they share is counted for each."""
     stats = [_stat(process.pid) for process in processes]
     return sum(stat.resident_pages for stat in stats if stat) * _PAGE
 
 
 def descendants(pid: int) -> list[Process]:
-    """Return the processes that were started by a process, and by those."""
+    """Return the processes that a process has started, and those that they have started in turn."""
     children: dict[int, list[Process]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and (stat := _stat(int(folder.name))) is not None:
@@ -85,7 +85,7 @@ def descendants(pid: int) -> list[Process]:
 
 
 def end(process: Process, seconds: float = 5) -> None:
-    """End one process: politely, and after ``seconds`` by force. One that has ended already is left alone."""
+    """End a process, with SIGTERM and, if it still runs after ``seconds``, with SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if not is_running(process):
             return
@@ -94,12 +94,12 @@ def end(process: Process, seconds: float = 5) -> None:
         deadline = time.monotonic() + seconds
         while is_running(process) and time.monotonic() < deadline:
             with suppress(ChildProcessError):
-                os.waitpid(process.pid, os.WNOHANG)  # if it is a child of ours, it goes only now
+                os.waitpid(process.pid, os.WNOHANG)  # a child of ours stays a zombie until then
             time.sleep(0.02)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that nobody listened at a moment ago."""
+    """Return ports of 127.0.0.1 that were free a moment ago."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:

@@ -1,4 +1,4 @@
-"""All parts, one after the other, and what came of them as one JSON object. I/O: by the parts."""
+"""All parts, one after another, and their results as one JSON object. I/O: by the parts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PARTS: Mapping[str, tuple[_Measure, Any]] = {
     "restart": (restart.measure, restart.Options()),
 }
 
-# Enough to see that everything works; the numbers say little.
+# Enough to check that everything works; the numbers mean little.
 QUICK: Mapping[str, Any] = {
     "routes": routes.Options(existing=(0, 200), burst=20, burst_existing=200, repeat=2, bursts=1, seconds=3),
     "requests": requests.Options(existing=(0, 200), seconds=1, rounds=1),
@@ -34,16 +34,17 @@ QUICK: Mapping[str, Any] = {
 
 
 def run(common: Common, options: Mapping[str, Any], save: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-    """Measure, and return everything as plain JSON.
+    """Measure, and return all results as plain JSON.
+
+    If it is interrupted, it returns what was measured until then, marked as interrupted.
 
     Args:
-        common: Whom to compare.
-        options: For each part that shall be measured, its options.
-        save: Called after each part with everything until then, so that no accident costs more than one part.
+        common: Which contenders to compare.
+        options: The options of each part to measure.
+        save: Called after each part with all results so far, so that an accident costs no more than one part.
 
     Raises:
-        asyncio.CancelledError: If it is interrupted before anything could be measured; later on, what was measured until
-            then is returned, and says so.
+        asyncio.CancelledError: If it is interrupted before anything was measured.
     """
     return asyncio.run(_run(common, options, save))
 
@@ -62,29 +63,29 @@ async def _run(common: Common, options: Mapping[str, Any], save: Callable[[dict[
                 before = time.monotonic()
                 try:
                     await measure(bench, given, measured)
-                except Exception as error:  # noqa: BLE001 - whatever it is, it is no reason to lose the other parts
+                except Exception as error:  # noqa: BLE001 - whatever it is, the other parts can still be measured
                     traceback.print_exc()
-                    result["failures"].append(f"{name} was not measured to its end: {type(error).__name__}: {error}")
+                    result["failures"].append(f"{name} was not completed: {type(error).__name__}: {error}")
                 finally:
                     measured["seconds_taken"] = time.monotonic() - before
                     result["seconds_taken"] = time.monotonic() - begin
                     save(result)
             result["interrupted"] = False
         except asyncio.CancelledError:
-            progress("interrupted: this is what was measured until now")
+            progress("interrupted; here is what was measured until now")
     return result
 
 
 def _cancel_on_signals() -> None:
-    """Have Ctrl-C and SIGTERM cancel this task once: what was started is ended on the way out, also if asked again."""
+    """Have Ctrl-C and SIGTERM cancel this task, but only once: a second signal must not interrupt the clean-up."""
     me = asyncio.current_task()
     assert me is not None
-    asked: list[int] = []
+    received: list[int] = []
 
     def cancel(number: int) -> None:
-        if not asked:
+        if not received:
             me.cancel()
-        asked.append(number)
+        received.append(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, cancel, number)

@@ -1,4 +1,4 @@
-"""What was measured as the tables of the README. Pure."""
+"""The results as the tables of the README, in reStructuredText. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from .report_routes import summaries
 from .report_users import OF_USERS, PLAIN, distinct, having, median_of
 
-# The columns, and what is above them.
+# The contenders that have a column, and its heading.
 _WHO = {
     "ours": "here",
     "chp": "configurable-http-proxy",
@@ -31,8 +31,8 @@ _WAYS: Mapping[str, Mapping[str, bool]] = {
 
 
 def list_tables(result: Mapping[str, Any]) -> dict[str, str]:
-    """Return a table for each part that was measured, as reStructuredText."""
-    return {name: _WRITTEN[name](part) for name, part in result["parts"].items()}
+    """Return a table for each part that was measured."""
+    return {name: _TABLES[name](part) for name, part in result["parts"].items()}
 
 
 def _routes(part: Mapping[str, Any]) -> str:
@@ -51,7 +51,7 @@ def _routes(part: Mapping[str, Any]) -> str:
 
 
 def _time_of_add(row: Mapping[str, Any], burst: int) -> str:
-    # The floor loads its whole file once, however many are added.
+    # The floor loads its whole file once, whatever number is added.
     fewer = row["kind"] == "burst" and row["at_once"] != burst and row["contender"] != "floor"
     return _time(row["median"]) + (f" for {row['at_once']}" if fewer else "")
 
@@ -66,7 +66,7 @@ def _requests(part: Mapping[str, Any]) -> str:
             for name in _WHO:
                 where = {"contender": name, "existing": size if name in _TABLES_OF_THEIR_OWN else 0, **way}
                 rate, p99 = (median_of(samples, key, **where) for key in ("per_second", "p99_ms"))
-                # wrk's latencies are without the time to connect.
+                # wrk's latencies do not include the time to connect.
                 latency = "" if p99 is None or way["close"] else f" ({_time(p99)})"
                 cells.append("" if rate is None else f"{rate:,.0f}{latency}")
             if any(cells[: len(_TABLES_OF_THEIR_OWN)]):
@@ -155,4 +155,4 @@ def _list_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-_WRITTEN = {"routes": _routes, "requests": _requests, "websockets": _websockets, "churn": _churn, "restart": _restart}
+_TABLES = {"routes": _routes, "requests": _requests, "websockets": _websockets, "churn": _churn, "restart": _restart}

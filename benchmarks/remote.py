@@ -1,4 +1,4 @@
-"""The other end of a worker: starts it, asks it, and sees that nothing is left of it. I/O: processes and their pipes."""
+"""The other end of a worker: starts it, sends it commands, and cleans up after it. I/O: processes and their pipes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .processes import Process, descendants, end, is_running
 from .waiting import within
 from .workload import Addresses
 
-# How long a worker may take for one command, in seconds.
+# How many seconds a worker may take for one command.
 _PATIENCE = 300
 
 
 class WorkerFailed(Exception):
-    """A worker could not do what it was asked; its message says what, and where its log is."""
+    """A worker could not carry out a command; the message has the command, the error and the end of the log."""
 
 
 class Remote:
-    """One worker.
+    """A worker process.
 
     Args:
-        name: The contender's.
-        settings: Handed to it.
+        name: The name of the contender.
+        settings: The contender's settings.
         interpreter: The Python that it runs in.
     """
 
@@ -43,7 +43,7 @@ class Remote:
         self._proxies: list[Process] = []
 
     async def start(self) -> None:
-        """Start the process; it does nothing yet."""
+        """Start the process, which then waits for commands."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 self.interpreter.executable,
@@ -56,46 +56,46 @@ class Remote:
                 stderr=log,
                 cwd=self.interpreter.import_folder,
                 env=self.interpreter.environment(),
-                start_new_session=True,  # Ctrl-C is for us, and we end it in order
+                start_new_session=True,  # so that Ctrl-C reaches only this process, which then stops the worker in order
             )
 
-    async def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Have one command carried out.
+    async def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """Send a command, and return the answer.
 
         Raises:
-            WorkerFailed: If it fails, or takes too long; the worker has been ended then.
+            WorkerFailed: If it fails or takes too long. The worker has been closed then.
         """
         process = self._process
         if process is None or process.stdin is None or process.stdout is None:
             raise WorkerFailed(f"{self.name}: not started")
-        process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
+        process.stdin.write(json.dumps({"do": command, **arguments}).encode() + b"\n")
         try:
             await process.stdin.drain()
             line = await within(_PATIENCE, process.stdout.readline())
         except (asyncio.TimeoutError, ConnectionError) as error:
             await self.close()
-            raise WorkerFailed(f"{self.name}: {do}: no answer in {_PATIENCE} s") from error
+            raise WorkerFailed(f"{self.name}: {command}: no answer in {_PATIENCE} s") from error
         answer: dict[str, Any] = json.loads(line) if line else {"error": "the worker ended"}
         if "proxies" in answer:
             self._proxies += [Process(*each) for each in answer.pop("proxies")]
         if "error" in answer:
             tail = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
             await self.close()
-            raise WorkerFailed(f"{self.name}: {do}: {answer['error']}\n{tail}")
+            raise WorkerFailed(f"{self.name}: {command}: {answer['error']}\n{tail}")
         return answer
 
     async def kill(self) -> None:
-        """End the worker as a crash would, and leave its proxy as it is."""
+        """Send SIGKILL to the worker, and leave its proxy running."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
 
     def inherit(self, other: Remote) -> None:
-        """Become responsible for what another worker left running."""
+        """Take responsibility for what another worker has left running."""
         self._proxies += other._proxies
 
     async def close(self) -> None:
-        """Have the contender stopped, and end whatever is still there. More than once does no harm."""
+        """Stop the contender, and end whatever still runs. May be called more than once."""
         process, self._process = self._process, None
         if process is not None:
             self._proxies += descendants(process.pid)
@@ -114,10 +114,10 @@ class Remote:
 
 
 class Backend:
-    """The servers behind the routes, for as long as the context lasts.
+    """The servers behind the routes; an asynchronous context manager.
 
     Args:
-        cert_file: A certificate, for one of them.
+        cert_file: A certificate for the HTTPS server.
         key_file: Its key.
     """
 

@@ -1,4 +1,4 @@
-"""Everything that was measured, as text to read, and the ratios that promises hang on. Pure."""
+"""All results as text, and the ratios that the package makes promises about. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ratios(result: Mapping[str, Any]) -> list[Ratio]:
 
 
 def about(result: Mapping[str, Any]) -> str:
-    """Return what was compared, on which machine, in which versions."""
+    """Return what was compared, on which machine and in which versions."""
     machine, versions = result["machine"], result["versions"]
     head = [
         f"{result['date']}, {result['seconds_taken'] / 60:.0f} minutes",
@@ -40,12 +40,12 @@ def about(result: Mapping[str, Any]) -> str:
         *(f"{name}: {status}" for name, status in result["contenders"].items() if status != "installed"),
     ]
     if result["interrupted"]:
-        head.append("INTERRUPTED: this is what was measured until then")
+        head.append("INTERRUPTED: here is what was measured until then")
     return "\n".join(head)
 
 
 def text(result: Mapping[str, Any]) -> str:
-    """Return everything for reading."""
+    """Return all results as text."""
     sections = [about(result)]
     for name, part in result["parts"].items():
         failures = report_routes.failures(part) if name == "routes" else part["failures"]

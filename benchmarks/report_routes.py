@@ -1,4 +1,4 @@
-"""The part ``routes``: the ratios that matter, and tables to read. Pure."""
+"""The part ``routes`` as text: its ratios, and its tables. Pure."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from . import report_before
 from .plain_text import Ratio, number, ratio, text_table
 from .stats import Summary, longest, summarize
 
+# The most routes that the promises are about.
 _MANY = 10_000
 
 _Kind = Literal["single", "burst"]
 
 
 def ratios(result: dict[str, Any]) -> list[Ratio]:
-    """Return the ratios from everything that ``routes`` measured."""
+    """Return the ratios of this part."""
     existing = result["parameters"]["existing"]
     burst_existing = result["parameters"]["burst_existing"]
-    # So many routes the promise is about; more take longer.
     largest = max((number for number in existing if number <= _MANY), default=min(existing))
     return [
         _one_add(result, min(existing)),
@@ -62,7 +62,7 @@ def _burst_beside_jtp(result: dict[str, Any], existing: int) -> Ratio:
 
 
 def _commit(result: dict[str, Any], existing: int) -> Ratio:
-    """What comes before Traefik has the file, beside what comes after."""
+    """Return the time until Traefik has the file as a fraction of the time after that."""
     commit = next((each for each in result["commits"] if each["existing"] == existing), None)
     add = _summary(result, existing, "ours", "single", "add")
     name = f"rendering, grouping and writing at {existing} routes / Traefik's own time"
@@ -74,7 +74,7 @@ def _commit(result: dict[str, Any], existing: int) -> Ratio:
 
 
 def loop_gaps(result: dict[str, Any], existing: int, name: str) -> dict[str, float | None]:
-    """Return the longest delay of the event loop in each kind of work of one contender at one table."""
+    """Return the longest delay of a contender's event loop in each kind of work, at one size of the table."""
     found = _found(result, existing, name)
     gaps: dict[str, float | None] = {
         what: found[what]["start_gap_ms"] for what in ("start", "restart") if found.get(what)
@@ -121,7 +121,7 @@ def _summary(result: dict[str, Any], existing: int, name: str, kind: _Kind, chan
 
 
 def summaries(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the numbers of each table, contender, kind and change, in order."""
+    """Return a summary for each size of the table, kind, change and contender, in this order."""
     rows = []
     for level in result["levels"]:
         for name, found in level["contenders"].items():
@@ -145,12 +145,12 @@ def summaries(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def text(part: dict[str, Any]) -> str:
-    """Return the results for reading."""
+    """Return this part as text."""
     return "\n\n".join(filter(None, [_changes_table(part), _whole_table(part), report_before.text(part)]))
 
 
 def failures(part: dict[str, Any]) -> list[str]:
-    """Return who could not go on, and why."""
+    """Return a line for each contender that failed."""
     return [
         f"{name} with {level['existing']} routes: {found['failed'].splitlines()[0]}"
         for level in part["levels"]
@@ -179,8 +179,8 @@ _COLUMNS: Sequence[tuple[str, Callable[[dict[str, Any]], str]]] = (
 def _changes_table(result: dict[str, Any]) -> str:
     rows = [[write(row) for _, write in _COLUMNS] for row in summaries(result)]
     note = (
-        "times in ms; live: until the public entry point was seen to do it; missed: the very next request still saw the "
-        "old table; cpu: ms per change"
+        "times in ms; live: until the public entry point served the change; missed: the very next request was still served "
+        "by the old table; cpu: ms per change"
     )
     return text_table([name for name, _ in _COLUMNS], rows) + "\n" + note
 

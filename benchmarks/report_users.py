@@ -1,4 +1,4 @@
-"""The parts about what users notice: in a few numbers, as ratios that promises hang on, and as tables to read. Pure."""
+"""The parts about what users notice, as text: their ratios, and their tables. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 
 from .plain_text import Ratio, number, ratio, text_table
 
-# With so many routes the promises are about.
-_MANY = 10_000
+# The number of users that the promises about restarts are about.
 _SOME = 1_000
 
-# A way of asking, as far as it is written in a sample of the part `requests`.
+# The keys by which a sample of the part `requests` says what was requested.
 _KIND = ("tls", "of_users", "large", "close")
 PLAIN: Mapping[str, bool] = {"tls": False, "of_users": False, "large": False, "close": False}
 OF_USERS: Mapping[str, bool] = {**PLAIN, "of_users": True}
@@ -30,7 +29,7 @@ def median_of(samples: Iterable[Mapping[str, Any]], what: str, **where: Any) -> 
 
 
 def distinct(samples: Iterable[Mapping[str, Any]], *keys: str) -> list[tuple[Any, ...]]:
-    """Return the combinations of values that there are, in order of their appearance."""
+    """Return the distinct combinations of these values, in order of appearance."""
     return list(dict.fromkeys(tuple(sample[key] for key in keys) for sample in samples))
 
 
@@ -38,14 +37,14 @@ def distinct(samples: Iterable[Mapping[str, Any]], *keys: str) -> list[tuple[Any
 
 
 def request_ratios(part: Mapping[str, Any]) -> list[Ratio]:
-    """Return how much of the requests per second is left with many routes, and how many more than others'."""
+    """Return the ratio of requests per second with many routes to those with none, and to another proxy's."""
     samples = part["samples"]
     many = max((existing for _, existing in distinct(samples, "contender", "existing")), default=0)
     found = []
     for kind, what, other in ((PLAIN, "the Hub's page", "ours"), (OF_USERS, "pages of random users", "floor")):
         ours = median_of(samples, "per_second", contender="ours", existing=many, **kind)
         chp = median_of(samples, "per_second", contender="chp", existing=many, **kind)
-        # Without users' routes, only the floor answers for their pages.
+        # With no users' routes, only the floor serves their pages.
         none = median_of(samples, "per_second", contender=other, existing=0, **kind)
         name = f"requests per second for {what} at {many} routes, ours / with none, {other}"
         note = f"{number(ours, 0)} and {number(none, 0)} per second"
@@ -57,7 +56,7 @@ def request_ratios(part: Mapping[str, Any]) -> list[Ratio]:
 
 
 def requests_text(part: Mapping[str, Any]) -> str:
-    """Return the medians for reading."""
+    """Return the medians as a table."""
     samples = part["samples"]
     rows = []
     for kind in distinct(samples, *_KIND):
@@ -72,7 +71,7 @@ def requests_text(part: Mapping[str, Any]) -> str:
                 rate = f"{statistics.median(rates):.0f}"
                 rows.append([_way(way), contender, f"{existing}", rate, spread, *latencies, f"{failed}"])
     header = ["asking", "who", "routes", "per s", "from-to", "p50 ms", "p90 ms", "p99 ms", "failed"]
-    return text_table(header, rows) + "\nlatencies are without the time to connect"
+    return text_table(header, rows) + "\nlatencies do not include the time to connect"
 
 
 def _way(way: Mapping[str, bool]) -> str:
@@ -85,7 +84,7 @@ def _way(way: Mapping[str, bool]) -> str:
 
 
 def websockets_text(part: Mapping[str, Any]) -> str:
-    """Return the medians for reading."""
+    """Return the medians as a table."""
     rows = []
     for (contender,) in distinct(part["echoes"], "contender"):
         echoes = [
@@ -108,7 +107,7 @@ def websockets_text(part: Mapping[str, Any]) -> str:
 
 
 def churn_ratios(part: Mapping[str, Any]) -> list[Ratio]:
-    """Return how many requests and messages of ours failed."""
+    """Return how many requests and messages failed with ours."""
     samples = having(part["samples"], contender="ours", changing=True)
     failed = sum(sample["failed"] for sample in samples)
     asked = sum(sample["failed"] + sample["requests"]["n"] + sample["messages"]["n"] for sample in samples)
@@ -118,7 +117,7 @@ def churn_ratios(part: Mapping[str, Any]) -> list[Ratio]:
 
 
 def churn_text(part: Mapping[str, Any]) -> str:
-    """Return the medians for reading."""
+    """Return the medians as a table."""
     rows = []
     for existing, contender, changing in distinct(part["samples"], "existing", "contender", "changing"):
         samples = having(part["samples"], existing=existing, contender=contender, changing=changing)
@@ -145,7 +144,7 @@ def churn_text(part: Mapping[str, Any]) -> str:
 
 
 def restart_ratios(part: Mapping[str, Any]) -> list[Ratio]:
-    """Return how long users were cut off, at worst."""
+    """Return the longest times for which users were cut off."""
     limits = {"the Hub is restarted": 0.0, "the proxy is killed": 1.0}
     many = min(_SOME, max(part["parameters"]["existing"]))
     found = []
@@ -158,7 +157,7 @@ def restart_ratios(part: Mapping[str, Any]) -> list[Ratio]:
 
 
 def restart_text(part: Mapping[str, Any]) -> str:
-    """Return all times for reading."""
+    """Return all times as a table."""
     rows = []
     for existing, contender, event in distinct(part["samples"], "existing", "contender", "event"):
         samples = having(part["samples"], existing=existing, contender=contender, event=event)
@@ -173,5 +172,5 @@ def _seconds(value: float | None) -> str:
 
 
 def listed(failures: Sequence[str]) -> str:
-    """Return failures, a line each."""
+    """Return a line for each failure."""
     return "\n".join(f"FAILED: {failure}" for failure in failures)

@@ -1,7 +1,7 @@
-"""The part ``requests``: requests per second and their latencies, beside how many routes there are. I/O: runs wrk.
+"""The part ``requests``: requests per second and latencies, depending on the number of routes. I/O: runs wrk.
 
-All contenders are up at the same time, with all sizes of the table, and take turns. wrk asks over 16 connections as fast as
-the answers come; it shares the machine with the proxy and the server behind it, so the numbers are good for ratios only.
+All contenders are up at the same time, with all sizes of the table, and take turns. wrk sends requests over 16 connections
+as fast as it gets responses. It shares the machine with the proxy and the server behind it, so only ratios mean something.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _SCRIPT = Path(__file__).with_name("wrk.lua")
 
 
 class Kind(NamedTuple):
-    """One way of asking.
+    """A kind of request.
 
     Attributes:
-        of_users: Whether pages of random users are asked for, else the Hub's.
-        large: Whether the answer is 1 MiB, else a few bytes.
+        of_users: Whether the pages are those of random users, else the Hub's.
+        large: Whether the response is 1 MiB, else a few bytes.
         close: Whether each request has a connection of its own.
         tls: Whether the public entry point is HTTPS.
     """
@@ -44,9 +44,9 @@ class Options:
 
     Attributes:
         existing: The sizes of the table.
-        seconds: How long one contender is asked each time.
-        rounds: How often each is.
-        connections: How many there are at once.
+        seconds: How long wrk runs each time.
+        rounds: How often it runs for each contender.
+        connections: How many connections it has.
     """
 
     existing: tuple[int, ...] = (0, 1_000, 10_000)
@@ -56,7 +56,7 @@ class Options:
 
 
 def kinds(*, tls: bool) -> Iterator[Kind]:
-    """Yield all ways of asking, by HTTPS or without."""
+    """Yield all kinds of requests, over HTTPS or HTTP."""
     for large in (False, True):
         for close in (False, True):
             yield Kind(False, large, close, tls)
@@ -76,7 +76,7 @@ async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> Non
             for kind in kinds(tls=tls):
                 able = [each for each in up if each.existing or each.name in FLOORS or not kind.of_users]
                 for contestant in in_turns(able, options.rounds, f"requests {describe(kind)}:"):
-                    with contestant.noted():
+                    with contestant.failures_recorded():
                         result["samples"].append(await _ask(wrk, contestant, kind, options))
 
 
@@ -96,7 +96,7 @@ async def _ask(wrk: str, contestant: Contestant, kind: Kind, options: Options) -
     path = LARGE_PATH if kind.large else "/hub/home"
     users = 0
     if kind.of_users:
-        users = contestant.existing or max(options.existing)  # the floors answer for any
+        users = contestant.existing or max(options.existing)  # the floors serve the pages of any
         path = existing_routespec(0).replace("000000", "%06d") + "lab"
     url = contestant.remote.settings.public_url + "/"
     process = await asyncio.create_subprocess_exec(
@@ -122,7 +122,7 @@ async def _ask(wrk: str, contestant: Contestant, kind: Kind, options: Options) -
             await process.wait()
     last = output.decode().strip().rpartition("\n")[2]
     if not last.startswith("{"):
-        raise RuntimeError(f"wrk did not do what was asked of it: {output.decode()[-500:]}")
+        raise RuntimeError(f"wrk failed: {output.decode()[-500:]}")
     sample: dict[str, Any] = json.loads(last)
     return {
         "contender": contestant.name,

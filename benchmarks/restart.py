@@ -1,8 +1,7 @@
-"""The part ``restart``: how long users are cut off when the Hub, the proxy or both go away. I/O: sockets, processes.
+"""The part ``restart``: how long users are cut off when the Hub, the proxy or both go down. I/O: sockets, processes.
 
-With a real JupyterHub, which finds in its database that many users have running servers. Some of these users ask for a page
-many times a second, each time over a new connection; how long one of them is cut off is the longest time from one answer
-of the server to the next.
+A real JupyterHub has many users with running servers in its database. Some of these users request a page many times per
+second, each time over a new connection. A user is cut off for the longest time between two responses of the server.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from .standing import write_database
 from .waiting import within
 from .workload import SERVER_HEADER, Servers, existing_routespec
 
-# Between two requests of one user, in seconds, and how long one may take.
+# Seconds between two requests of a user, and for one request at most.
 _PAUSE = 0.02
 _PATIENCE = 5
 
-# An answer that comes so late counts as none would, in seconds.
+# A longer time between two responses, in seconds, counts as being cut off even if no request fails.
 _NOTICED = 0.25
 
-# How long everything must be well for an event to be over.
+# How many seconds everything must work for an event to be over.
 _CALM = 1.0
 
 
@@ -43,10 +42,10 @@ class Options:
 
     Attributes:
         existing: How many users have running servers.
-        rounds: How often each event is brought about.
-        users: How many of them ask for pages.
-        apart: Seconds without an event before each: what dies again and again at once may be started again more slowly.
-        seconds: After so long without being well again, users are said to be cut off for good.
+        rounds: How often each event happens.
+        users: How many of the users request pages.
+        apart: Seconds before each event: a proxy that dies several times in a row may be restarted more slowly.
+        seconds: After how many seconds users count as cut off for good.
     """
 
     existing: tuple[int, ...] = (100, 1_000)
@@ -58,14 +57,14 @@ class Options:
 
 @dataclass
 class _User:
-    """One of those who ask.
+    """A user who requests a page all the time.
 
     Attributes:
-        page: What for.
-        answered: When the last answer of the server came.
-        well_since: Since when there was no failure; infinity if the last request has failed.
-        longest: The longest time from one answer to the next.
-        failed: How many requests got none.
+        page: The path of the page.
+        answered: When the server last responded.
+        well_since: Since when no request has failed; infinity if the last one has.
+        longest: The longest time between two responses.
+        failed: How many requests got no response.
     """
 
     page: str
@@ -74,12 +73,12 @@ class _User:
     longest: float = 0.0
     failed: int = 0
 
-    def begin(self) -> None:
-        """Count from now on."""
+    def reset(self) -> None:
+        """Start counting again."""
         self.longest, self.failed = 0.0, 0
 
-    async def ask_on(self, url: str) -> None:
-        """Ask again and again, until cancelled."""
+    async def keep_asking(self, url: str) -> None:
+        """Send requests until cancelled."""
         while True:
             ok = False
             with suppress(OSError, BrokenMessage, ValueError, IndexError, asyncio.TimeoutError):
@@ -102,7 +101,7 @@ async def _is_answered(url: str, page: str, server: str) -> bool:
 
 
 async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> None:
-    """Measure all contenders, one after the other; fills ``result``, also if it is interrupted."""
+    """Measure all contenders, one after another; fills ``result``, also if it is interrupted."""
     result.update(parameters=asdict(options), samples=[], starts=[], failures=[])
     for existing in options.existing:
         for name in [name for name in bench.installed if name not in FLOORS]:
@@ -150,13 +149,13 @@ async def _measure(bench: Bench, options: Options, name: str, existing: int, res
         result["starts"].append({"contender": name, "existing": existing, "seconds": taken})
 
     users = _users(existing, options.users)
-    asking = [asyncio.create_task(user.ask_on(settings.public_url)) for user in users]
+    asking = [asyncio.create_task(user.keep_asking(settings.public_url)) for user in users]
     try:
         await start()
-        for event, bring_about in events.items():
+        for event, cause in events.items():
             for turn in range(options.rounds):
                 await asyncio.sleep(options.apart)
-                sample = await _event(users, bring_about, is_well, options.seconds)
+                sample = await _event(users, cause, is_well, options.seconds)
                 result["samples"].append({"contender": name, "existing": existing, "event": event, **sample})
                 cut_off = "for good" if sample["cut_off_s"] is None else f"for {sample['cut_off_s']:.2f} s"
                 progress(
@@ -174,7 +173,7 @@ async def _measure(bench: Bench, options: Options, name: str, existing: int, res
 
 
 async def _measure_floor(bench: Bench, options: Options, result: dict[str, Any]) -> None:
-    """The least: a bare Traefik with one route is killed, and started at once."""
+    """Measure the floor: a bare Traefik with one route is killed and restarted at once."""
     server = bench.addresses.user
     settings = bench.contestant("floor", 0, Servers(server, server)).remote.settings
     floor = Floor(settings)
@@ -182,16 +181,16 @@ async def _measure_floor(bench: Bench, options: Options, result: dict[str, Any])
     user = _User("/lab")
 
     async def kill_proxy() -> None:
-        await asyncio.to_thread(again)
+        await asyncio.to_thread(restart)
 
-    def again() -> None:
+    def restart() -> None:
         floor.crash()
-        asyncio.run(floor.start())  # it blocks while it waits
+        asyncio.run(floor.start())  # in a thread, since it blocks
 
     async def is_well() -> bool:
         return True
 
-    asking = asyncio.create_task(user.ask_on(settings.public_url))
+    asking = asyncio.create_task(user.keep_asking(settings.public_url))
     try:
         await asyncio.to_thread(asyncio.run, floor.start())
         await _until_well([user], is_well, options.seconds)
@@ -210,15 +209,15 @@ def _users(existing: int, count: int) -> list[_User]:
 
 async def _event(
     users: list[_User],
-    bring_about: Callable[[], Awaitable[None]],
+    cause: Callable[[], Awaitable[None]],
     is_well: Callable[[], Awaitable[bool]],
     seconds: float,
 ) -> dict[str, Any]:
-    """Bring something about, and return how long users were cut off: None if they still are after so many seconds."""
+    """Cause an event, and return how long users were cut off: None if they still are after ``seconds``."""
     for user in users:
-        user.begin()
+        user.reset()
     begin = time.perf_counter()
-    await bring_about()
+    await cause()
     try:
         await _until_well(users, is_well, seconds)
     except TimeoutError:
@@ -234,10 +233,10 @@ async def _event(
 
 
 async def _until_well(users: list[_User], is_well: Callable[[], Awaitable[bool]], seconds: float) -> None:
-    """Return when the Hub has been there, and no user's request has failed, for a while.
+    """Wait until the Hub has responded, and no user's request has failed, for a while.
 
     Raises:
-        TimeoutError: If that is not so in time.
+        TimeoutError: If that takes more than ``seconds``.
     """
     end = time.perf_counter() + seconds
     hub_since = float("inf")
@@ -253,6 +252,6 @@ async def _until_well(users: list[_User], is_well: Callable[[], Awaitable[bool]]
         await asyncio.sleep(0.1)
     cut_off = sum(user.well_since == float("inf") for user in users)
     raise TimeoutError(
-        f"not well after {seconds:.0f} s: {cut_off} of {len(users)} users are cut off, "
-        f"the Hub is {'away' if hub_since == float('inf') else 'there'}"
+        f"not recovered after {seconds:.0f} s: {cut_off} of {len(users)} users are cut off, "
+        f"the Hub is {'down' if hub_since == float('inf') else 'up'}"
     )

@@ -1,4 +1,4 @@
-"""The part ``routes``: how long adding and deleting routes takes, beside how many there are. I/O: by its workers.
+"""The part ``routes``: how long adding and deleting routes takes, depending on their number. I/O: by its workers.
 
 All contenders are up at the same time, each with the same table, and take turns, so that a slow moment of the machine hits
 all of them alike: what counts are the ratios between them.
@@ -15,10 +15,10 @@ from typing import Any
 from .bench import Bench, Contestant, in_turns
 from .remote import Remote
 
-# Between two turns, in seconds.
+# Seconds between two turns.
 _PAUSE = 0.05
 
-# A table of less tells nothing of the memory of one route, and one of more nothing new.
+# Large enough for the memory per route to be exact.
 _MEMORY_ROUTES = 10_000
 
 
@@ -28,11 +28,12 @@ class Options:
 
     Attributes:
         existing: The sizes of the table at which single changes and bursts are measured.
-        burst: How many routes are changed at once.
-        burst_existing: The size of the table for the ratios to one reload; if not in ``existing``, only bursts are measured.
-        repeat: How many single adds and deletes of each contender, at most.
-        bursts: How many bursts of each contender, at most.
-        seconds: How long each contender may take at each table for each of the two; one of each is always made.
+        burst: How many routes a burst changes at once.
+        burst_existing: The size of the table for the ratios to one reload; unless it is in ``existing``, only bursts are
+            measured at it.
+        repeat: How many single adds and deletes each contender makes, at most.
+        bursts: How many bursts each contender makes, at most.
+        seconds: How long each contender may take for each of the two at each size; it always makes one of each.
     """
 
     existing: tuple[int, ...] = (0, 100, 1_000, 5_000, 10_000, 50_000)
@@ -63,7 +64,7 @@ def _levels(options: Options) -> list[int]:
 
 
 async def _measure(bench: Bench, options: Options, existing: int, levels: list[dict[str, Any]]) -> None:
-    """Measure all contenders at one table."""
+    """Measure all contenders at one size of the table."""
     with_singles = existing in options.existing
     contestants: list[Contestant] = []
     try:
@@ -90,7 +91,7 @@ async def _measure(bench: Bench, options: Options, existing: int, levels: list[d
 
 
 async def _start_all(bench: Bench, existing: int, contestants: list[Contestant]) -> None:
-    """Start one after the other; appends each before anything can go wrong with it."""
+    """Start one after another; each is appended before it is started, so that it can be cleaned up."""
     for name in bench.installed:
         if name != "direct":
             contestants.append(bench.contestant(name, existing))
@@ -98,7 +99,7 @@ async def _start_all(bench: Bench, existing: int, contestants: list[Contestant])
 
 
 async def _restart(contestant: Contestant) -> None:
-    """Let the process of the Hub die, and a new one start beside what it finds: the table as it was."""
+    """Kill the Hub's process, and start a new one that finds the running proxy with its table."""
     before = contestant.remote
     await before.kill()
     contestant.remote = Remote(contestant.name, replace(before.settings), before.interpreter)
@@ -124,11 +125,11 @@ async def _alone(bench: Bench, name: str, command: str, routes: int) -> dict[str
 async def _take_turns(
     contestants: Sequence[Contestant], kind: str, size: int, rounds: int, seconds: float, existing: int
 ) -> None:
-    """Let each make a change, then each the next, until all have had their rounds or used up their time."""
+    """Have the contestants make changes in turns, until all have made all rounds or used up their time."""
     spent = dict.fromkeys((contestant.name for contestant in contestants), 0.0)
     for contestant in contestants:
         contestant.result[kind] = {"add": [], "delete": []}
-    # Not always the same one after the slowest, whose Traefik may still have memory to tidy.
+    # In a random order, as the slowest may disturb the next one: its Traefik still collects garbage.
     for contestant in in_turns(contestants, rounds, f"{existing} routes: {kind}"):
         if spent[contestant.name] > seconds:
             continue

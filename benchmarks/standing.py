@@ -1,7 +1,7 @@
-"""A spawner for servers that are always there, and a Hub's database full of them. I/O: a process that writes a database.
+"""A spawner whose servers run already, and a Hub's database with many of them. I/O: a process that writes the database.
 
-The Hub of the part ``restart`` has many users at work, but this machine is too small for so many servers: all of theirs are
-one, which is started elsewhere.
+The Hub of the part ``restart`` has many users with running servers. A small machine could not run so many, so they all share
+one server, which is started elsewhere.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .workload import existing_routespec
 
 
 class StandingSpawner(Spawner):
-    """Says that its server is running until it is told to stop it."""
+    """Reports that its server is running until that is stopped."""
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Read whether it is running."""
@@ -33,32 +33,32 @@ class StandingSpawner(Spawner):
         return {**super().get_state(), "is_running": self.is_running}
 
     async def start(self) -> str:
-        """Refuse: nobody starts a server here.
+        """Refuse to start a server.
 
         Raises:
             RuntimeError: Always.
         """
-        raise RuntimeError("the servers of this Hub have all been started before")
+        raise RuntimeError("the servers of this Hub run already")
 
     async def poll(self) -> int | None:
         """Return None while it is running (jupyterhub/spawner.py)."""
         return None if self.is_running else 0
 
-    async def stop(self, now: bool = False) -> None:  # noqa: ARG002 - nothing takes long here
-        """Say that it is not running."""
+    async def stop(self, now: bool = False) -> None:  # noqa: ARG002 - stopping is immediate anyway
+        """Record that it is not running."""
         self.is_running = False
 
 
 async def write_database(file: Path, users: int, target: str) -> None:
-    """Write a Hub's database, in a process of its own: JupyterHub sets up logging as it pleases.
+    """Write a Hub's database, in a process of its own, since JupyterHub changes the logging of its process.
 
     Args:
-        file: Where to; it must not be there yet.
-        users: How many; their routes are those of :func:`benchmarks.workload.existing_routespec`.
-        target: The URL of the one server that they all have.
+        file: The file to create.
+        users: How many users it has. Their routes are those of :func:`benchmarks.workload.existing_routespec`.
+        target: The URL of the server that they all share.
 
     Raises:
-        RuntimeError: If it could not.
+        RuntimeError: If that fails.
     """
     python = this_interpreter()
     process = await asyncio.create_subprocess_exec(
@@ -76,14 +76,14 @@ async def write_database(file: Path, users: int, target: str) -> None:
     )
     output, _ = await process.communicate()
     if process.returncode:
-        raise RuntimeError(f"no database for the Hub could be written:\n{output.decode()[-1500:]}")
+        raise RuntimeError(f"the Hub's database could not be written:\n{output.decode()[-1500:]}")
 
 
 def _write(file: Path, users: int, target: str) -> None:
-    """Write a database with so many users, each with a running server."""
+    """Write a database with users who each have a running server."""
     at = urlsplit(target)
     session = orm.new_session_factory(f"sqlite:///{file}")()
-    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)  # what the Hub writes itself
+    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)  # as the Hub writes it
     for number in range(users):
         base_url = existing_routespec(number)
         user = orm.User(name=base_url.strip("/").rpartition("/")[2])

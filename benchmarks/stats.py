@@ -1,4 +1,4 @@
-"""What is measured, and the few numbers that sum up many measurements. Pure."""
+"""What is measured, and statistics of many measurements. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TypedDict
 
 
 class Sample(TypedDict):
-    """One timed change, or one burst of changes made at once.
+    """A timed change, or a burst of changes made at once.
 
     Attributes:
         ms: From the first call until the last one returned.
-        live_ms: Until the public entry point was seen to do all of them; ``ms`` if it did at the very next request.
+        live_ms: Until the public entry point served all of them; ``ms`` if it did at the very next request.
         changes: How many routes were changed.
-        missed: For how many of them the very next request on the public entry point still saw the old table.
-        loop_gap_ms: The longest time the event loop was kept from other work; None where that has no meaning.
+        missed: For how many of them the very next request was still served by the old table.
+        loop_gap_ms: The longest time for which the event loop was blocked; None where that has no meaning.
         hub_cpu_ms: Processor time of the process that holds the JupyterHub side.
         proxy_cpu_ms: Processor time of the proxy's processes, in steps of the kernel's clock tick.
     """
@@ -31,7 +31,7 @@ class Sample(TypedDict):
 
 
 class Summary(TypedDict):
-    """Some samples in a few numbers; times in milliseconds."""
+    """Statistics of some samples, with times in milliseconds."""
 
     n: int
     changes: int
@@ -59,7 +59,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def summarize(samples: Sequence[Sample]) -> Summary | None:
-    """Return the numbers for ``samples``, or None if there are none."""
+    """Return the statistics of ``samples``, or None if there are none."""
     if not samples:
         return None
     times = [sample["ms"] for sample in samples]
@@ -80,12 +80,12 @@ def summarize(samples: Sequence[Sample]) -> Summary | None:
 
 
 def longest(values: Iterable[float | None]) -> float | None:
-    """Return the largest of the values that are there, or None."""
+    """Return the largest value that is not None, or None if there is none."""
     return max((value for value in values if value is not None), default=None)
 
 
 class Spread(TypedDict):
-    """Many times, in milliseconds, in a few numbers."""
+    """The distribution of some times, in milliseconds."""
 
     n: int
     p50_ms: float
@@ -95,7 +95,7 @@ class Spread(TypedDict):
 
 
 def spread(times: Sequence[float]) -> Spread:
-    """Return how some times, in milliseconds, are spread.
+    """Return the distribution of some times, in milliseconds.
 
     Raises:
         ValueError: If there are none.

@@ -1,4 +1,4 @@
-"""Waiting, but only so long. No I/O of its own."""
+"""Waiting with a timeout. No I/O of its own."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# What was cancelled may take so long to end, in seconds.
+# How many seconds a cancelled coroutine may take to end.
 _GRACE = 5
 
 
 async def within(seconds: float, doing: Awaitable[T]) -> T:
-    """Return what comes of ``doing``; it is cancelled if it takes longer, or if the one who waits is.
+    """Return the result of ``doing``, which is cancelled if it takes longer than ``seconds``.
+
+    Unlike ``asyncio.wait_for`` before Python 3.12, this never swallows a cancellation.
 
     Raises:
-        asyncio.TimeoutError: If it takes longer. Unlike ``asyncio.wait_for`` before Python 3.12, this never swallows a
-            cancellation.
+        asyncio.TimeoutError: If it takes longer.
     """
     task = asyncio.ensure_future(doing)
     try:

@@ -1,6 +1,6 @@
-"""The part ``websockets``: echoes over WebSockets, and what many open ones cost the proxy. I/O: sockets, workers.
+"""The part ``websockets``: echoes over WebSockets, and the memory of the proxy for open ones. I/O: sockets, workers.
 
-The server behind the routes, and the client here, are tornado's: a user's own server is tornado too.
+The server behind the routes and the client are tornado's, as users' own servers are.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from .stats import spread
 from .waiting import within
 from .workload import SOCKET_PATH, existing_routespec
 
-# So many handshakes at once.
+# How many handshakes are made at once.
 _AT_ONCE = 50
 
-# How long one handshake or one echo may take.
+# How many seconds a handshake or an echo may take.
 _PATIENCE = 30
 
 _MESSAGE = "x" * 100
@@ -35,8 +35,8 @@ class Options:
         existing: The size of the table.
         sockets: How many sockets echo at once.
         seconds: For how long.
-        rounds: How often.
-        open_sockets: How many sockets are opened and kept, to see what they cost.
+        rounds: How often, for each contender.
+        open_sockets: How many sockets are kept open, to measure their memory.
     """
 
     existing: int = 1_000
@@ -52,10 +52,10 @@ async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> Non
     contestants = bench.contestants([options.existing], bench.addresses.pages)
     async with started(contestants, result["failures"]) as up:
         for contestant in in_turns(up, options.rounds, "websockets: echoes"):
-            with contestant.noted():
+            with contestant.failures_recorded():
                 result["echoes"].append(await _echoes(contestant, options))
         for contestant in in_turns(up, 1, f"websockets: {options.open_sockets} open"):
-            with contestant.noted():
+            with contestant.failures_recorded():
                 result["opened"].append(await _open_many(contestant, options))
 
 
@@ -65,13 +65,13 @@ def socket_url(public_url: str, user: int) -> str:
 
 
 async def connect(url: str) -> WebSocketClientConnection:
-    """Open a WebSocket; any certificate is taken."""
+    """Open a WebSocket, without verifying the certificate."""
     request = HTTPRequest(url, connect_timeout=_PATIENCE, request_timeout=_PATIENCE, validate_cert=False)
     return await websocket_connect(request)
 
 
 async def echo(socket: WebSocketClientConnection, message: str = _MESSAGE) -> None:
-    """Send a message and wait until it is back.
+    """Send a message, and wait until it comes back.
 
     Raises:
         ConnectionError: If something else comes back, or the socket is closed.
@@ -94,12 +94,12 @@ async def _open(contestant: Contestant, count: int) -> list[WebSocketClientConne
 
 
 async def _echoes(contestant: Contestant, options: Options) -> dict[str, Any]:
-    """Let some sockets echo as fast as they can."""
+    """Have some sockets echo as fast as they can."""
     sockets = await _open(contestant, options.sockets)
     times: list[float] = []
     end = time.perf_counter() + options.seconds
 
-    async def keep_on(socket: WebSocketClientConnection) -> None:
+    async def keep_echoing(socket: WebSocketClientConnection) -> None:
         now = time.perf_counter()
         while now < end:
             await echo(socket)
@@ -107,7 +107,7 @@ async def _echoes(contestant: Contestant, options: Options) -> dict[str, Any]:
             times.append((now - before) * 1000)
 
     try:
-        await asyncio.gather(*map(keep_on, sockets))
+        await asyncio.gather(*map(keep_echoing, sockets))
     finally:
         for socket in sockets:
             socket.close()
@@ -115,7 +115,7 @@ async def _echoes(contestant: Contestant, options: Options) -> dict[str, Any]:
 
 
 async def _open_many(contestant: Contestant, options: Options) -> dict[str, Any]:
-    """Open many sockets, see what memory they take, and that each of them still echoes."""
+    """Open many sockets, measure the memory that they take, and check that each of them echoes."""
     before = await contestant.ask("usage")
     begin = time.perf_counter()
     sockets = await _open(contestant, options.open_sockets)

@@ -1,8 +1,8 @@
-"""One contender in a process of its own: ``python -m benchmarks.worker``. I/O: obeys commands from its standard input.
+"""One contender in a process of its own: ``python -m benchmarks.worker``. I/O: carries out commands from standard input.
 
-Of its own, because what one contender keeps in memory must not slow down another, and because the processor time, the
-memory and the event loop are then its alone. A command is one line of JSON, and so is its answer; at the end of the input
-the contender is stopped. While it waits for its turn, it does nothing.
+Each contender has its own process, so that what one keeps in memory does not slow down another, and so that processor time,
+memory and the event loop can be measured by themselves. A command is a line of JSON, and so is the answer. When the input
+ends, the contender is stopped. While it waits for its turn, it does nothing.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from .processes import Process, cpu_seconds, descendants, end, identify, is_runn
 from .stats import Sample
 from .workload import Entry, Servers, last_existing, new_entries
 
-# How long a change may take to be served after the call for it has returned.
+# How many seconds a change may take to be served after the call for it has returned.
 _LATE = 60
 
-# How many changed tables are written one after the other.
+# How many changes are committed one after another.
 _COMMITS = 20
 
 
 class Worker:
-    """Carries out the commands for one contender; each method whose name starts with ``do_`` is one.
+    """Carries out the commands for one contender; each method ``do_...`` is a command.
 
     Args:
         contender: What is measured.
@@ -65,7 +65,7 @@ class Worker:
         }
 
     async def do_start(self, fill: bool) -> dict[str, Any]:
-        """Start the contender, and fill its table; ``fill`` is false where the table is there from before."""
+        """Start the contender and, unless it already has its table, fill it."""
         idle_ms = await idle_delay_ms()
         self.contender.prepare()
         gc.collect()
@@ -76,7 +76,7 @@ class Worker:
         if fill:
             fill_ms, fill_gap_ms = await self._timed(self.contender.fill)
             await self._wait_for_table()
-            # Traefik loads the file twice for the first rename after its start; that is nobody's first add to pay for.
+            # Traefik loads the file twice for the first rename after its start: no measured change shall pay for that.
             await self.do_change(1)
         gc.collect()
         return {
@@ -114,7 +114,7 @@ class Worker:
         return {"add": added, "delete": deleted}
 
     async def do_churn(self, seconds: float) -> dict[str, Any]:
-        """Add and delete a route, one after the other, for so many seconds; return how many changes in which time."""
+        """Add and delete one route at a time for some seconds; return the number of changes, and the time that they took."""
         begin = time.perf_counter()
         changes = 0
         while time.perf_counter() < begin + seconds:
@@ -128,7 +128,7 @@ class Worker:
     async def _measure(self, action: Callable[[], Awaitable[None]], entries: Sequence[Entry], server: str) -> Sample:
         is_bare = self.contender.is_bare
         if not is_bare:
-            self._client.ask("/")  # so that the check below need not open a connection
+            self._client.ask("/")  # opens the connection, so that the check below need not
         hub_cpu, proxy_cpu = time.process_time(), cpu_seconds(self._proxies)
         late = []
         async with Heartbeat() as heartbeat:
@@ -137,7 +137,7 @@ class Worker:
             elapsed = time.perf_counter() - begin
             heartbeat.stop()
             hub_cpu, proxy_cpu = time.process_time() - hub_cpu, cpu_seconds(self._proxies) - proxy_cpu
-            # Now, without giving anything else a chance to run first: is it so?
+            # Check it now, before anything else gets a chance to run.
             if not is_bare:
                 late = [entry.routespec for entry in entries if not self._client.is_at(entry.routespec, server)]
         live = elapsed
@@ -155,7 +155,7 @@ class Worker:
         }
 
     async def do_get_all(self) -> dict[str, Any]:
-        """Ask for all routes once."""
+        """Measure ``get_all_routes`` once."""
         async with Heartbeat() as heartbeat:
             begin = time.perf_counter()
             routes = await self.contender.count()
@@ -163,7 +163,7 @@ class Worker:
         return {"ms": elapsed * 1000, "loop_gap_ms": heartbeat.worst_ms, "routes": routes}
 
     async def do_usage(self) -> dict[str, Any]:
-        """Tell the memory in use."""
+        """Return the memory in use."""
         gc.collect()
         return {
             "hub_rss_bytes": resident_bytes(self._me),
@@ -171,12 +171,12 @@ class Worker:
         }
 
     async def do_memory(self) -> dict[str, Any]:
-        """Start, fill, and tell how much more Python memory is in use for each route."""
+        """Start, fill the table, and return how much more of Python's memory is in use per route."""
         self.contender.prepare()
         await self.contender.start()
         self._proxies = descendants(os.getpid())
         warm_up = new_entries(0, 1, self.settings.servers)
-        await self.contender.add(warm_up)  # what the first change imports and makes is no route's
+        await self.contender.add(warm_up)  # what the first change imports and creates does not count
         await self.contender.count()
         gc.collect()
         tracemalloc.start()
@@ -203,7 +203,7 @@ class Worker:
         return {"n": len(times), "median_ms": statistics.median(times), "max_ms": max(times)}
 
     async def do_stop(self) -> dict[str, Any]:
-        """Stop the contender; nothing that it started is left."""
+        """Stop the contender, and end what it leaves running."""
         started = {*self._proxies, *descendants(os.getpid())}
         left = []
         try:
@@ -218,7 +218,7 @@ class Worker:
         return {"ms": elapsed * 1000, "loop_gap_ms": heartbeat.worst_ms, "left_running": len(left)}
 
 
-async def _obey(worker: Worker, answers: TextIO) -> None:
+async def _serve(worker: Worker, answers: TextIO) -> None:
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     started = False
@@ -228,7 +228,7 @@ async def _obey(worker: Worker, answers: TextIO) -> None:
         work = asyncio.create_task(_answer(worker, **command))
         hung_up = asyncio.create_task(_until_closed(reader))
         await asyncio.wait({work, hung_up}, return_when=asyncio.FIRST_COMPLETED)
-        # Whoever asked may be gone before the work is done.
+        # The input may end before the work is done.
         for task in (work, hung_up):
             task.cancel()
         await asyncio.wait({work, hung_up})
@@ -244,33 +244,33 @@ async def _obey(worker: Worker, answers: TextIO) -> None:
 async def _answer(worker: Worker, do: str, **arguments: Any) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = await getattr(worker, f"do_{do}")(**arguments)
-    except Exception as error:  # noqa: BLE001 - told to who asked, who decides
+    except Exception as error:  # noqa: BLE001 - the answer says what it is
         traceback.print_exc()
         return {"error": f"{type(error).__name__}: {error}"}
     return answer
 
 
 async def _until_closed(reader: asyncio.StreamReader) -> None:
-    """Return when the input is at its end. There is never a second command before the first is answered."""
+    """Return when the input has ended. No command comes before the one before it is answered."""
     while not reader.at_eof():
         await asyncio.sleep(0.5)
 
 
 def _main() -> None:
-    # The proxies write to the standard output that they inherit; the answers need one of their own.
+    # The proxies inherit the standard output and write to it, so the answers go to a copy of it.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     given = json.loads(sys.argv[2])
     settings = Settings(**{**given, "servers": Servers(*given["servers"])})
     os.chdir(settings.folder)
     if settings.traefik:
-        # All of them start the `traefik` that they find first.
+        # Contenders that start `traefik` by its name find this one first.
         first = Path(settings.folder) / "bin"
         first.mkdir(exist_ok=True)
         if not (first / "traefik").exists():
             (first / "traefik").symlink_to(settings.traefik)
         os.environ["PATH"] = f"{first}{os.pathsep}{os.environ['PATH']}"
-    asyncio.run(_obey(Worker(contender_class(sys.argv[1])(settings)), answers))
+    asyncio.run(_serve(Worker(contender_class(sys.argv[1])(settings)), answers))
 
 
 if __name__ == "__main__":

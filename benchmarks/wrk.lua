@@ -1,5 +1,5 @@
--- What wrk asks for, and what it tells at the end: one line of JSON. Arguments: path, users, keep or close.
--- With users, the path is a format with a number in it: the pages of all users are asked for in turn, in a random order.
+-- The requests that wrk sends, and its results: one line of JSON. Arguments: the path, the number of users, keep or close.
+-- With users, the path is a format for a number, and the pages of all users are requested in turn, in a random order.
 
 local pages = {}
 

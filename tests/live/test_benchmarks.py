@@ -1,4 +1,4 @@
-"""The performance profile, in its quick form, from beginning to end: everything works; the numbers say little then."""
+"""The performance profile in its quick form, from start to end."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-WHO = {"ours", "floor", "direct"}
+CONTENDERS = {"ours", "floor", "direct"}
 
 
 @pytest.mark.timeout(400)
-async def test_all_parts_are_measured_drawn_and_told(tmp_path: Path) -> None:
-    """With a real Hub, a real Traefik and real WebSockets; requests where there is wrk."""
+async def test_all_parts_are_measured_drawn_and_reported(tmp_path: Path) -> None:
+    """With a real Hub, a real Traefik and real WebSockets, and with requests where wrk is installed."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks", "--quick", "--contenders", *WHO, "--to", str(tmp_path)),
+        *(sys.executable, "-m", "benchmarks", "--quick", "--contenders", *CONTENDERS, "--to", str(tmp_path)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=ROOT,
@@ -40,11 +40,11 @@ async def test_all_parts_are_measured_drawn_and_told(tmp_path: Path) -> None:
         assert parts[name]["failures"] == []
     if shutil.which("wrk"):
         assert parts["requests"]["failures"] == []
-        assert {sample["contender"] for sample in parts["requests"]["samples"]} == WHO
+        assert {sample["contender"] for sample in parts["requests"]["samples"]} == CONTENDERS
         assert all(sample["requests"] > 0 == sample["failed"] for sample in parts["requests"]["samples"])
     else:
         assert "wrk is not installed" in parts["requests"]["failures"][0]
-    assert {sample["contender"] for sample in parts["websockets"]["opened"]} == WHO
+    assert {sample["contender"] for sample in parts["websockets"]["opened"]} == CONTENDERS
     assert {sample["failed"] for sample in parts["churn"]["samples"]} == {0}
     assert all(sample["changes"] > 0 for sample in parts["churn"]["samples"] if sample["changing"])
     cut_off = {s["event"]: s["cut_off_s"] for s in parts["restart"]["samples"] if s["contender"] == "ours"}
@@ -59,15 +59,15 @@ async def test_all_parts_are_measured_drawn_and_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(200)
-async def test_an_interrupted_run_keeps_what_it_has_and_leaves_nothing_running(tmp_path: Path) -> None:
-    """In the middle of the part in which Hubs leave their proxies running."""
+async def test_an_interrupted_run_keeps_its_results_and_leaves_nothing_running(tmp_path: Path) -> None:
+    """It is interrupted in the part in which Hubs leave their proxies running."""
     command = ("-m", "benchmarks", "--quick", "--parts", "websockets", "restart", "--contenders", "ours")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, *command, "--to", str(tmp_path / "results")),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path)},  # so that it is seen whose processes they are
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # so that its processes can be recognised
     )
     assert process.stderr is not None
     while b"the Hub is restarted 1/1" not in (line := await process.stderr.readline()):
@@ -85,9 +85,9 @@ async def test_an_interrupted_run_keeps_what_it_has_and_leaves_nothing_running(t
 
 
 def commands_with(text: str) -> list[str]:
-    """Return the command lines of all processes in which a text is."""
+    """Return the command lines of all processes that contain a text."""
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        with contextlib.suppress(OSError):  # the process has ended
             found.append(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
     return [command for command in found if text in command]

@@ -1,4 +1,4 @@
-"""benchmarks.plots: something is drawn whatever was measured, and the same numbers give the same file."""
+"""benchmarks.plots: every result can be drawn, and the same numbers give the same file."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def cut_off(contender: str, seconds: float | None) -> dict[str, Any]:
     return {"contender": contender, "existing": 100, "event": "the proxy is killed", "cut_off_s": seconds}
 
 
-def test_parts_in_which_nothing_could_be_measured_are_empty_plots(tmp_path: Path) -> None:
+def test_parts_without_measurements_are_empty_plots(tmp_path: Path) -> None:
     files = draw(result(NOTHING), tmp_path)
 
     assert {f"{name}.{kind}" for name in NOTHING for kind in ("png", "svg")} == {file.name for file in files}
     assert all(file.stat().st_size for file in files)
 
 
-def test_a_plot_tells_the_numbers_the_machine_and_the_versions(tmp_path: Path) -> None:
+def test_a_plot_has_the_numbers_the_machine_and_the_versions(tmp_path: Path) -> None:
     samples = [cut_off("ours", 0.123), cut_off("jtp", None)]
     part = {"parameters": {"seconds": 60}, "samples": samples}
 
@@ -43,7 +43,7 @@ def test_a_plot_tells_the_numbers_the_machine_and_the_versions(tmp_path: Path) -
     draw(result({"restart": part}), tmp_path)
 
     assert drawn == (tmp_path / "restart.svg").read_text()
-    for told in (
+    for text in (
         "0.123",
         "for good",
         "traefik_toml_proxy",
@@ -52,4 +52,4 @@ def test_a_plot_tells_the_numbers_the_machine_and_the_versions(tmp_path: Path) -
         "a cpu",
         "traefik 3.7",
     ):
-        assert told in drawn
+        assert text in drawn

@@ -1,4 +1,4 @@
-"""benchmarks.readme: the tables of the README, from what was measured."""
+"""benchmarks.readme: the tables of the README."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def change(ms: float, count: int) -> dict[str, Any]:
     return {"add": [{"ms": ms, "live_ms": ms, "changes": count, "missed": 0, "loop_gap_ms": None, **cpu}], "delete": []}
 
 
-def test_routes_tell_how_many_others_were_asked_for() -> None:
+def test_a_burst_of_another_size_says_so() -> None:
     contenders = {
         "ours": {"single": change(3.21, 1), "burst": change(45, 200)},
         "jtp": {"single": change(800, 1), "burst": change(4000, 10)},
@@ -39,7 +39,7 @@ def test_routes_tell_how_many_others_were_asked_for() -> None:
     assert burst == ["200 at once", "1,000", "45", "failed", "4,000 for 10", "failed"]
 
 
-def test_requests_of_a_floor_stand_beside_each_table() -> None:
+def test_requests_of_the_floor_are_repeated_for_each_size() -> None:
     plain = {"of_users": False, "large": False, "close": False, "tls": False, "p99_ms": 1.26}
     samples = [
         {"contender": "ours", "existing": 0, "per_second": 20_000.4, **plain},
@@ -55,7 +55,7 @@ def test_requests_of_a_floor_stand_beside_each_table() -> None:
     ]
 
 
-def test_websockets_without_a_memory_have_an_empty_cell() -> None:
+def test_websockets_without_a_memory_measurement_have_an_empty_cell() -> None:
     opened = [
         {**ECHO, "opened_per_second": 7.0, "bytes_per_socket": 2048},
         {**ECHO, "contender": "direct", "opened_per_second": 9.0, "bytes_per_socket": None},
@@ -66,7 +66,7 @@ def test_websockets_without_a_memory_have_an_empty_cell() -> None:
     assert memory[1:] == ["2", "", "", "", ""]
 
 
-def test_churn_has_a_row_for_each_who_was_measured() -> None:
+def test_churn_has_a_row_for_each_contender() -> None:
     samples = [
         {
             "contender": name,
@@ -86,7 +86,7 @@ def test_churn_has_a_row_for_each_who_was_measured() -> None:
     assert chp == ["1,000", "configurable-http-proxy", "", "26", "", "26", "", "0"]
 
 
-def test_who_does_not_come_back_is_cut_off_for_good() -> None:
+def test_users_of_a_proxy_that_does_not_come_back_are_cut_off_for_good() -> None:
     event = {"event": "the proxy is killed"}
     samples = [
         {"contender": name, "existing": existing, "cut_off_s": seconds, **event}

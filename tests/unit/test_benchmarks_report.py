@@ -1,4 +1,4 @@
-"""benchmarks.report and its parts: the ratios that promises hang on, from what was measured."""
+"""benchmarks.report and its parts: the ratios that the package makes promises about, and the text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def changes(ms: float, count: int, gap: float | None = 1.0) -> dict[str, Any]:
 def measured_routes(
     contenders: dict[str, dict[str, Any]], memory: dict[str, Any] | None = None, existing: int = 10
 ) -> dict[str, Any]:
-    """Return what the part ``routes`` tells of one table."""
+    """Return the results of the part ``routes`` for one size of the table."""
     return {
         "parameters": {"existing": [10], "burst_existing": 10},
         "seconds_taken": 60,
@@ -51,7 +51,7 @@ def result(**parts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_each_ratio_is_of_what_its_name_says() -> None:
+def test_each_ratio_is_computed_from_what_its_name_says() -> None:
     measured = measured_routes(
         {
             "ours": {
@@ -79,7 +79,7 @@ def test_what_was_not_measured_is_neither_kept_nor_broken() -> None:
     assert {(None, None, "not measured")} == {(ratio["value"], ratio["kept"], ratio["note"]) for ratio in found}
 
 
-def test_rows_are_ordered_so_that_contenders_stand_together() -> None:
+def test_rows_are_ordered_so_that_contenders_can_be_compared() -> None:
     rows = summaries(measured_routes({"ours": {"single": changes(1, 1)}, "chp": {"single": changes(2, 1)}}))
 
     assert [(row["change"], row["contender"]) for row in rows] == [
@@ -90,14 +90,14 @@ def test_rows_are_ordered_so_that_contenders_stand_together() -> None:
     ]
 
 
-def test_the_text_says_who_was_missing_and_who_failed() -> None:
-    shown = text(result(routes=measured_routes({"jtp": {"failed": "start: no traefik\nmore"}})))
+def test_the_text_says_which_contenders_were_missing_and_which_failed() -> None:
+    written = text(result(routes=measured_routes({"jtp": {"failed": "start: no traefik\nmore"}})))
 
-    assert "chp: not installed: no node" in shown
-    assert "FAILED: jtp with 10 routes: start: no traefik\n" in shown
+    assert "chp: not installed: no node" in written
+    assert "FAILED: jtp with 10 routes: start: no traefik\n" in written
 
 
-def asked(contender: str, existing: int, per_second: float, *, of_users: bool = False) -> dict[str, Any]:
+def requested(contender: str, existing: int, per_second: float, *, of_users: bool = False) -> dict[str, Any]:
     """Return one sample of the part ``requests``."""
     return {
         "contender": contender,
@@ -114,11 +114,11 @@ def asked(contender: str, existing: int, per_second: float, *, of_users: bool = 
     }
 
 
-def test_requests_are_compared_with_no_routes_and_with_others() -> None:
-    samples = [asked("ours", 0, rate) for rate in (90, 100, 1000)]
-    samples += [asked("ours", 10_000, 70), asked("chp", 10_000, 35), asked("chp", 0, 50)]
-    samples += [asked("ours", 10_000, 85, of_users=True), asked("chp", 10_000, 50, of_users=True)]
-    samples += [asked("floor", 0, 100, of_users=True), asked("floor", 0, 7)]
+def test_requests_are_compared_with_those_without_routes_and_with_another_proxy() -> None:
+    samples = [requested("ours", 0, rate) for rate in (90, 100, 1000)]
+    samples += [requested("ours", 10_000, 70), requested("chp", 10_000, 35), requested("chp", 0, 50)]
+    samples += [requested("ours", 10_000, 85, of_users=True), requested("chp", 10_000, 50, of_users=True)]
+    samples += [requested("floor", 0, 100, of_users=True), requested("floor", 0, 7)]
 
     found = request_ratios({"samples": samples})
 
@@ -128,7 +128,7 @@ def test_requests_are_compared_with_no_routes_and_with_others() -> None:
 
 def test_requests_that_were_not_measured_are_neither_kept_nor_broken() -> None:
     assert {ratio["kept"] for ratio in request_ratios({"samples": []})} == {None}
-    assert {ratio["kept"] for ratio in request_ratios({"samples": [asked("chp", 0, 1)]})} == {None}
+    assert {ratio["kept"] for ratio in request_ratios({"samples": [requested("chp", 0, 1)]})} == {None}
 
 
 def churned(contender: str, failed: int) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def churned(contender: str, failed: int) -> dict[str, Any]:
     return {**who, "requests": times, "messages": times}
 
 
-def test_one_failure_in_churn_is_one_too_many() -> None:
+def test_a_single_failure_in_churn_breaks_the_promise() -> None:
     for failed, kept in ((0, True), (1, False)):
         (found,) = churn_ratios({"samples": [churned("ours", 0), churned("ours", failed), churned("chp", 7)]})
         assert (found["value"], found["kept"]) == (failed, kept)
@@ -161,7 +161,7 @@ def test_the_longest_time_that_users_are_cut_off_counts() -> None:
     assert restart_ratios(part)[1]["kept"] is False
 
 
-def test_the_text_has_a_row_for_each_who_was_measured() -> None:
+def test_the_text_has_a_row_for_each_contender() -> None:
     echoes = {"contender": "ours", "per_second": 5.0, "p50_ms": 1.0, "p99_ms": 2.0, "max_ms": 3.0}
     opened = {**echoes, "sockets": 10, "opened_per_second": 7.0, "bytes_per_socket": None}
     common: dict[str, Any] = {
@@ -169,15 +169,15 @@ def test_the_text_has_a_row_for_each_who_was_measured() -> None:
         "failures": ["x: y"],
         "seconds_taken": 1,
     }
-    shown = text(
+    written = text(
         result(
-            requests={**common, "samples": [asked("ours", 0, 123)]},
+            requests={**common, "samples": [requested("ours", 0, 123)]},
             websockets={**common, "echoes": [echoes], "opened": [opened]},
             churn={**common, "samples": [churned("jtp", 1)]},
             restart={**common, "samples": [cut_off("the proxy is killed", None)]},
         )
     )
 
-    assert "the Hub's, small, keep-alive, HTTP  ours       0    123" in shown
-    assert "for good" in shown
-    assert shown.count("FAILED: x: y") == 4
+    assert "the Hub's, small, keep-alive, HTTP  ours       0    123" in written
+    assert "for good" in written
+    assert written.count("FAILED: x: y") == 4

@@ -1,4 +1,4 @@
-"""benchmarks.stats: many measurements in a few numbers."""
+"""benchmarks.stats: statistics of many measurements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from benchmarks.stats import Sample, longest, percentile, spread, summarize
 
 
 def sample(ms: float, changes: int = 1, missed: int = 0, gap: float | None = None) -> Sample:
-    """Return a measurement where only what matters differs."""
+    """Return a sample with these values, and others that do not matter."""
     return {
         "ms": ms,
         "live_ms": ms + missed,
@@ -34,7 +34,7 @@ def test_percentile_of_nothing_is_an_error() -> None:
 
 
 def test_no_samples_have_no_summary() -> None:
-    """A contender that could not be measured is left out, not shown as zero."""
+    """A contender that could not be measured is left out, and not shown as zero."""
     assert summarize([]) is None
 
 
@@ -48,12 +48,12 @@ def test_a_summary_counts_changes_not_calls() -> None:
     assert (summary["hub_cpu_per_change"], summary["proxy_cpu_per_change"]) == (0.015, 0.03)
 
 
-def test_the_longest_delay_leaves_out_what_has_none() -> None:
+def test_the_longest_delay_ignores_missing_ones() -> None:
     assert longest([None, 5, 2]) == 5
     assert longest([None]) is None
 
 
-def test_a_spread_is_of_all_times() -> None:
+def test_a_spread_has_the_percentiles_of_all_times() -> None:
     times = [float(number) for number in range(1, 101)]
 
     assert spread(times) == {"n": 100, "p50_ms": 50.0, "p90_ms": 90.0, "p99_ms": 99.0, "max_ms": 100.0}
