@@ -1,4 +1,4 @@
-"""A proxy lives from one case of the suite to the next: what is left is looked for after the last one."""
+"""Cases of the suite share a proxy, so leftover processes are looked for only after the last case of a class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from traefik_toml_proxy.conformance.processes import own_processes
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> None:
-    """Stand in for the guard of the same name, which looks after each test."""
+    """Override the fixture of the same name, which checks after each test."""
 
 
 @pytest.fixture(autouse=True, scope="class")

@@ -1,4 +1,4 @@
-"""``python -m traefik_toml_proxy conformance``: no code at all, for whoever has a proxy class."""
+"""The command ``python -m traefik_toml_proxy conformance``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROXY = "traefik_toml_proxy:TraefikTomlProxy"
 
 
 async def _run(*arguments: str, folder: Path | None = None) -> tuple[int | None, str, str]:
-    """Run the command; return its exit status and what it has said."""
+    """Run the command; return its exit status, standard output and standard error."""
     traefik = (
         [f"--TraefikTomlProxy.traefik_command={os.environ['TEST_TRAEFIK']}"] if "TEST_TRAEFIK" in os.environ else []
     )
@@ -33,7 +33,7 @@ async def _run(*arguments: str, folder: Path | None = None) -> tuple[int | None,
 
 
 async def test_it_prints_a_line_for_each_case_and_writes_json(tmp_path: Path) -> None:
-    """People read the lines, machines the file; the exit status says whether the proxy conforms."""
+    """The lines are for people, and the file is for programs. The exit status says whether the proxy conforms."""
     file = tmp_path / "results.json"
     status, out, _ = await _run(PROXY, "--only", "api.delete", "--json", str(file))
     results = json.loads(file.read_text())
@@ -49,8 +49,8 @@ async def test_it_prints_a_line_for_each_case_and_writes_json(tmp_path: Path) ->
     assert (results["name"], results["conforms"], status) == ("TraefikTomlProxy", True, 0)
 
 
-async def test_a_proxy_that_fails_is_told_why(tmp_path: Path) -> None:
-    """Its own error is the reason, its output is in the log file, and the exit status is 1."""
+async def test_a_failure_is_explained(tmp_path: Path) -> None:
+    """The proxy's own error is the reason, and the exit status is 1."""
     log = tmp_path / "log"
     status, out, _ = await _run(
         PROXY, "--only=api.delete-missing", f"--log-file={log}", "--TraefikProxy.trusted_proxies=nonsense"
@@ -63,7 +63,7 @@ async def test_a_proxy_that_fails_is_told_why(tmp_path: Path) -> None:
 
 
 async def test_traits_of_all_kinds_are_set() -> None:
-    """Also for a Hub in another process; and a proxy that is started outside is told so."""
+    """They reach a proxy in a Hub's own process, and one that is started outside of the Hub."""
     traefik = os.environ.get("TEST_TRAEFIK", str(Path(sys.executable).with_name("traefik")))
     outside = f"{traefik} --entryPoints.web.address=127.0.0.1:{{port}} --providers.file.directory={{folder}}"
     given = {
@@ -87,8 +87,8 @@ async def test_traits_of_all_kinds_are_set() -> None:
     assert (started, outside_status) == (0, 0)
 
 
-async def test_a_proxy_that_nothing_was_seen_of_does_not_pass() -> None:
-    """What is not offered has not been seen to work."""
+async def test_a_proxy_that_passes_no_case_does_not_conform() -> None:
+    """A case that is not offered shows nothing about the proxy."""
     status, out, _ = await _run(PROXY, "--only=activity")
 
     assert out.count("not offered expected activity.") == 3
@@ -96,7 +96,7 @@ async def test_a_proxy_that_nothing_was_seen_of_does_not_pass() -> None:
 
 
 async def test_it_lists_the_cases() -> None:
-    """With their rules and sources, as documentation."""
+    """With their rules and sources."""
     status, out, _ = await _run("--list")
 
     assert [case.id for case in CASES if f"{case.id} ({case.level.value})\n  {case.rule}\n" not in out] == []
@@ -124,8 +124,8 @@ async def test_it_ends_as_unix_tools_do_when_nobody_reads_its_output(arguments: 
 
 
 @pytest.mark.parametrize("arguments", [[], ["not-a-class"], ["a:B", "c:D"]])
-async def test_it_asks_for_the_proxy(arguments: list[str]) -> None:
-    """Without one, or with something else, it says what it needs."""
+async def test_it_requires_a_proxy_class(arguments: list[str]) -> None:
+    """Without one, or with something else, it says what it expects."""
     status, _, error = await _run(*arguments)
 
     assert "module:Class" in error
@@ -134,7 +134,7 @@ async def test_it_asks_for_the_proxy(arguments: list[str]) -> None:
 
 @pytest.mark.skipif(CHP_COMMAND is None, reason="configurable-http-proxy is not installed; see CONTRIBUTING")
 async def test_it_compares_the_routing_with_configurable_http_proxy() -> None:
-    """Random tables and paths take the same routes, but for what is known and explained in one place."""
+    """Ours has no other differences than those on ambiguous paths."""
     status, out, _ = await _run(PROXY, "--only=api.delete", f"--chp={CHP_COMMAND}", "--ConformanceApp.random_paths=300")
 
     assert "The routing is that of configurable-http-proxy for 300 random paths." in out
@@ -142,16 +142,16 @@ async def test_it_compares_the_routing_with_configurable_http_proxy() -> None:
 
 
 @pytest.mark.skipif(CHP_COMMAND is None, reason="configurable-http-proxy is not installed; see CONTRIBUTING")
-async def test_differences_that_the_author_knows_are_passed_over(tmp_path: Path) -> None:
-    """Each is a regular expression; the comparison fails without it."""
-    (tmp_path / "of_mine.py").write_text(
+async def test_known_differences_are_passed_over(tmp_path: Path) -> None:
+    """Each is a regular expression. Without it, the difference is reported, and the command fails."""
+    (tmp_path / "own_proxy.py").write_text(
         "from traefik_toml_proxy import TraefikTomlProxy\n\n\nclass MyProxy(TraefikTomlProxy):\n"
         "    async def add_route(self, routespec, target, data):\n"
         '        await super().add_route(routespec.replace("services", "elsewhere"), target, data)\n\n'
         "    async def delete_route(self, routespec):\n"
         '        await super().delete_route(routespec.replace("services", "elsewhere"))\n'
     )
-    arguments = ("of_mine:MyProxy", "--only=api.delete-missing", f"--chp={CHP_COMMAND}")
+    arguments = ("own_proxy:MyProxy", "--only=api.delete-missing", f"--chp={CHP_COMMAND}")
     found_status, found_out, _ = await _run(*arguments, folder=tmp_path)
     known_status, known_out, _ = await _run(*arguments, "--known=nowhere", "--known=^/services/", folder=tmp_path)
 
@@ -167,19 +167,19 @@ async def test_a_known_difference_that_is_no_regular_expression_is_refused() -> 
     assert status == 1
 
 
-async def test_a_proxy_in_the_authors_own_folder_is_tried_in_all_cases(tmp_path: Path) -> None:
-    """Also in those in which another process has to find it."""
-    (tmp_path / "of_mine.py").write_text(
+async def test_a_proxy_class_may_be_in_the_current_folder(tmp_path: Path) -> None:
+    """A Hub in another process finds it there as well."""
+    (tmp_path / "own_proxy.py").write_text(
         "from traefik_toml_proxy import TraefikTomlProxy\n\n\nclass MyProxy(TraefikTomlProxy):\n    pass\n"
     )
-    status, out, _ = await _run("of_mine:MyProxy", "--only=lifecycle.hub-killed", folder=tmp_path)
+    status, out, _ = await _run("own_proxy:MyProxy", "--only=lifecycle.hub-killed", folder=tmp_path)
 
     assert out.startswith("passed      required lifecycle.hub-killed")
     assert status == 0
 
 
-async def test_each_parameter_of_a_subject_is_a_proxy_of_its_own(tmp_path: Path) -> None:
-    """The cases of one are not run against the other."""
+async def test_each_parameter_of_a_subject_is_tested_as_a_proxy_of_its_own(tmp_path: Path) -> None:
+    """No case is run against the proxy of another parameter."""
     (tmp_path / "test_both.py").write_text(
         """\
 import pytest

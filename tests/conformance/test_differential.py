@@ -1,4 +1,4 @@
-"""The search for a difference finds those that are there, and passes over those that are known."""
+"""conformance.differential: differences are found and reduced, and known ones are passed over."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.small_proxy import SmallSubject
 
 from traefik_toml_proxy.conformance.differential import AMBIGUOUS_PATHS, KnownDifference, find_difference
 
-# In a process of its own: configurable-http-proxy's class blocks the event loop, which tests here may not.
+# In a process of its own: JupyterHub's class for configurable-http-proxy blocks the event loop, which fails a test here.
 _SEARCH = """
 import json, sys
 from traefik_toml_proxy.conformance import StartedByHub
@@ -36,7 +36,7 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(CHP_COMMAND is None, reason="configurable-http-proxy is not installed; see CONTRIBUTING")
 async def test_a_difference_is_found_and_reduced() -> None:
-    """With no known differences, ambiguous paths are found to differ; these are all that ours has: see test_command."""
+    """If no differences are known, one on an ambiguous path is found. Ours has no others: see test_command.py."""
     traefik = [os.environ["TEST_TRAEFIK"]] if "TEST_TRAEFIK" in os.environ else []
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _SEARCH, json.dumps([traefik, CHP_COMMAND])), stdout=asyncio.subprocess.PIPE
@@ -52,7 +52,7 @@ async def test_a_difference_is_found_and_reduced() -> None:
 
 @pytest.mark.parametrize(("known", "found"), [("/services/", "/user/"), ("/user/", "/services/")])
 def test_known_differences_are_an_argument(known: str, found: str) -> None:
-    """A proxy that routes the names of users and services wrongly: what is known of it is passed over, the rest is found."""
+    """A proxy that differs for both users and services: if one is known, the other is found."""
     faulty, correct = SmallSubject("routing.whole-segments"), SmallSubject()
     passed_over = KnownDifference(re.compile(f"^{known}"), "known for this test")
 

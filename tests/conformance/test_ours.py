@@ -15,13 +15,13 @@ from traefik_toml_proxy.conformance.suite import ProxyConformance, Runner
 PROXY = "traefik_toml_proxy:TraefikTomlProxy"
 TRAEFIK = os.environ.get("TEST_TRAEFIK") or shutil.which("traefik") or str(Path(sys.executable).with_name("traefik"))
 
-# What Traefik itself does to a request, each told in the README.
+# Cases that Traefik itself fails; each is documented in the README.
 NOT_BY_TRAEFIK = {"messages.raw-semicolon", "messages.equivalent", "bodies.early-answer"}
 CASES_FOR_TRAEFIK = tuple(case for case in CASES if case.id not in NOT_BY_TRAEFIK)
 
 
 class TestStartedByHub(ProxyConformance):
-    """As an admin has it who sets nothing but proxy_class."""
+    """With nothing set but proxy_class."""
 
     cases = CASES_FOR_TRAEFIK
 
@@ -33,7 +33,7 @@ class TestStartedByHub(ProxyConformance):
 
 
 class TestStartedOutside(ProxyConformance):
-    """As an admin has it who runs Traefik, with the settings that the README asks for."""
+    """With a Traefik that is started outside of the Hub, with the settings that the README asks for."""
 
     cases = CASES_FOR_TRAEFIK
 
@@ -55,8 +55,8 @@ class TestStartedOutside(ProxyConformance):
         return StartedByHub(PROXY, {"TraefikTomlProxy": traits}, command=command)
 
 
-def test_nothing_is_left_of_a_hub_that_was_killed() -> None:
-    """Also where no other Hub takes over what it has left, and no environment tells whose it was."""
+def test_nothing_that_a_killed_hub_started_is_left() -> None:
+    """Not even if no other Hub takes it over, and its environment does not show that the suite has started it."""
     mark = f"TTP_TEST_KILLED={os.getpid()}"
     name, _, value = mark.partition("=")
     traits = {"traefik_command": [TRAEFIK], "traefik_env": {name: value}}

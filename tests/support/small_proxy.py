@@ -1,6 +1,6 @@
-"""A small proxy in the Hub's own process, which does what each required case asks for, and, on demand, all but one of them.
+"""A small proxy in the Hub's own process that passes all required cases of the suite, or fails one of them on demand.
 
-It is there for the conformance suite to prove itself on: simple, unhurried, and with a fault for each required case.
+The suite is tested with it: it is simple and slow, and has a fault for each required case.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _LATE = 0.3
 
 
 class SmallProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
-    """Routes in a dict, one task for each connection, one connection to the target for each request."""
+    """Has its routes in a dict, a task for each connection, and a connection to the target for each request."""
 
-    fault = Unicode(config=True, help="The id of the required case that is to fail, or nothing.")
-    lock_file = Unicode(config=True, help="Tells the next Hub that this proxy runs.")
+    fault = Unicode(config=True, help="The id of the required case to fail, or nothing.")
+    lock_file = Unicode(config=True, help="Shows the next Hub that this proxy runs.")
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._routes: dict[str, dict[str, Any]] = {}
-        self._listed: dict[str, dict[str, Any]] = {}  # what a fault makes get_all_routes say instead
+        self._listed: dict[str, dict[str, Any]] = {}  # what get_all_routes returns instead because of a fault
         self._gone: set[str] = set()
         self._dead: set[str] = set()
         self._ever_added = False
@@ -47,10 +47,10 @@ class SmallProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
         self._slots: dict[str, asyncio.Semaphore] = {}
 
     def has(self, fault: str) -> bool:
-        """Whether this is the case that is to fail."""
+        """Whether this is the case to fail."""
         return self.fault == fault
 
-    # What JupyterHub calls.
+    # The interface that JupyterHub calls.
 
     async def start(self) -> None:
         await asyncio.to_thread(self._lock)
@@ -68,7 +68,7 @@ class SmallProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
             await self.end()
 
     async def end(self) -> None:
-        """What ``stop`` does, faults or not."""
+        """Do what ``stop`` does without a fault."""
         await asyncio.to_thread(Path(self.lock_file).unlink, missing_ok=True)
         if self._server is not None:
             self._server.close()
@@ -126,7 +126,7 @@ class SmallProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
         self._disturb()
 
     def _disturb(self) -> None:
-        """Do to others what a change of a route must not do."""
+        """With a fault, disturb other routes as no change may."""
         if self.has("changes.others-lose-nothing"):
             for writer in self._requests:
                 writer.transport.abort()
@@ -145,7 +145,7 @@ class SmallProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
                 route["data"].pop("nested", None)
         return routes
 
-    # Which route a request takes.
+    # Routing.
 
     def _route_of(self, head: Head, path: str) -> dict[str, Any] | None:
         host = (head.get("Host") or "").partition(":")[0]
@@ -186,17 +186,17 @@ class SmallProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
         self._tasks.add(task)
         self._requests.add(writer)
         try:
-            while await self._answer(reader, writer):
+            while await self._respond(reader, writer):
                 pass
         except (OSError, BrokenMessage, ValueError, asyncio.CancelledError):
-            writer.transport.abort()  # so that nobody takes what has come for a whole answer
+            writer.transport.abort()  # so that no client takes what it got for a complete response
         finally:
             self._requests.discard(writer)
             self._tasks.discard(task)
             writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answer one request; return whether another one can follow."""
+    async def _respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Respond to one request; return whether another one can follow."""
         head = await read_head(reader)
         method, target, _ = head.first.split(" ")
         route = self._route_of(head, target.partition("?")[0])
@@ -229,7 +229,7 @@ class SmallProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
 
     @contextlib.asynccontextmanager
     async def _slot(self, routespec: str) -> AsyncIterator[None]:
-        """Hold up requests where that is the fault: those of one route, or all."""
+        """With a fault, hold up the requests of one route, or of all."""
         limits = {"messages.at-once": (routespec, 4), "failures.hanging": ("all", 50)}
         if self.fault in limits:
             name, number = limits[self.fault]
@@ -291,7 +291,7 @@ class SmallProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
         return bool(framed)
 
     def _returned(self, first: str, headers: list[tuple[str, str]]) -> tuple[str, list[tuple[str, str]]]:
-        """Return the head of an answer, as it is but for a fault."""
+        """Return the head of a response, changed only by a fault."""
         if self.has("messages.statuses"):
             first = first.replace(" 418 ", " 400 ")
         if self.has("messages.redirects"):
@@ -311,11 +311,11 @@ class SmallProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        """Pass on bytes both ways, until one side closes."""
+        """Pass on bytes in both directions until one side closes."""
 
         async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
             while data := await source.read(LIMIT):
-                # A masked text frame without text is six bytes.
+                # A masked text frame without text has six bytes.
                 if not (self.has("websockets.text") and source is reader and len(data) == 6):
                     sink.write(data)
                     await sink.drain()
@@ -341,7 +341,7 @@ async def _refuse(writer: asyncio.StreamWriter, status: str) -> bool:
 async def _relay(
     reader: asyncio.StreamReader, head: Head, writer: asyncio.StreamWriter, *, until_close: bool, fault: str = ""
 ) -> None:
-    """Pass on a body in the form in which it comes, at once."""
+    """Pass on a body as it is received, with its framing."""
     chunked = (head.get("Transfer-Encoding") or "").lower() == "chunked"
     kept, length = b"", 0
     async for part in read_body(reader, head, until_close=until_close):
@@ -361,7 +361,7 @@ async def _relay(
 
 
 class SmallSubject(Subject):
-    """The small proxy, with a fault or without."""
+    """The small proxy, with or without a fault."""
 
     def __init__(self, fault: str = "") -> None:
         self.name = f"small proxy that fails {fault}" if fault else "small proxy"
@@ -382,8 +382,8 @@ class SmallSubject(Subject):
             await proxy.end()
         self._proxies = []
 
-    async def leave_behind(self, setting: Setting, routes: Mapping[str, str]) -> None:  # noqa: ARG002 - they die with it
-        """Leave what is left of a small proxy when its Hub is killed: it lives in the Hub's process, so only its lock."""
+    async def leave_behind(self, setting: Setting, routes: Mapping[str, str]) -> None:  # noqa: ARG002 - the routes die with the Hub
+        """Leave the lock file of a Hub that was killed: nothing else is left of a proxy in the Hub's process."""
         script = (
             f"import os, pathlib; pathlib.Path({setting.folder + '/lock'!r}).write_text(str(os.getpid())); os.abort()"
         )

@@ -1,4 +1,4 @@
-"""Cases of the conformance suite: their table, how one is written down, and how it fails."""
+"""conformance.case: how a case is defined, and how it fails."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from traefik_toml_proxy.conformance import CASES, Failed, Level
 from traefik_toml_proxy.conformance.case import Group, expect, expect_equal
 
 
-def test_a_case_is_a_coroutine_with_its_rule_as_docstring() -> None:
-    """Its id is made of its group and its name; line breaks in the docstring do not matter."""
+def test_a_case_is_a_coroutine_whose_docstring_is_the_rule() -> None:
+    """Its id is made of its group and its name. Line breaks in the docstring do not matter."""
     group = Group("things")
 
     @group.case("work", Level.EXPECTED, "RFC 1", seconds=5)
@@ -28,28 +28,27 @@ def test_a_case_is_a_coroutine_with_its_rule_as_docstring() -> None:
 
 
 def test_ids_are_unique() -> None:
-    """Results are told by id."""
+    """Results are identified by them."""
     counts = Counter(case.id for case in CASES)
 
     assert counts.most_common(1)[0][1] == 1
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_a_case_says_what_a_proxy_must_do_and_who_says_so(case: Any) -> None:
-    """A rule is a sentence; its source is not left out; no case waits for ever."""
+def test_a_case_has_a_rule_and_a_source(case: Any) -> None:
+    """A rule is a sentence, and no case waits for ever."""
     assert case.rule.endswith(".")
     assert case.source
     assert 0 < case.seconds <= 120
 
 
-def test_what_is_as_wanted_goes_on() -> None:
-    """Nothing happens."""
+def test_a_true_condition_and_equal_values_pass() -> None:
     expect([1], "no list")
     expect_equal(1, 1, "the number")
 
 
-def test_what_is_not_as_wanted_fails_with_what_was_seen() -> None:
-    """A message is for somebody who has not read the case."""
+def test_a_failure_says_what_was_seen() -> None:
+    """Its message is for somebody who has not read the case."""
     with pytest.raises(Failed, match=r"^there is no list$"):
         expect([], "there is no list")
     with pytest.raises(Failed, match=r"^the name: '\\xfc' instead of 'u'$"):
@@ -57,7 +56,7 @@ def test_what_is_not_as_wanted_fails_with_what_was_seen() -> None:
 
 
 def test_a_long_value_is_cut_in_a_message() -> None:
-    """Nobody reads a megabyte."""
+    """Nobody would read a megabyte."""
     with pytest.raises(Failed) as failed:
         expect_equal("x" * 1_000, "", "the body")
 

@@ -1,4 +1,4 @@
-"""Outcomes of the conformance suite, as text and JSON."""
+"""conformance.report: outcomes as text and JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from traefik_toml_proxy.conformance.report import Results, as_json, comparison, 
 
 
 async def _nothing(_: object) -> None:
-    """Try nothing."""
+    """Test nothing."""
 
 
 def outcome(
@@ -27,14 +27,14 @@ LACKING = outcome("tls.one", Result.NOT_OFFERED, level=Level.EXPECTED, reason="n
 SECRET = outcome("names.secret", Result.FAILED, level=Level.BEYOND, sensitive=True, reason="a way in")
 
 
-def test_a_line_tells_what_was_seen() -> None:
-    """One line for each outcome, also where the reason has several."""
+def test_a_line_says_what_was_seen() -> None:
+    """An outcome is one line, even if its reason has several."""
     assert line(FAILED) == f"FAILED      expected api.two{' ' * 25}   1.50 s  seen this"
     assert line(PASSED).endswith("1.50 s")
 
 
 def test_a_long_reason_is_cut() -> None:
-    """The whole of it is in the JSON."""
+    """The JSON has all of it."""
     long = outcome("api.long", Result.FAILED, reason="x" * 1000)
 
     assert len(line(long)) < 300
@@ -42,7 +42,7 @@ def test_a_long_reason_is_cut() -> None:
 
 
 def test_a_summary_counts_and_explains() -> None:
-    """How many of each level, and for what has failed the rule, what was seen, and the source."""
+    """It has the counts for each level, and the rule, the reason and the source of each failed case."""
     text = summary(Results("proxy", "1.2", [PASSED, FAILED, LACKING]))
 
     assert text.splitlines() == [
@@ -56,14 +56,14 @@ def test_a_summary_counts_and_explains() -> None:
     ]
 
 
-def test_what_is_not_offered_has_not_passed_and_not_failed() -> None:
-    """A proxy conforms without it, and a failure beyond what is expected costs it nothing."""
+def test_what_is_not_offered_has_neither_passed_nor_failed() -> None:
+    """A proxy conforms without it, and so it does if only cases beyond fail."""
     assert Results("a", "1", [PASSED, LACKING, SECRET]).conforms
     assert not Results("a", "1", [PASSED, FAILED]).conforms
 
 
-def test_the_security_of_others_is_not_for_a_public_table() -> None:
-    """What is sensitive is shown for one's own proxy alone."""
+def test_security_problems_of_other_proxies_are_not_published() -> None:
+    """Sensitive cases are shown for the reader's own proxy only."""
     own = Results("ours", "1", [PASSED, SECRET])
     other = Results("theirs", "2", [PASSED, SECRET], own=False)
 
@@ -73,8 +73,8 @@ def test_the_security_of_others_is_not_for_a_public_table() -> None:
     assert "theirs" not in comparison([own, other], date="2030-01-02").partition("names.secret")[2]
 
 
-def test_a_comparison_is_a_table_with_a_column_for_each() -> None:
-    """Counts by level and group, and a row for each case that somebody fails; well-formed reStructuredText."""
+def test_a_comparison_has_a_column_for_each_proxy() -> None:
+    """It has counts by level and group, and a row for each failed case, in well-formed reStructuredText."""
     first = Results("first", "1", [PASSED, outcome("api.two", Result.PASSED, level=Level.EXPECTED), LACKING])
     second = Results("second", "2", [PASSED, FAILED, outcome("tls.one", Result.PASSED, level=Level.EXPECTED)])
     text = comparison([first, second], date="2030-01-02")
@@ -89,5 +89,5 @@ def test_a_comparison_is_a_table_with_a_column_for_each() -> None:
 
 
 def test_a_comparison_without_failures_has_no_table_of_them() -> None:
-    """An empty table would be no table."""
+    """An empty table would be malformed."""
     assert "somebody fails" not in comparison([Results("first", "1", [PASSED])], date="2030-01-02")

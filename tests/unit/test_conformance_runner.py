@@ -1,4 +1,4 @@
-"""The conformance runner: what becomes of a case that fails, hangs or is not offered, and of those after it."""
+"""conformance.runner: what happens to a case that fails, hangs or is not offered, and to those after it."""
 
 from __future__ import annotations
 
@@ -63,36 +63,36 @@ def case(name: str, run: Run, **more: Any) -> Case:
 
 
 async def passes(stage: Stage) -> None:
-    """Find nothing that another case has left."""
+    """Check that no other case has left anything."""
     assert await stage.proxy.get_all_routes() == {}
     await stage.add("/", "http://127.0.0.1:1")
 
 
 async def fails(stage: Stage) -> None:
-    """See something wrong."""
+    """Fail, and leave a route."""
     await stage.add("/left/", "http://127.0.0.1:1")
     raise Failed("that is wrong")
 
 
 async def errs(_: Stage) -> None:
-    """Stumble over something."""
+    """Raise an unexpected error."""
     raise KeyError("x")
 
 
 async def hangs(_: Stage) -> None:
-    """Wait for what never comes."""
+    """Wait for something that never happens."""
     await asyncio.Event().wait()
 
 
 async def is_cancelled(_: Stage) -> None:
-    """Wait for something that somebody cancels."""
+    """Wait for something that is cancelled."""
     waiting = asyncio.create_task(asyncio.sleep(60))
     waiting.cancel()
     await waiting
 
 
 async def is_not_offered(_: Stage) -> None:
-    """Ask for too much."""
+    """Require something that the proxy does not offer."""
     raise NotOffered("we do not do that")
 
 
@@ -112,7 +112,9 @@ async def starts(stage: Stage) -> None:
         (is_not_offered, Result.NOT_OFFERED, "we do not do that"),
     ],
 )
-async def test_a_case_has_one_of_three_results_and_spoils_nothing(run: Run, result: Result, reason: str) -> None:
+async def test_a_case_has_one_of_three_results_and_does_not_affect_the_next(
+    run: Run, result: Result, reason: str
+) -> None:
     """However a case ends, the next one finds a proxy without routes, and passes."""
     subject = FakeSubject()
 
@@ -124,7 +126,7 @@ async def test_a_case_has_one_of_three_results_and_spoils_nothing(run: Run, resu
 
 
 async def test_cases_that_pass_share_a_proxy() -> None:
-    """Starting a proxy takes its time, and is done once for many cases."""
+    """Starting a proxy takes time, so it is done once for many cases."""
     subject = FakeSubject()
 
     await run_all(subject, [case(str(number), passes) for number in range(5)])
@@ -132,8 +134,8 @@ async def test_cases_that_pass_share_a_proxy() -> None:
     assert (len(subject.started), subject.stopped) == (1, 1)
 
 
-async def test_each_of_the_options_and_each_fresh_case_gets_a_proxy_of_its_own() -> None:
-    """Cases are grouped by what they need; the outcomes come in the order of the cases all the same."""
+async def test_other_options_and_fresh_cases_get_a_proxy_of_their_own() -> None:
+    """Cases are grouped by what they need, but the outcomes are in the order of the cases."""
     subject = FakeSubject()
     based = Options(base_url="/b/")
     cases = [
@@ -153,14 +155,14 @@ async def test_each_of_the_options_and_each_fresh_case_gets_a_proxy_of_its_own()
 
 
 async def test_a_proxy_that_refuses_to_start_for_a_case_does_not_offer_it() -> None:
-    """What cannot be tried has not passed."""
+    """A case that cannot be tested has not passed."""
     [outcome] = await run_all(FakeSubject(), [case("tls", passes, options=Options(internal_ssl=True))])
 
     assert (outcome.result, outcome.reason) == (Result.NOT_OFFERED, "no internal_ssl")
 
 
-async def test_a_proxy_that_cannot_be_stopped_keeps_no_case_from_being_run() -> None:
-    """It has failed the case that needed it stopped, and no other one."""
+async def test_a_proxy_that_cannot_be_stopped_does_not_prevent_the_next_case() -> None:
+    """It fails only the case that needs it to stop."""
     cases = [case("a", fails), case("b", passes), case("fresh", starts, fresh=True)]
 
     outcomes = await run_all(StubbornSubject(), cases)
@@ -169,8 +171,8 @@ async def test_a_proxy_that_cannot_be_stopped_keeps_no_case_from_being_run() -> 
     assert outcomes[2].reason == "afterwards: RuntimeError: it does not stop"
 
 
-async def test_routes_that_cannot_be_deleted_fail_the_case_that_has_added_them() -> None:
-    """A case has broken the proxy if its routes cannot be deleted any more."""
+async def test_routes_that_cannot_be_deleted_fail_the_case_that_added_them() -> None:
+    """The proxy is broken after a case whose routes cannot be deleted."""
 
     class Keeps(FakeProxy):
         async def delete_route(self, routespec: str) -> None:
@@ -184,8 +186,8 @@ async def test_routes_that_cannot_be_deleted_fail_the_case_that_has_added_them()
     assert second.result is Result.PASSED
 
 
-async def test_routes_that_are_silently_kept_are_not_found_by_the_next_case() -> None:
-    """There are cases of deleting; the others need not fail with them."""
+async def test_routes_that_are_silently_kept_do_not_affect_the_next_case() -> None:
+    """Only the cases about deletion should fail because of that."""
 
     class Forgets(FakeProxy):
         async def delete_route(self, routespec: str) -> None:
@@ -199,32 +201,32 @@ async def test_routes_that_are_silently_kept_are_not_found_by_the_next_case() ->
     assert subject.stopped == 2
 
 
-async def test_each_outcome_is_told_as_it_comes() -> None:
-    """A run takes minutes, in which somebody watches."""
-    told: list[str] = []
+async def test_each_outcome_is_reported_at_once() -> None:
+    """A run takes minutes, and somebody may be watching."""
+    reported: list[str] = []
 
     async def look(_: Stage) -> None:
-        assert told == ["test.a"]
+        assert reported == ["test.a"]
 
     [_, second] = await run_all(
-        FakeSubject(), [case("a", passes), case("b", look)], lambda outcome: told.append(outcome.case.id)
+        FakeSubject(), [case("a", passes), case("b", look)], lambda outcome: reported.append(outcome.case.id)
     )
 
     assert second.result is Result.PASSED
-    assert told == ["test.a", "test.b"]
+    assert reported == ["test.a", "test.b"]
 
 
 async def test_a_run_that_is_cancelled_stops_its_proxy() -> None:
-    """Somebody has pressed Ctrl-C."""
+    """As with Ctrl-C."""
     subject = FakeSubject()
-    here = asyncio.Event()
+    running_case = asyncio.Event()
 
     async def wait(_: Stage) -> None:
-        here.set()
+        running_case.set()
         await asyncio.Event().wait()
 
     running = asyncio.create_task(run_all(subject, [case("a", wait)]))
-    await here.wait()
+    await running_case.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
@@ -232,11 +234,11 @@ async def test_a_run_that_is_cancelled_stops_its_proxy() -> None:
     assert subject.stopped == 1
 
 
-async def test_what_is_cut_off_is_cancelled_and_its_last_words_are_not_heard() -> None:
-    """The time is over; what goes wrong while it is put away is of no interest."""
+async def test_what_takes_too_long_is_cancelled_and_its_errors_are_ignored() -> None:
+    """The timeout is what is reported, not what goes wrong during the cancellation."""
     cancelled = []
 
-    async def grumble() -> None:
+    async def fail_when_cancelled() -> None:
         try:
             await asyncio.Event().wait()
         finally:
@@ -244,6 +246,6 @@ async def test_what_is_cut_off_is_cancelled_and_its_last_words_are_not_heard() -
             raise ValueError("on the way out")
 
     with pytest.raises(Failed, match=r"^the nap took more than 0.05 seconds$"):
-        await within(0.05, grumble(), "the nap")
+        await within(0.05, fail_when_cancelled(), "the nap")
 
     assert cancelled

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on the wire, as the conformance suite reads and writes it."""
+"""conformance.wire: HTTP/1.1 as the suite reads and writes it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def body_of(head: Head, *pieces: bytes, until_close: bool = True) -> bytes
 
 
 async def test_a_head_is_read_as_it_was_written() -> None:
-    """Order, spelling and repetition of headers are kept."""
+    """The order, spelling and repetition of headers are preserved."""
     headers = (("Host", "a:1"), ("X-a", "1"), ("x-A", "2"), ("Empty", ""), ("With", "a: b"))
 
     head = await read_head(reader_of(head_bytes("GET /\xe9%2F HTTP/1.1", headers), b"rest"))
@@ -33,8 +33,7 @@ async def test_a_head_is_read_as_it_was_written() -> None:
     assert (head.get("x-a"), head.get_all("X-A"), head.get("none")) == ("1", ["1", "2"], None)
 
 
-async def test_half_a_head_is_broken() -> None:
-    """Nothing is made of it."""
+async def test_an_incomplete_head_is_an_error() -> None:
     with pytest.raises(BrokenMessage, match="after 9 bytes"):
         await read_head(reader_of(b"GET / HTT"))
 
@@ -55,7 +54,7 @@ async def test_a_body_ends_where_it_says(headers: list[tuple[str, str]], pieces:
 
 
 async def test_a_request_without_a_length_has_no_body() -> None:
-    """What follows is the next request."""
+    """The data that follows is the next request."""
     assert await body_of(Head("", ()), b"GET / HTTP/1.1", until_close=False) == b""
 
 
@@ -68,7 +67,7 @@ async def test_a_request_without_a_length_has_no_body() -> None:
         (("Transfer-Encoding", "chunked"), [chunk(b"hello"), b"0\r\n"]),
     ],
 )
-async def test_a_body_that_ends_too_soon_is_broken(header: tuple[str, str], pieces: list[bytes]) -> None:
-    """So that a cut-off answer never passes for a whole one."""
+async def test_a_body_that_ends_too_soon_is_an_error(header: tuple[str, str], pieces: list[bytes]) -> None:
+    """An incomplete response never passes for a complete one."""
     with pytest.raises(BrokenMessage):
         await body_of(Head("", (header,)), *pieces)
