@@ -7,7 +7,6 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,8 +17,6 @@ from traefik_toml_proxy.conformance.report import Results, as_json, comparison, 
 
 from .machine import package_version
 from .programs import find_chp, find_traefik, first_line, traefik_version
-
-_ROUTES = "{folder}/jupyterhub.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,70 +36,51 @@ class Options:
     json: str = ""
 
 
-def _subjects(traefik: str, chp: str) -> Sequence[tuple[StartedByHub, bool]]:
-    """Return the proxies, each with whether it is ours."""
-    on_traefik = f"{__version__}, Traefik {traefik_version(traefik)}"
-    outside = [
-        traefik,
-        "--entryPoints.web.address=127.0.0.1:{port}",
-        "--entryPoints.web.http.sanitizePath=false",
-        "--entryPoints.web.http.encodeQuerySemicolons=true",
-        "--entryPoints.web.transport.respondingTimeouts.readTimeout=0s",
-        "--providers.providersThrottleDuration=0s",
-        "--providers.file.directory={folder}",
-    ]
-    return [
-        (
-            StartedByHub(
-                "traefik_toml_proxy:TraefikTomlProxy",
-                {"TraefikTomlProxy": {"traefik_command": [traefik]}},
-                name="TraefikTomlProxy, started by the Hub",
-                version=on_traefik,
-            ),
-            True,
-        ),
-        (
-            StartedByHub(
-                "traefik_toml_proxy:TraefikTomlProxy",
-                {
-                    "TraefikTomlProxy": {
-                        "should_start": False,
-                        "dynamic_config_file": _ROUTES,
-                        "traefik_entrypoint": "web",
-                    }
-                },
-                command=outside,
-                name="TraefikTomlProxy, started outside",
-                version=on_traefik,
-            ),
-            True,
-        ),
-        (
-            StartedByHub(
-                "jupyterhub.proxy:ConfigurableHTTPProxy",
-                {
-                    "ConfigurableHTTPProxy": {
-                        "api_url": "{scheme}://127.0.0.1:{port1}",
-                        "command": [chp],
-                        "log_level": "error",
-                    }
-                },
-                name="configurable-http-proxy",
-                version=f"{first_line(chp, '--version')}, JupyterHub {package_version('jupyterhub')}",
-            ),
-            False,
-        ),
-        (
-            StartedByHub(
-                "jupyterhub_traefik_proxy.fileprovider:TraefikFileProviderProxy",
-                {"TraefikProxy": {"traefik_api_url": "http://127.0.0.1:{port1}"}},
-                name="jupyterhub-traefik-proxy (file)",
-                version=f"{package_version('jupyterhub-traefik-proxy')}, Traefik {traefik_version(traefik)}",
-                environment={"PATH": f"{Path(traefik).parent}{os.pathsep}{os.environ.get('PATH', '')}"},
-            ),
-            False,
-        ),
-    ]
+def _ours(traefik: str) -> list[StartedByHub]:
+    """Return this proxy in the two ways to run it."""
+    version = f"{__version__}, Traefik {traefik_version(traefik)}"
+    started_by_hub = StartedByHub(
+        "traefik_toml_proxy:TraefikTomlProxy",
+        {"TraefikTomlProxy": {"traefik_command": [traefik]}},
+        name="TraefikTomlProxy, started by the Hub",
+        version=version,
+    )
+    traits = {"should_start": False, "dynamic_config_file": "{folder}/jupyterhub.toml", "traefik_entrypoint": "web"}
+    started_outside = StartedByHub(
+        "traefik_toml_proxy:TraefikTomlProxy",
+        {"TraefikTomlProxy": traits},
+        command=[
+            traefik,
+            "--entryPoints.web.address=127.0.0.1:{port}",
+            "--entryPoints.web.http.sanitizePath=false",
+            "--entryPoints.web.http.encodeQuerySemicolons=true",
+            "--entryPoints.web.transport.respondingTimeouts.readTimeout=0s",
+            "--providers.providersThrottleDuration=0s",
+            "--providers.file.directory={folder}",
+        ],
+        name="TraefikTomlProxy, started outside",
+        version=version,
+    )
+    return [started_by_hub, started_outside]
+
+
+def _others(traefik: str, chp: str) -> list[StartedByHub]:
+    """Return the proxies to compare this one with."""
+    traits = {"api_url": "{scheme}://127.0.0.1:{port1}", "command": [chp], "log_level": "error"}
+    configurable_http_proxy = StartedByHub(
+        "jupyterhub.proxy:ConfigurableHTTPProxy",
+        {"ConfigurableHTTPProxy": traits},
+        name="configurable-http-proxy",
+        version=f"{first_line(chp, '--version')}, JupyterHub {package_version('jupyterhub')}",
+    )
+    jupyterhub_traefik_proxy = StartedByHub(
+        "jupyterhub_traefik_proxy.fileprovider:TraefikFileProviderProxy",
+        {"TraefikProxy": {"traefik_api_url": "http://127.0.0.1:{port1}"}},
+        name="jupyterhub-traefik-proxy (file)",
+        version=f"{package_version('jupyterhub-traefik-proxy')}, Traefik {traefik_version(traefik)}",
+        environment={"PATH": f"{Path(traefik).parent}{os.pathsep}{os.environ.get('PATH', '')}"},
+    )
+    return [configurable_http_proxy, jupyterhub_traefik_proxy]
 
 
 def run(options: Options) -> int:
@@ -122,7 +100,8 @@ def run(options: Options) -> int:
         print(f"cannot compare, because these are not installed: {', '.join(missing)}", file=sys.stderr)
         return 2
     results = []
-    for subject, own in _subjects(traefik, chp):
+    subjects = [(subject, True) for subject in _ours(traefik)] + [(subject, False) for subject in _others(traefik, chp)]
+    for subject, own in subjects:
         print(f"\n{subject.name}", file=sys.stderr)
         outcomes = asyncio.run(run_all(subject, CASES, lambda outcome: print(line(outcome), file=sys.stderr)))
         results.append(Results(subject.name, subject.version, outcomes, own))

@@ -112,7 +112,7 @@ def churn_ratios(part: Mapping[str, Any]) -> list[Ratio]:
     failed = sum(sample["failed"] for sample in samples)
     asked = sum(sample["failed"] + sample["requests"]["n"] + sample["messages"]["n"] for sample in samples)
     changes = sum(sample["changes"] for sample in samples)
-    note = f"of {asked} requests and messages, {changes} changes meanwhile"
+    note = f"of {asked} requests and messages, {changes} changes in that time"
     return [ratio("failures while routes are changed, ours", float(failed) if samples else None, 0, note)]
 
 

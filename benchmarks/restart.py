@@ -115,12 +115,50 @@ async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> Non
 
 
 async def _measure(bench: Bench, options: Options, name: str, existing: int, result: dict[str, Any]) -> None:
+    """Measure one contender at one size of the table."""
     remote = bench.contestant(name, existing).remote
     settings = remote.settings
     database = bench.folder / f"{settings.public_port}.sqlite"
     await write_database(database, existing, bench.addresses.user)
     (hub_port,) = free_ports(1)
     hub = Hub(name, settings, remote.interpreter, database, hub_port)
+    users = _users(existing, options.users)
+
+    async def is_well() -> bool:
+        if hub.has_ended:
+            raise RuntimeError(f"the Hub has ended:\n{hub.tail()}")
+        return bool(hub.proxies()) and await _is_answered(settings.public_url, "/hub/health", "hub")
+
+    async def start() -> None:
+        begin = time.perf_counter()
+        await hub.start()
+        await _until_well(users, is_well, options.seconds)
+        taken = time.perf_counter() - begin - _CALM
+        result["starts"].append({"contender": name, "existing": existing, "seconds": taken})
+
+    asking = [asyncio.create_task(user.keep_asking(settings.public_url)) for user in users]
+    try:
+        await start()
+        for event, cause in _events(hub).items():
+            for turn in range(options.rounds):
+                await asyncio.sleep(options.apart)
+                sample = await _event(users, cause, is_well, options.seconds)
+                result["samples"].append({"contender": name, "existing": existing, "event": event, **sample})
+                cut_off = "for good" if sample["cut_off_s"] is None else f"for {sample['cut_off_s']:.2f} s"
+                text = f"restart: {existing} routes: {name}: {event} {turn + 1}/{options.rounds}: cut off {cut_off}"
+                progress(text, replaces=turn > 0)
+                if sample["cut_off_s"] is None:
+                    await hub.close()
+                    await start()
+                    break
+    finally:
+        for task in asking:
+            task.cancel()
+        await hub.close()
+
+
+def _events(hub: Hub) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Return what can happen to a Hub and its proxy, by its name."""
 
     async def restart_hub() -> None:
         await hub.stop()
@@ -134,42 +172,7 @@ async def _measure(bench: Bench, options: Options, name: str, existing: int, res
         hub.kill_proxy()
         await hub.start()
 
-    async def is_well() -> bool:
-        if hub.has_ended:
-            raise RuntimeError(f"the Hub has ended:\n{hub.tail()}")
-        return bool(hub.proxies()) and await _is_answered(settings.public_url, "/hub/health", "hub")
-
-    events = {"the Hub is restarted": restart_hub, "the proxy is killed": kill_proxy, "both are killed": kill_both}
-
-    async def start() -> None:
-        begin = time.perf_counter()
-        await hub.start()
-        await _until_well(users, is_well, options.seconds)
-        taken = time.perf_counter() - begin - _CALM
-        result["starts"].append({"contender": name, "existing": existing, "seconds": taken})
-
-    users = _users(existing, options.users)
-    asking = [asyncio.create_task(user.keep_asking(settings.public_url)) for user in users]
-    try:
-        await start()
-        for event, cause in events.items():
-            for turn in range(options.rounds):
-                await asyncio.sleep(options.apart)
-                sample = await _event(users, cause, is_well, options.seconds)
-                result["samples"].append({"contender": name, "existing": existing, "event": event, **sample})
-                cut_off = "for good" if sample["cut_off_s"] is None else f"for {sample['cut_off_s']:.2f} s"
-                progress(
-                    f"restart: {existing} routes: {name}: {event} {turn + 1}/{options.rounds}: cut off {cut_off}",
-                    replaces=turn > 0,
-                )
-                if sample["cut_off_s"] is None:
-                    await hub.close()
-                    await start()
-                    break
-    finally:
-        for task in asking:
-            task.cancel()
-        await hub.close()
+    return {"the Hub is restarted": restart_hub, "the proxy is killed": kill_proxy, "both are killed": kill_both}
 
 
 async def _measure_floor(bench: Bench, options: Options, result: dict[str, Any]) -> None:

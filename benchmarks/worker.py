@@ -76,7 +76,7 @@ class Worker:
         if fill:
             fill_ms, fill_gap_ms = await self._timed(self.contender.fill)
             await self._wait_for_table()
-            # Traefik loads the file twice for the first rename after its start: no measured change shall pay for that.
+            # Traefik loads the file twice for the first rename after its start: no measured change should pay for that.
             await self.do_change(1)
         gc.collect()
         return {

@@ -90,4 +90,4 @@ def test_a_comparison_has_a_column_for_each_proxy() -> None:
 
 def test_a_comparison_without_failures_has_no_table_of_them() -> None:
     """An empty table would be malformed."""
-    assert "somebody fails" not in comparison([Results("first", "1", [PASSED])], date="2030-01-02")
+    assert "some proxy fails" not in comparison([Results("first", "1", [PASSED])], date="2030-01-02")

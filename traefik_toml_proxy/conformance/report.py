@@ -128,7 +128,7 @@ def _failed(all_results: Sequence[Results]) -> str:
         }
         if found:
             by_case[outcome.case.id] = found
-    rows = [["Case that somebody fails", "Level", "What a proxy must do", "Fails"]]
+    rows = [["Case that some proxy fails", "Level", "What a proxy must do", "Fails"]]
     for case_id, found in by_case.items():
         case = next(iter(found.values())).case
         rows.append([f"``{case_id}``", case.level.value, case.rule, "; ".join(found)])

@@ -43,7 +43,7 @@ async def _requests(stage: Stage) -> None:
 
 @GROUP.case("websockets", _E, _SOURCE)
 async def _websockets(stage: Stage) -> None:
-    """A message over an open websocket updates ``last_activity``, as when somebody types in a terminal."""
+    """A message over an open websocket updates ``last_activity``, as when a user types in a terminal."""
     async with echoing(stage), connected(stage, "/user/ada/ws") as socket:
         await socket.write_message("hello")
         await socket.read_message()

@@ -211,7 +211,7 @@ def _memory(processes: list[int]) -> int:
 
 @contextlib.asynccontextmanager
 async def _no_growth(stage: Stage) -> AsyncIterator[None]:
-    """Check that the proxy does not need much more memory meanwhile, by looking ten times a second, in a thread."""
+    """Check that the proxy does not need much more memory inside, by looking ten times a second, in a thread."""
     processes = await asyncio.to_thread(stage.subject.processes)
     before = peak = await asyncio.to_thread(_memory, processes)
 

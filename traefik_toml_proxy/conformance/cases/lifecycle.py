@@ -82,7 +82,7 @@ async def _hub_away(stage: Stage) -> None:
 
 @GROUP.case("hub-back", _B, "jupyterhub/app.py:3877: the Hub asks for the existing routes", fresh=True, seconds=120)
 async def _hub_back(stage: Stage) -> None:
-    """While a new Hub takes over the running proxy, no user is cut off, and the Hub is told the existing routes."""
+    """While a new Hub takes over the running proxy, no user is cut off, and the Hub learns the existing routes."""
     backend = await stage.backend("ada")
     await stage.subject.leave_behind(stage.setting, {"/": stage.hub.url, "/user/ada/": backend.url})
     failed: list[str] = []

@@ -248,7 +248,7 @@ async def _idle(stage: Stage) -> None:
         expect_equal(await _echo_of(socket, "after"), "after", "the echo")
 
 
-@GROUP.case("refused", _E, "JupyterHub responds with 403 to a websocket of somebody else")
+@GROUP.case("refused", _E, "JupyterHub responds with 403 to a websocket of another user")
 async def _refused(stage: Stage) -> None:
     """When the backend refuses a websocket, the client gets its status."""
     async with echoing(stage):
