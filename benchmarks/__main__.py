@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import conformance, plots, profile, readme, report, routes
+from . import conformance, plots, profile, report, routes
 from .bench import Common
 from .contenders import NAMES
 
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("conformance", help="run the conformance suite against this proxy and the others")
     command.add_argument("--traefik", default="", help="the binary (default: on PATH, or beside this Python)")
     command.add_argument("--chp", default="", help="the command (default: on PATH, or in ./node_modules/.bin)")
-    command.add_argument("--rst", default="", metavar="FILE", help="write the tables of the README to this file")
+    command.add_argument("--rst", default="", metavar="FILE", help="write the tables of the documentation to this file")
     command.add_argument("--json", default="", metavar="FILE", help="write all results to this file")
     return parser
 
@@ -67,7 +67,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         "--to",
         default="benchmark-results",
         metavar="FOLDER",
-        help="write results.json, report.txt, tables.rst and the plots there (default: benchmark-results)",
+        help="write results.json, report.txt and the plots there (default: benchmark-results)",
     )
 
 
@@ -162,7 +162,6 @@ def _write(result: dict[str, Any], folder: Path) -> None:
     _save(result, folder)
     text = report.text(result)
     (folder / "report.txt").write_text(text, encoding="utf-8")
-    (folder / "tables.rst").write_text("\n".join(readme.list_tables(result).values()), encoding="utf-8")
     plots.draw(result, folder)
     print(text)
     print(f"The results, this report and plots are in {folder.absolute()}", file=sys.stderr)

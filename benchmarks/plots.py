@@ -1,4 +1,4 @@
-"""Plots of the results, for the README. I/O: writes PNG and SVG files."""
+"""Plots of the results, for the documentation. I/O: writes PNG and SVG files."""
 
 from __future__ import annotations
 

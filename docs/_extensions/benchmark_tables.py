@@ -10,7 +10,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
-from benchmarks.rst import tables
+from benchmarks.docs_tables import list_tables
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "results.json"
 
@@ -23,7 +23,7 @@ class BenchmarkTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return the table."""
         self.env.note_dependency(str(RESULTS))
-        return self.parse_text_to_nodes(tables(json.loads(RESULTS.read_text("utf-8")))[self.arguments[0]])
+        return self.parse_text_to_nodes(list_tables(json.loads(RESULTS.read_text("utf-8")))[self.arguments[0]])
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -20,7 +20,7 @@ from jupyterhub.app import JupyterHub
 from support.strategies import read_toml
 from traitlets.config import Config
 
-from benchmarks.rst import tables
+from benchmarks.docs_tables import list_tables
 from traefik_toml_proxy import TraefikTomlProxy
 
 ROOT = Path(__file__).parents[2]
@@ -288,4 +288,4 @@ def test_the_numbers_in_the_readme_are_those_that_are_stored() -> None:
     assert told is not None
     ours, chp, routes = told.groups()
 
-    assert f"* - 1 route\n     - {routes}\n     - {ours}\n     - {chp}\n" in tables(RESULTS)["routes"]
+    assert f"* - 1 route\n     - {routes}\n     - {ours}\n     - {chp}\n" in list_tables(RESULTS)["routes"]

@@ -45,17 +45,15 @@ class TraefikTomlProxy(TraefikProxy):
     )
 
     async def _open_session(self) -> Session:
-        dynamic_file = self._dynamic_file
-
-        def make_store(certificate: Certificate | None) -> Store:
-            writer = f"traefik_toml_proxy {__version__} for the JupyterHub in process {os.getpid()}"
-            renderer = TomlRenderer(self._dynamic_settings(certificate), writer=writer)
-            return TomlFileStore(dynamic_file, renderer, mode=self.dynamic_config_file_mode, log=self.log)
-
-        publishing = self._publishing_settings(make_store)
+        publishing = self._publishing_settings(self._make_store)
         if self.should_start:
-            return await open_started(publishing, await self._traefik_settings(dynamic_file), self.log)
+            return await open_started(publishing, await self._traefik_settings(self._dynamic_file), self.log)
         return await open_beside(publishing, self.log)
+
+    def _make_store(self, certificate: Certificate | None) -> Store:
+        writer = f"traefik_toml_proxy {__version__} for the JupyterHub in process {os.getpid()}"
+        renderer = TomlRenderer(self._dynamic_settings(certificate), writer=writer)
+        return TomlFileStore(self._dynamic_file, renderer, mode=self.dynamic_config_file_mode, log=self.log)
 
     @property
     def _dynamic_file(self) -> Path:

@@ -1,4 +1,4 @@
-"""benchmarks.readme: the tables of the README."""
+"""benchmarks.docs_tables: the tables of the documentation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from docutils import nodes
 from docutils.core import publish_doctree
 
-from benchmarks.readme import list_tables
+from benchmarks.docs_tables import list_tables
 
 ECHO = {"contender": "ours", "per_second": 5.0, "p50_ms": 1.0, "p99_ms": 2.0, "max_ms": 3.0}
 TIMES = {"n": 5, "p50_ms": 1.0, "p90_ms": 1.0, "p99_ms": 25.6, "max_ms": 1.0}

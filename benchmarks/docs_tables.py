@@ -1,4 +1,4 @@
-"""The results as the tables of the README, in reStructuredText. Pure."""
+"""The results as the tables of the documentation, in reStructuredText. Pure."""
 
 from __future__ import annotations
 
