@@ -24,7 +24,7 @@ from support.traefik import TRAEFIK_COMMAND
 
 from traefik_toml_proxy import TraefikTomlProxy
 
-# What blockbuster leaves alone. Where asyncio or the standard library itself calls them, it is not our doing.
+# Blocking calls that blockbuster does not know.
 _ALSO_BLOCKING = (
     "builtins.open",
     "io.open",
@@ -41,6 +41,7 @@ _ALSO_BLOCKING = (
     "subprocess.Popen.wait",
     "threading.Event.wait",
 )
+# Where asyncio or the standard library makes such calls itself.
 _NOT_OURS = [
     ("logging/__init__.py", {"emit"}),
     ("asyncio/base_events.py", {"subprocess_exec"}),
@@ -54,7 +55,7 @@ _NOT_OURS = [
 
 @pytest.fixture(scope="session")
 def blocking_calls() -> Iterator[list[str]]:
-    """Let calls with which this package blocks the event loop fail, and list them: somebody may catch the error."""
+    """Make blocking calls on the event loop fail, and list them, as the error may be caught."""
     seen: list[str] = []
 
     class Recorded(BlockingError):
@@ -71,7 +72,7 @@ def blocking_calls() -> Iterator[list[str]]:
         for function in guard.functions.values():
             for file, functions in _NOT_OURS:
                 function.can_block_in(file, functions)
-        guard.functions["os.getcwd"].deactivate()  # the kernel knows it; there is nothing to wait for
+        guard.functions["os.getcwd"].deactivate()  # answered by the kernel without waiting
         for name in _ALSO_BLOCKING:
             function = BlockBusterFunction(
                 None, name, scanned_modules="traefik_toml_proxy", can_block_functions=list(_NOT_OURS)
@@ -82,7 +83,7 @@ def blocking_calls() -> Iterator[list[str]]:
 
 @pytest.fixture(autouse=True)
 def nothing_blocks_the_loop(blocking_calls: list[str]) -> Iterator[None]:
-    """Fail a test in which this package blocks the event loop (a file, a wait, a process)."""
+    """Fail a test in which this package blocks the event loop: on a file, a lock, a process."""
     blocking_calls.clear()
     yield
     assert not blocking_calls, f"the event loop was blocked:\n{blocking_calls[0]}"
@@ -97,7 +98,7 @@ def nothing_is_left(tmp_path: Path) -> Iterator[None]:
     while (left := started_here() - before) and time.monotonic() < deadline:
         time.sleep(0.02)
     names = {pid: " ".join(command_line(pid)) for pid in left}
-    for pid in left:  # or the next test would be blamed
+    for pid in left:  # or the next test would fail for it
         os.kill(pid, signal.SIGKILL)
     assert not names, f"left running: {names}"
     files = [file for file in tmp_path.rglob("*") if _is_leftover(file)]
@@ -105,13 +106,13 @@ def nothing_is_left(tmp_path: Path) -> Iterator[None]:
 
 
 def _is_leftover(file: Path) -> bool:
-    """Whether it is a new version of a file that was to be renamed and has not been."""
+    """Whether it is a new version of a file that was never renamed into place."""
     return (file.parent.suffix == ".tmp" and file.name != "lock") or ".json." in file.name
 
 
 @pytest_asyncio.fixture(autouse=True)
 async def no_task_is_left() -> AsyncIterator[None]:
-    """Fail a test that leaves a task of ours running, or in which one has failed, whether or not anybody was told."""
+    """Fail a test that leaves a task of ours running, or in which one has failed without anybody noticing."""
     failed: list[Any] = []
 
     def note(task: asyncio.Task[Any]) -> None:
@@ -129,7 +130,7 @@ async def no_task_is_left() -> AsyncIterator[None]:
     yield
     left = [task for task in asyncio.all_tasks() if _is_ours(task)]
     assert not left, f"left running: {left}"
-    assert not failed, f"failed unheard: {failed}"
+    assert not failed, f"failed unnoticed: {failed}"
 
 
 def _is_ours(task: asyncio.Task[Any]) -> bool:
@@ -144,7 +145,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def traits(tmp_path: Path, free_port: int) -> dict[str, Any]:
-    """The traits that every proxy has unless a test says otherwise; also for a Hub in a process of its own, as JSON."""
+    """The traits of every proxy unless a test overrides them; valid as JSON, for a Hub in its own process."""
     return {
         "public_url": f"http://127.0.0.1:{free_port}",
         "state_dir": str(tmp_path / "state"),
@@ -178,7 +179,7 @@ async def proxy(make_proxy: ProxyMaker) -> TraefikTomlProxy:
 
 @pytest_asyncio.fixture
 async def make_backend() -> AsyncIterator[BackendMaker]:
-    """Start backends that tell what reached them; each is stopped at the end."""
+    """Start backends that report what reached them; each is stopped at the end."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(name: str) -> Backend:

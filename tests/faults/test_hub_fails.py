@@ -1,4 +1,4 @@
-"""A Hub that ends without stopping its proxy: what it has started ends with it, unless it is to stay."""
+"""When the Hub exits without stopping its proxy, Traefik ends with it, unless it is meant to stay."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ async def _pid_after_a_failed_start(cleanup_proxy: bool, traits: dict[str, Any])
     return traefik_pid(Path(traits["state_dir"]))
 
 
-async def test_a_traefik_that_was_just_started_ends_with_the_hub(traits: dict[str, Any]) -> None:
-    """JupyterHub does not call stop() when its own port is taken; nobody would know of the process."""
+async def test_traefik_ends_with_a_hub_that_fails_to_start(traits: dict[str, Any]) -> None:
+    """JupyterHub does not call stop() when its own port is taken."""
     pid = await _pid_after_a_failed_start(True, traits)
 
     await eventually(lambda: not alive(pid))
@@ -45,7 +45,7 @@ async def test_a_traefik_that_was_just_started_ends_with_the_hub(traits: dict[st
 
 @pytest.mark.usefixtures("nothing_is_left")
 async def test_it_stays_where_cleanup_proxy_is_off(traits: dict[str, Any]) -> None:
-    """That is how an admin says that the proxy outlives the Hub."""
+    """``cleanup_proxy = False`` says that the proxy outlives the Hub."""
     pid = await _pid_after_a_failed_start(False, traits)
 
     assert alive(pid)

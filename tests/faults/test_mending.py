@@ -1,4 +1,4 @@
-"""It mends itself: what somebody else does to the file, with a real Traefik that sees it as well."""
+"""The proxy repairs its file when somebody else changes it, while a real Traefik watches it."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A watcher that looks more often."""
+    """Make the proxy look at its file more often."""
     monkeypatch.setattr(module, "_WATCH_INTERVAL", 0.1)
 
 
 def is_as_left(path: Path) -> bool:
-    """Whether the file holds the route of these tests, for its owner alone."""
+    """Whether the file holds the route of these tests, and only its owner can read it."""
     try:
         snapshot = read_snapshot(path.read_text())
     except (OSError, ValueError):
@@ -87,14 +87,14 @@ def is_as_left(path: Path) -> bool:
 
 @pytest.mark.parametrize("harm", HARM)
 @pytest.mark.usefixtures("quick")
-async def test_it_is_put_right_and_told_once(
+async def test_it_is_repaired_and_logged_once(
     make_proxy: ProxyMaker,
     make_backend: BackendMaker,
     path: Path,
     harm: Callable[[Path], None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Without a call from the Hub the file is as it was, users reach their servers, and the log has one line of it."""
+    """Without any call from the Hub, users reach their servers again; the log has one line about it."""
     proxy, ada = make_proxy(), await make_backend("ada")
     await proxy.start()
     await proxy.add_route("/user/ada/", ada.url, {})
@@ -113,7 +113,7 @@ async def test_it_is_put_right_and_told_once(
 
 
 async def test_it_takes_a_few_seconds_at_most(proxy: TraefikTomlProxy, make_backend: BackendMaker, path: Path) -> None:
-    """A file that was emptied in place takes away all routes; they are back soon, with nobody's help."""
+    """A file that was emptied in place removes all routes; they are back within seconds."""
     ada = await make_backend("ada")
     await proxy.add_route("/user/ada/", ada.url, {})
     truncate(path)
@@ -132,7 +132,7 @@ async def test_it_takes_a_few_seconds_at_most(proxy: TraefikTomlProxy, make_back
 async def test_a_change_during_the_damage_is_served(
     make_proxy: ProxyMaker, make_backend: BackendMaker, path: Path
 ) -> None:
-    """An add that comes before the file is put right puts it right."""
+    """An add that comes before the repair repairs the file as well."""
     proxy, ada, bob = make_proxy(), await make_backend("ada"), await make_backend("bob")
     await proxy.start()
     await proxy.add_route("/user/ada/", ada.url, {})
@@ -147,7 +147,7 @@ async def test_a_change_during_the_damage_is_served(
 async def test_nothing_is_written_while_all_is_well(
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A healthy proxy leaves its file alone."""
+    """An intact file is left alone, however often it is looked at."""
     before = path.stat().st_ino
     looks = 0
     really_ask = EntryPointProbe.ask

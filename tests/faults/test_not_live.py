@@ -1,4 +1,4 @@
-"""A Traefik that hangs: what is written stays written, and callers are told in time."""
+"""When Traefik hangs, routes are still written, and callers get an error in time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def ada(make_backend: BackendMaker) -> Backend:
 
 @pytest_asyncio.fixture
 async def hanging(make_proxy: ProxyMaker, ada: Backend) -> AsyncIterator[TraefikTomlProxy]:
-    """A proxy with the route ``/user/ada/``, whose Traefik does nothing any more; it goes on at the end."""
+    """A proxy with the route ``/user/ada/`` whose Traefik is suspended; it is resumed at the end."""
     proxy = make_proxy(check_route_timeout=1)
     await proxy.start()
     await proxy.add_route("/user/ada/", ada.url, {})
@@ -40,7 +40,7 @@ async def hanging(make_proxy: ProxyMaker, ada: Backend) -> AsyncIterator[Traefik
 async def test_an_add_fails_in_time_and_says_where_to_look(
     hanging: TraefikTomlProxy, ada: Backend, tmp_path: Path
 ) -> None:
-    """A TimeoutError with the file, the URL and what was answered; the route stays, and is live when Traefik goes on."""
+    """The TimeoutError names the file, the URL and the last answer; the route is live once Traefik is resumed."""
     began = time.monotonic()
     with pytest.raises(TimeoutError) as caught:
         await hanging.add_route("/user/bob/", ada.url, {})
@@ -59,7 +59,7 @@ async def test_an_add_fails_in_time_and_says_where_to_look(
 
 
 async def test_a_delete_only_warns(hanging: TraefikTomlProxy, caplog: pytest.LogCaptureFixture) -> None:
-    """Raising would keep the Hub from stopping the user's server; the route is gone from the table."""
+    """An exception would keep the Hub from stopping the user's server; the route is gone from the table."""
     began = time.monotonic()
     await hanging.delete_route("/user/ada/")
 

@@ -1,4 +1,4 @@
-"""start(): returns once live, within bounded time; when it fails, it has ended its own child and says why."""
+"""start() returns when Traefik serves; if it fails, it says why, in bounded time, and leaves no process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from traefik_toml_proxy.runtime import program
 
 
 async def fails(proxy: TraefikTomlProxy, kind: type[ProxyError], *parts: str) -> None:
-    """Start a proxy; it fails within bounded time, with an error of that kind that names each of the parts.
+    """Start a proxy that fails to start, in bounded time, with an error of this kind that contains each of the parts.
 
     Afterwards it is as if it had never been started: no process runs, no file is open, and no route is accepted.
     """
@@ -55,10 +55,10 @@ def _paths_open_here() -> set[str]:
 
 
 class TestSuccess:
-    """What is so once it has returned."""
+    """What holds when it has returned."""
 
     async def test_the_very_next_request_is_answered(self, proxy: TraefikTomlProxy) -> None:
-        """There is nothing to wait for any more; no routes yet, so 404."""
+        """There is nothing more to wait for; without routes, the answer is 404."""
         assert (await get(proxy.public_url, "/")).status == 404
 
     async def test_it_listens_where_it_was_asked_to_and_nowhere_else(
@@ -68,15 +68,15 @@ class TestSuccess:
         assert listening(traefik_pid(proxy)) == {f"127.0.0.1:{free_port}"}
 
     async def test_its_process_group_is_its_own(self, proxy: TraefikTomlProxy) -> None:
-        """A Ctrl-C at the Hub's terminal reaches the Hub alone, which ends Traefik in good order."""
+        """Ctrl-C at the Hub's terminal reaches only the Hub, which then stops Traefik."""
         pid = traefik_pid(proxy)
 
         assert os.getpgid(pid) == pid != os.getpgid(0)
 
-    async def test_the_hub_s_secrets_and_proxies_stay_with_the_hub(
+    async def test_traefik_gets_no_secrets_or_proxy_variables_of_the_hub(
         self, make_proxy: ProxyMaker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Neither its environment nor its command line has any of them."""
+        """They are neither in its environment nor on its command line."""
         secrets = ("JUPYTERHUB_CRYPT_KEY", "CONFIGPROXY_AUTH_TOKEN", "HTTP_PROXY", "https_proxy", "NO_PROXY", "X_TOKEN")
         for name in secrets:
             monkeypatch.setenv(name, "http://hush.invalid")
@@ -88,13 +88,13 @@ class TestSuccess:
         assert "hush" not in "".join([*given.values(), *command_line(traefik_pid(proxy))])
 
     async def test_the_secret_path_is_in_no_command_line(self, proxy: TraefikTomlProxy) -> None:
-        """Everybody on the machine can read that."""
+        """Every user of the machine can read command lines."""
         secret = revision_path(proxy).split("/")[1]
 
         assert secret not in "".join([*command_line(traefik_pid(proxy)), *environment(traefik_pid(proxy)).values()])
 
-    async def test_what_it_keeps_is_for_the_hub_s_user_alone(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
-        """Every file 0600 and every folder 0700, also under umask 0."""
+    async def test_its_files_are_private_to_the_hub_s_user(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
+        """Every file is 0600 and every folder 0700, even with umask 0."""
         before = os.umask(0)
         proxy = make_proxy()
         await proxy.start()
@@ -109,7 +109,7 @@ class TestSuccess:
     async def test_it_may_be_started_again_after_stop(
         self, proxy: TraefikTomlProxy, make_backend: BackendMaker
     ) -> None:
-        """With an empty table: ports are used again, so only what the Hub says anew is served."""
+        """The table is empty then: ports get reused, so only what the Hub adds again is served."""
         ada = await make_backend("ada")
         await proxy.add_route("/user/ada/", ada.url, {})
         await proxy.stop()
@@ -120,12 +120,12 @@ class TestSuccess:
 
 
 class TestFailure:
-    """What it says when it fails; that no process is left is seen to by conftest.py."""
+    """What the error says when it fails."""
 
     async def test_a_port_that_is_taken_is_named_with_the_trait(
         self, make_proxy: ProxyMaker, make_backend: BackendMaker
     ) -> None:
-        """The admin learns which port it is and how to choose another."""
+        """The error says which port is taken and how to choose another."""
         other = await make_backend("other")
         proxy = make_proxy(public_url=other.url)
         await fails(
@@ -133,7 +133,7 @@ class TestFailure:
         )
 
     async def test_a_port_where_somebody_listens_without_answering(self, make_proxy: ProxyMaker) -> None:
-        """The port is taken by one that never accepts a connection."""
+        """The port is taken by a process that never accepts a connection."""
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             listener.listen(1)
@@ -149,79 +149,79 @@ class TestFailure:
         ],
         ids=["unknown key", "bad address", "unknown provider"],
     )
-    async def test_settings_that_traefik_refuses_are_told_in_its_own_words(
+    async def test_settings_that_traefik_refuses_are_reported_in_its_own_words(
         self, make_proxy: ProxyMaker, extra: dict[str, Any], words: list[str]
     ) -> None:
-        """extra_static_config is the admin's: what Traefik says of it is what helps."""
+        """Traefik's own message is what helps with a mistake in extra_static_config."""
         await fails(make_proxy(extra_static_config=extra, start_timeout=5), TraefikStartFailed, *words)
 
-    async def test_a_setting_that_is_no_toml_is_told(self, make_proxy: ProxyMaker) -> None:
-        """The trait is named."""
+    async def test_a_setting_that_toml_cannot_hold(self, make_proxy: ProxyMaker) -> None:
+        """The error names the trait."""
         proxy = make_proxy(extra_static_config={"log": {"level": object()}})
         await fails(proxy, ConfigurationError, "extra_static_config")
 
     async def test_a_program_that_does_not_exist(self, make_proxy: ProxyMaker) -> None:
-        """The name and the trait are told."""
+        """The error names the program and the trait."""
         proxy = make_proxy(traefik_command=["/no/such/traefik"])
         await fails(proxy, TraefikNotFound, "/no/such/traefik", "c.TraefikProxy.traefik_command")
 
     async def test_a_program_that_is_not_traefik(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
-        """What it said is told."""
+        """The error shows what it printed."""
         command = any_script(tmp_path / "other", "echo 'nginx version: nginx/1.27'")
         await fails(make_proxy(traefik_command=[str(command)]), TraefikUnsupported, "nginx/1.27", str(command))
 
     async def test_a_traefik_that_is_too_old(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
-        """Both versions are told, and what to do."""
+        """The error names both versions, and says what to do."""
         command = script(tmp_path / "traefik", "exit 1", version="3.5.3")
         proxy = make_proxy(traefik_command=[str(command)])
         await fails(proxy, TraefikUnsupported, "Traefik 3.5.3", "3.6.2 or newer", "pip install --upgrade")
 
-    async def test_a_program_that_does_not_tell_its_version(
+    async def test_a_program_that_does_not_print_its_version(
         self, make_proxy: ProxyMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It is given up after a while, and ended."""
+        """It is ended after a while."""
         monkeypatch.setattr(program, "_VERSION_SECONDS", 0.3)
         command = any_script(tmp_path / "traefik", FOREVER)
         await fails(make_proxy(traefik_command=[str(command)]), TraefikUnsupported, "silent")
 
     async def test_a_program_that_does_not_serve(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
-        """It is given start_timeout seconds, and then ended, with its last lines in the error."""
+        """It has start_timeout seconds; then it is ended, and its last lines are in the error."""
         command = script(tmp_path / "traefik", f"echo I am thinking; {FOREVER}")
         proxy = make_proxy(traefik_command=[str(command)], start_timeout=1)
         await fails(proxy, TraefikStartFailed, "I am thinking", proxy.public_url, "no answer")
 
     async def test_a_program_that_ends_at_once(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
-        """start_timeout is not waited for."""
+        """The error comes at once, not after start_timeout."""
         command = script(tmp_path / "traefik", "echo out of luck; exit 7")
         await fails(make_proxy(traefik_command=[str(command)]), TraefikStartFailed, "out of luck", "exit status 7")
 
     async def test_a_traefik_url_that_is_another_server_s(
         self, make_proxy: ProxyMaker, make_backend: BackendMaker
     ) -> None:
-        """The error says who answered what, and which trait to look at."""
+        """The error says what answered, and which trait to look at."""
         other = await make_backend("other")
         proxy = make_proxy(traefik_url=other.url, start_timeout=1)
         await fails(proxy, TraefikStartFailed, other.url, "answered 200", "traefik_url")
 
     async def test_a_state_folder_that_is_a_file(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
-        """The trait is named."""
+        """The error names the trait."""
         (tmp_path / "state").touch()
         await fails(make_proxy(), ConfigurationError, str(tmp_path / "state"), "c.TraefikProxy.state_dir")
 
     async def test_a_state_folder_that_others_may_write(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
-        """Whoever may write there decides where users are sent."""
+        """Anyone who can write there could redirect users."""
         (tmp_path / "state").mkdir()
         (tmp_path / "state").chmod(0o777)
         await fails(make_proxy(), ConfigurationError, "chmod 700", "c.TraefikProxy.state_dir")
 
-    async def test_a_file_of_routes_that_is_a_folder(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
-        """It is told, and left alone."""
+    async def test_a_routes_file_that_is_a_folder(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
+        """The error says so, and the folder is left alone."""
         (tmp_path / "state" / "dynamic.toml").mkdir(parents=True)
         (tmp_path / "state").chmod(0o700)
         await fails(make_proxy(), StoreError, "Is a directory", "dynamic_config_file")
 
     async def test_a_state_folder_of_another_hub(self, make_proxy: ProxyMaker, tmp_path: Path, free_port: int) -> None:
-        """Also where each has its own files: the record of the running Traefik is in the folder."""
+        """It is refused even if each Hub has its own files: the record of the running Traefik is in the folder."""
         first = make_proxy()
         await first.start()
         second = make_proxy(
@@ -233,8 +233,8 @@ class TestFailure:
 
         assert alive(traefik_pid(first))
 
-    async def test_a_static_file_where_there_can_be_none(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
-        """The trait is named."""
+    async def test_a_static_file_that_cannot_be_created(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
+        """The error names the trait."""
         (tmp_path / "file").touch()
         proxy = make_proxy(static_config_file=str(tmp_path / "file" / "traefik.toml"))
         await fails(proxy, ConfigurationError, str(tmp_path / "file"), "c.TraefikProxy.static_config_file")
@@ -242,19 +242,19 @@ class TestFailure:
     @pytest.mark.parametrize(
         "entry_points", ["http", {"http": "x"}, {"http": {"address": 80}}], ids=["no table", "no inner table", "number"]
     )
-    async def test_an_entry_point_that_is_none(self, make_proxy: ProxyMaker, entry_points: object) -> None:
-        """The trait is named, before anything is started."""
+    async def test_an_invalid_entry_point(self, make_proxy: ProxyMaker, entry_points: object) -> None:
+        """The error names the trait, before anything is started."""
         proxy = make_proxy(extra_static_config={"entryPoints": entry_points})
         await fails(proxy, ConfigurationError, "extra_static_config", "'http'")
 
     async def test_an_output_file_that_cannot_be_written(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
-        """It is not the program's fault."""
+        """The error does not blame the program."""
         (tmp_path / "state" / "traefik.log").mkdir(parents=True)
         (tmp_path / "state").chmod(0o700)
         await fails(make_proxy(), TraefikStartFailed, "traefik.log cannot be written")
 
     async def test_it_may_be_tried_again(self, make_proxy: ProxyMaker) -> None:
-        """A start that failed has let go of everything, so that the next one works."""
+        """A failed start has released everything, so the next one works."""
         proxy = make_proxy(extra_static_config={"log": {"bogus": 1}})
         await fails(proxy, TraefikStartFailed, "bogus")
         proxy.extra_static_config = {}
@@ -263,7 +263,7 @@ class TestFailure:
         assert alive(traefik_pid(proxy))
 
     async def test_a_cancelled_start_ends_its_child(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
-        """The Hub was interrupted while Traefik was starting."""
+        """The Hub may be interrupted while Traefik is starting."""
         command = script(tmp_path / "traefik", f"echo $$ >running.new; mv running.new running; {FOREVER}")
         proxy = make_proxy(traefik_command=[str(command)])
         starting = asyncio.create_task(proxy.start())

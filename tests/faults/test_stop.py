@@ -32,7 +32,7 @@ from traefik_toml_proxy.stores.toml_file import TomlFileStore
 
 @pytest_asyncio.fixture
 async def endless() -> AsyncIterator[str]:
-    """The URL of a server that begins to answer and never ends: a download, or after an upgrade a websocket."""
+    """The URL of a server whose answer never ends: a download, or a websocket if it is asked to upgrade."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -46,7 +46,7 @@ async def endless() -> AsyncIterator[str]:
 
 
 async def test_a_healthy_one_ends_at_once(proxy: TraefikTomlProxy) -> None:
-    """With nothing open there is nothing to wait for."""
+    """When no requests are open, there is nothing to wait for."""
     pid = traefik_pid(proxy)
     began = time.monotonic()
     await proxy.stop()
@@ -56,14 +56,14 @@ async def test_a_healthy_one_ends_at_once(proxy: TraefikTomlProxy) -> None:
 
 
 async def test_its_files_stay(proxy: TraefikTomlProxy, tmp_path: Path) -> None:
-    """The next start reads them."""
+    """The next start needs them."""
     await proxy.stop()
 
     assert {"dynamic.toml", "traefik.toml", "traefik.log"} <= {file.name for file in (tmp_path / "state").iterdir()}
 
 
 async def test_it_may_be_called_twice_and_without_a_start(make_proxy: ProxyMaker) -> None:
-    """The Hub does so when its start has failed."""
+    """The Hub does both when its own start has failed."""
     proxy = make_proxy()
     await proxy.stop()
     await proxy.start()
@@ -72,7 +72,7 @@ async def test_it_may_be_called_twice_and_without_a_start(make_proxy: ProxyMaker
 
 
 async def test_two_calls_at_once(proxy: TraefikTomlProxy) -> None:
-    """Both return when it is over."""
+    """Both calls return when Traefik has ended."""
     pid = traefik_pid(proxy)
     await asyncio.gather(proxy.stop(), proxy.stop())
 
@@ -82,8 +82,8 @@ async def test_two_calls_at_once(proxy: TraefikTomlProxy) -> None:
 @pytest.mark.parametrize(
     "upgrade", [b"", b"Upgrade: websocket\r\nConnection: Upgrade\r\n"], ids=["download", "websocket"]
 )
-async def test_what_is_open_does_not_hold_it_up(proxy: TraefikTomlProxy, endless: str, upgrade: bytes) -> None:
-    """Open requests have two seconds to finish, not for ever."""
+async def test_open_requests_do_not_hold_it_up(proxy: TraefikTomlProxy, endless: str, upgrade: bytes) -> None:
+    """They have two seconds to finish."""
     await proxy.add_route("/", endless, {})
     port = int(proxy.public_url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -98,8 +98,8 @@ async def test_what_is_open_does_not_hold_it_up(proxy: TraefikTomlProxy, endless
     assert not alive(pid)
 
 
-async def test_one_that_does_not_listen_is_killed(proxy: TraefikTomlProxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Traefik that hangs is given a short time."""
+async def test_a_traefik_that_hangs_is_killed(proxy: TraefikTomlProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not react to SIGTERM, so it is killed after a short time."""
     monkeypatch.setattr(module, "_STOP_SECONDS", 0.2)
     pid = traefik_pid(proxy)
     os.kill(pid, signal.SIGSTOP)
@@ -110,8 +110,8 @@ async def test_one_that_does_not_listen_is_killed(proxy: TraefikTomlProxy, monke
     assert not alive(pid)
 
 
-async def test_the_time_it_has_is_a_few_seconds(proxy: TraefikTomlProxy, tmp_path: Path) -> None:
-    """One that ignores SIGTERM is ended within a few seconds, with the times as they are."""
+async def test_a_program_that_ignores_sigterm_has_a_few_seconds(proxy: TraefikTomlProxy, tmp_path: Path) -> None:
+    """It is killed within a few seconds, with the real timeouts."""
     command = script(tmp_path / "traefik", f"trap '' TERM; touch ready; {FOREVER}")
     (tmp_path / "traefik.toml").touch()
     process = TraefikSupervisor(
@@ -134,8 +134,8 @@ async def test_the_time_it_has_is_a_few_seconds(proxy: TraefikTomlProxy, tmp_pat
     assert not alive(pid)
 
 
-async def test_callers_that_wait_are_told(proxy: TraefikTomlProxy, tmp_path: Path) -> None:
-    """An add that waits for a Traefik that hangs ends with an error, and stop() does not wait for it."""
+async def test_waiting_callers_get_an_error(proxy: TraefikTomlProxy, tmp_path: Path) -> None:
+    """stop() does not wait for an add that waits for Traefik; the add fails."""
     os.kill(traefik_pid(proxy), signal.SIGSTOP)
     adds = [asyncio.create_task(proxy.add_route(f"/user/{number}/", "http://127.0.0.1:1", {})) for number in range(3)]
     file = tmp_path / "state" / "dynamic.toml"
@@ -168,8 +168,8 @@ async def test_a_part_that_fails_to_stop_is_logged_and_the_others_are_stopped(
     await proxy.start()
 
 
-async def test_changes_after_it_are_refused_and_deletes_are_not(proxy: TraefikTomlProxy) -> None:
-    """A late delete must not keep the Hub from stopping a user's server."""
+async def test_afterwards_adds_are_refused_and_deletes_are_ignored(proxy: TraefikTomlProxy) -> None:
+    """A late delete does nothing: an error would keep the Hub from stopping a user's server."""
     await proxy.stop()
     with pytest.raises(Exception, match="has not been started"):
         await proxy.add_route("/user/ada/", "http://127.0.0.1:1", {})

@@ -1,4 +1,4 @@
-"""A Hub that was killed and is started again takes over the Traefik that still runs, once it is proven to be its own."""
+"""After the Hub was killed, the next Hub takes over the Traefik that still runs, if it is certain to be its own."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from traefik_toml_proxy.runtime import supervisor
 
 @pytest_asyncio.fixture
 async def ada(make_backend: BackendMaker) -> Backend:
-    """The server of a user who works on while the Hub is away."""
+    """The server of a user who keeps working while the Hub is down."""
     return await make_backend("ada")
 
 
 @pytest_asyncio.fixture
 async def killed_hub(traits: dict[str, Any], ada: Backend) -> AsyncIterator[Hub]:
-    """A Hub that was killed, and has left a Traefik with one route."""
+    """A Hub that was killed and left a Traefik with one route."""
     hub = await Hub.started(traits, {"/user/ada/": ada.url})
     await hub.kill()
     yield hub
@@ -44,7 +44,7 @@ async def killed_hub(traits: dict[str, Any], ada: Backend) -> AsyncIterator[Hub]
 async def test_it_is_the_same_traefik_with_the_same_routes(
     make_proxy: ProxyMaker, killed_hub: Hub, ada: Backend
 ) -> None:
-    """Nothing is started anew; the table is what the killed Hub has confirmed."""
+    """No new Traefik is started, and the table is the one that the killed Hub had confirmed."""
     proxy = make_proxy()
     await proxy.start()
 
@@ -55,7 +55,7 @@ async def test_it_is_the_same_traefik_with_the_same_routes(
 
 @pytest.mark.usefixtures("killed_hub")
 async def test_routes_can_be_changed_afterwards(make_proxy: ProxyMaker, make_backend: BackendMaker) -> None:
-    """The new Hub is its owner in every way."""
+    """The new Hub owns it like one that it started itself."""
     proxy, bob = make_proxy(), await make_backend("bob")
     await proxy.start()
     await proxy.add_route("/user/bob/", bob.url, {})
@@ -68,7 +68,7 @@ async def test_routes_can_be_changed_afterwards(make_proxy: ProxyMaker, make_bac
 async def test_users_do_not_notice(
     make_proxy: ProxyMaker, traits: dict[str, Any], ada: Backend, make_backend: BackendMaker
 ) -> None:
-    """From the death of one Hub to the first change of the next, each of a stream of requests is answered."""
+    """Every request is answered, from the death of one Hub to the first change by the next."""
     hub = await Hub.started(traits, {"/user/ada/": ada.url})
     answers: list[str | None] = []
 
@@ -91,7 +91,7 @@ async def test_users_do_not_notice(
 
 
 async def test_it_is_started_again_when_it_dies_later(make_proxy: ProxyMaker, killed_hub: Hub) -> None:
-    """Though it is not our child, its death is seen at once."""
+    """Its death is noticed at once, although it is not a child process."""
     proxy = make_proxy()
     await proxy.start()
     os.kill(killed_hub.traefik_pid, signal.SIGKILL)
@@ -119,10 +119,10 @@ async def test_it_ends_with_the_hub_that_took_it_over(make_proxy: ProxyMaker, ki
     [{"traefik_log_level": "WARN"}, {"extra_static_config": {"accessLog": {}}}, {"traefik_env": {"X": "1"}}],
     ids=["static configuration", "the admin's own", "environment"],
 )
-async def test_one_with_other_settings_is_ended_and_a_new_one_begins_empty(
+async def test_one_with_other_settings_is_replaced_by_a_new_one_without_routes(
     make_proxy: ProxyMaker, killed_hub: Hub, changed: Mapping[str, Any]
 ) -> None:
-    """It could not be what is wanted now; the new one serves only what the Hub says anew."""
+    """It does not match the new settings; the new one serves only what the Hub adds again."""
     proxy = make_proxy(**{**changed, "traefik_env": MARK | changed.get("traefik_env", {})})
     await proxy.start()
 
@@ -131,10 +131,10 @@ async def test_one_with_other_settings_is_ended_and_a_new_one_begins_empty(
     assert (await get(proxy.public_url, "/user/ada/")).status == 404
 
 
-async def test_one_that_hangs_is_ended_and_a_new_one_started(
+async def test_one_that_hangs_is_replaced(
     make_proxy: ProxyMaker, killed_hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What does not take the new file in time cannot be taken over; the log says so."""
+    """A Traefik that does not load the new file in time is not taken over, and the log says so."""
     monkeypatch.setattr(module, "_ADOPTION_TIMEOUT", 0.5)
     monkeypatch.setattr(supervisor, "_STOP_SECONDS", 0.2)
     os.kill(killed_hub.traefik_pid, signal.SIGSTOP)
@@ -149,7 +149,7 @@ async def test_one_that_hangs_is_ended_and_a_new_one_started(
 async def test_another_environment_of_the_hub_changes_nothing(
     make_proxy: ProxyMaker, killed_hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Hub that is started from another shell has other variables; only those of traefik_env are settings."""
+    """A Hub started from another shell has other variables; only those in traefik_env are settings."""
     monkeypatch.setenv("LANG", "de_DE.UTF-8")
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/another")
     proxy = make_proxy()
@@ -158,8 +158,8 @@ async def test_another_environment_of_the_hub_changes_nothing(
     assert traefik_pid(proxy) == killed_hub.traefik_pid
 
 
-async def test_one_that_refuses_the_new_file_is_left_to_its_users(make_proxy: ProxyMaker, killed_hub: Hub) -> None:
-    """A mistake in extra_dynamic_config fails the Hub's start with Traefik's own words, and cuts nobody off."""
+async def test_one_that_refuses_the_new_file_keeps_running(make_proxy: ProxyMaker, killed_hub: Hub) -> None:
+    """A mistake in extra_dynamic_config fails the Hub's start with Traefik's own message, and cuts off no user."""
     mistake = {"tls": {"options": {"default": {"minVersionn": "VersionTLS13"}}}}
     proxy = make_proxy(extra_dynamic_config=mistake)
 
@@ -177,7 +177,7 @@ async def test_one_that_refuses_the_new_file_is_left_to_its_users(make_proxy: Pr
 
 
 async def test_one_that_has_died_is_replaced(make_proxy: ProxyMaker, killed_hub: Hub) -> None:
-    """A machine that ran out of memory has killed both."""
+    """Out of memory, the machine may kill both."""
     os.kill(killed_hub.traefik_pid, signal.SIGKILL)
     await eventually(lambda: not alive(killed_hub.traefik_pid))
     proxy = make_proxy()
@@ -189,7 +189,7 @@ async def test_one_that_has_died_is_replaced(make_proxy: ProxyMaker, killed_hub:
 
 @pytest.mark.usefixtures("killed_hub")
 async def test_revisions_grow_over_restarts(make_proxy: ProxyMaker, tmp_path: Path) -> None:
-    """A revision never stands for two tables, so that an old one is never taken for a new one."""
+    """A revision never stands for two tables, so an old table is never mistaken for a new one."""
     file = tmp_path / "state" / "dynamic.toml"
     revisions = []
     for _ in range(3):
@@ -206,7 +206,7 @@ async def test_revisions_grow_over_restarts(make_proxy: ProxyMaker, tmp_path: Pa
 async def test_a_record_of_a_foreign_process_hurts_nobody(
     make_proxy: ProxyMaker, tmp_path: Path, traits: dict[str, Any]
 ) -> None:
-    """Somebody else has the recorded number: it is never signalled, and a new Traefik is started."""
+    """Another process has the recorded id: it is never signalled, and a new Traefik is started."""
     foreign = await asyncio.create_subprocess_exec("tail", "-f", "/dev/null")
     record = {
         "identity": identity(foreign.pid),
@@ -225,10 +225,10 @@ async def test_a_record_of_a_foreign_process_hurts_nobody(
 
 
 @pytest.mark.parametrize("record", [b"", b"{", b"\xff", b'{"identity": 1}', b"[]"])
-async def test_a_record_that_makes_no_sense_is_passed_over(
+async def test_an_invalid_record_is_ignored(
     make_proxy: ProxyMaker, tmp_path: Path, free_port: int, record: bytes
 ) -> None:
-    """A new Traefik is started, and a sound record written."""
+    """A new Traefik is started, and its record is written."""
     file = tmp_path / "state" / "traefik-process.json"
     file.parent.mkdir(mode=0o700)
     file.write_bytes(record)
@@ -238,10 +238,10 @@ async def test_a_record_that_makes_no_sense_is_passed_over(
     assert listening(traefik_pid(proxy)) == {f"127.0.0.1:{free_port}"}
 
 
-async def test_without_its_record_the_running_one_is_told_of(
+async def test_without_its_record_the_start_fails_and_says_that_the_port_is_taken(
     make_proxy: ProxyMaker, killed_hub: Hub, tmp_path: Path
 ) -> None:
-    """Somebody has removed the record: the port is taken, which is what the error says; nobody is signalled."""
+    """Somebody has removed the record: no process is signalled."""
     (tmp_path / "state" / "traefik-process.json").unlink()
     with pytest.raises(TraefikStartFailed, match="address is taken"):
         await make_proxy().start()
@@ -252,7 +252,7 @@ async def test_without_its_record_the_running_one_is_told_of(
 async def test_a_file_that_was_broken_meanwhile_is_set_aside(
     make_proxy: ProxyMaker, killed_hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its routes are not known any more, which the log says; the Hub adds them anew to the Traefik that it took over."""
+    """Its routes are lost, and the log says so; the Hub adds them again to the Traefik that it has taken over."""
     (tmp_path / "state" / "dynamic.toml").write_bytes(b"broken =")
     proxy = make_proxy()
     await proxy.start()

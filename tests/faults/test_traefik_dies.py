@@ -1,4 +1,4 @@
-"""Traefik is killed: it is started again at once, with all routes."""
+"""When Traefik dies, it is started again at once, with all routes."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from traefik_toml_proxy.stores.toml_document import read_snapshot
 
 
 def signal_traefik(proxy: TraefikTomlProxy, number: signal.Signals) -> int:
-    """Send it a signal; return its number."""
+    """Send Traefik a signal; return its process id."""
     pid = traefik_pid(proxy)
     os.kill(pid, number)
     return pid
 
 
 def has_another(proxy: TraefikTomlProxy, pid: int) -> bool:
-    """Whether another Traefik than that one runs."""
+    """Whether the running Traefik is another process than ``pid``."""
     return traefik_pid(proxy) != pid
 
 
 async def served(proxy: TraefikTomlProxy, path: str) -> str | None:
-    """Return who answers, or None while nobody does."""
+    """Return the name of the backend that answers, or None."""
     try:
         return (await get(proxy.public_url, path)).by
     except (OSError, IndexError):  # refused, or hung up without an answer
@@ -44,7 +44,7 @@ async def served(proxy: TraefikTomlProxy, path: str) -> str | None:
 async def test_it_is_back_at_once_with_all_routes(
     proxy: TraefikTomlProxy, make_backend: BackendMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Well below two seconds after a SIGKILL, users reach their servers; the log says what happened."""
+    """Users reach their servers well within two seconds after a SIGKILL, and the log says what happened."""
     ada = await make_backend("ada")
     await asyncio.gather(*(proxy.add_route(f"/user/{number}/", ada.url, {}) for number in range(200)))
     pid = signal_traefik(proxy, signal.SIGKILL)
@@ -58,7 +58,7 @@ async def test_it_is_back_at_once_with_all_routes(
 
 
 async def test_routes_can_be_changed_afterwards(proxy: TraefikTomlProxy, make_backend: BackendMaker) -> None:
-    """The new one is as good as the old one: an add during its start waits for it."""
+    """An add while the new one is starting waits for it."""
     ada = await make_backend("ada")
     signal_traefik(proxy, signal.SIGKILL)
     await proxy.add_route("/user/ada/", ada.url, {})
@@ -69,7 +69,7 @@ async def test_routes_can_be_changed_afterwards(proxy: TraefikTomlProxy, make_ba
 async def test_adds_that_wait_are_live_when_they_return(
     proxy: TraefikTomlProxy, make_backend: BackendMaker, tmp_path: Path
 ) -> None:
-    """Traefik hangs, then dies, while fifty adds wait: each is live in the new one, and none fails."""
+    """Fifty adds wait while Traefik hangs and then dies: none fails, and each is live in the new one."""
     ada = await make_backend("ada")
     pid = signal_traefik(proxy, signal.SIGSTOP)
     adds = [asyncio.create_task(proxy.add_route(f"/user/{number}/", ada.url, {})) for number in range(50)]
@@ -85,7 +85,7 @@ async def test_adds_that_wait_are_live_when_they_return(
 async def test_its_file_is_there_before_it_starts(
     proxy: TraefikTomlProxy, make_backend: BackendMaker, tmp_path: Path, waiting: bool
 ) -> None:
-    """Traefik that starts without its file never looks for it again: killed while it is gone, the file comes first."""
+    """If the file is missing when Traefik dies, it is written before the restart: Traefik would never look for it again."""
     ada = await make_backend("ada")
     await proxy.add_route("/user/ada/", ada.url, {})
     pid = signal_traefik(proxy, signal.SIGSTOP)
@@ -104,7 +104,7 @@ async def test_its_file_is_there_before_it_starts(
 async def test_it_may_die_again_and_again(
     proxy: TraefikTomlProxy, make_backend: BackendMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each time all routes come back, after pauses that grow."""
+    """All routes come back each time, after growing pauses."""
     ada = await make_backend("ada")
     await proxy.add_route("/user/ada/", ada.url, {})
     for _ in range(3):
@@ -120,7 +120,7 @@ async def test_it_may_die_again_and_again(
 async def test_its_static_configuration_is_there_before_it_starts(
     proxy: TraefikTomlProxy, make_backend: BackendMaker, tmp_path: Path, damage: str
 ) -> None:
-    """Without it Traefik would start all the same, on port 80 of every address."""
+    """It is put back first: without it, Traefik would listen on port 80 of every address."""
     backend = await make_backend("ada")
     await proxy.add_route("/user/ada/", backend.url, {})
     file = tmp_path / "state" / "traefik.toml"
@@ -140,8 +140,8 @@ async def test_its_static_configuration_is_there_before_it_starts(
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-async def test_stopping_during_its_absence_leaves_nothing(proxy: TraefikTomlProxy) -> None:
-    """stop() right after a death, while a new one is being started."""
+async def test_stopping_during_a_restart_leaves_no_process(proxy: TraefikTomlProxy) -> None:
+    """stop() is called right after Traefik has died, while a new one is being started."""
     pid = signal_traefik(proxy, signal.SIGKILL)
     await eventually(lambda: not alive(pid))
     await asyncio.wait_for(proxy.stop(), 10 * PATIENCE)
@@ -150,7 +150,7 @@ async def test_stopping_during_its_absence_leaves_nothing(proxy: TraefikTomlProx
 async def test_the_table_is_not_changed_by_a_death(
     proxy: TraefikTomlProxy, make_backend: BackendMaker, tmp_path: Path
 ) -> None:
-    """What the Hub asked for is what it has, in memory and in the file."""
+    """The routes stay as the Hub added them, in memory and in the file."""
     ada = await make_backend("ada")
     await proxy.add_route("/user/ada/", ada.url, {"user": "ada"})
     before = await proxy.get_all_routes()

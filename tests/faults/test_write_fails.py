@@ -1,4 +1,4 @@
-"""A write that fails at each step: the file, the memory and the callers."""
+"""A write fails, at each step in turn: what becomes of the file, the table and the callers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from traefik_toml_proxy.stores.toml_document import read_snapshot
 
 
 class Bench:
-    """A publisher with a real file, and a Traefik that serves at once what is in it."""
+    """A publisher with a real file, and a fake Traefik in which every revision is live at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,7 +55,7 @@ class Bench:
 
 @pytest_asyncio.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    """With one route, ``/user/ada/``."""
+    """A publisher with one route, ``/user/ada/``."""
     bench = Bench(tmp_path / "dynamic.toml")
     await bench.publisher.open()
     await bench.publisher.begin(RouteTable())
@@ -74,7 +74,7 @@ EVERY_FAILURE = [
 
 @pytest.mark.parametrize(("step", "number"), EVERY_FAILURE)
 async def test_file_and_memory_stay_the_old_ones(bench: Bench, step: str, number: int) -> None:
-    """After a write that failed, the file is byte for byte the old one, and so is the table."""
+    """After a failed write, the file is unchanged, byte for byte, and so is the table."""
     before = bench.path.read_bytes()
     with disturbed(bench.path, step, failing(number)), pytest.raises(CommitFailed):
         await bench.add("bob")
@@ -84,8 +84,8 @@ async def test_file_and_memory_stay_the_old_ones(bench: Bench, step: str, number
 
 
 @pytest.mark.parametrize(("step", "number"), EVERY_FAILURE)
-async def test_exactly_those_who_asked_for_a_change_are_told(bench: Bench, step: str, number: int) -> None:
-    """In the same batch, an add of what is there already succeeds."""
+async def test_exactly_the_callers_that_asked_for_a_change_get_the_error(bench: Bench, step: str, number: int) -> None:
+    """In the same batch, adding a route that is already there succeeds."""
     with disturbed(bench.path, step, failing(number)):
         told = await asyncio.gather(
             bench.add("bob"),
@@ -101,7 +101,7 @@ async def test_exactly_those_who_asked_for_a_change_are_told(bench: Bench, step:
 
 @pytest.mark.parametrize(("step", "number"), EVERY_FAILURE)
 async def test_the_next_change_works(bench: Bench, step: str, number: int) -> None:
-    """Once the disk is in order again, everything is; what had failed is not there."""
+    """Once the disk works again, changes do; the one that failed has left nothing."""
     with disturbed(bench.path, step, failing(number)), pytest.raises(CommitFailed):
         await bench.add("bob")
     await bench.add("cleo")
@@ -110,7 +110,7 @@ async def test_the_next_change_works(bench: Bench, step: str, number: int) -> No
 
 
 async def test_a_folder_that_cannot_be_synced_is_no_failure(bench: Bench) -> None:
-    """The file is in its place, so the route is there."""
+    """The new file is already in place."""
     with disturbed(bench.path, SYNC_FOLDER, failing(errno.EIO)):
         await bench.add("bob")
 
@@ -121,7 +121,7 @@ async def test_a_folder_that_cannot_be_synced_is_no_failure(bench: Bench) -> Non
 async def test_users_do_not_notice_a_full_disk(
     proxy: TraefikTomlProxy, make_backend: BackendMaker, tmp_path: Path, step: str
 ) -> None:
-    """While nothing can be written, what is routed stays routed, and what is new is not."""
+    """While nothing can be written, existing routes are served, and new ones fail."""
     ada, bob = await make_backend("ada"), await make_backend("bob")
     await proxy.add_route("/user/ada/", ada.url, {})
     path = tmp_path / "state" / "dynamic.toml"
@@ -133,10 +133,10 @@ async def test_users_do_not_notice_a_full_disk(
     assert set(await proxy.get_all_routes()) == {"/user/ada/"}
 
 
-async def test_a_delete_that_cannot_be_written_is_told(
+async def test_a_delete_that_cannot_be_written_fails(
     proxy: TraefikTomlProxy, make_backend: BackendMaker, tmp_path: Path
 ) -> None:
-    """The route is still there, and the Hub knows."""
+    """The route is still there, and the Hub gets an error."""
     ada = await make_backend("ada")
     await proxy.add_route("/user/ada/", ada.url, {})
     path = tmp_path / "state" / "dynamic.toml"

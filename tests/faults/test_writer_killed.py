@@ -1,4 +1,4 @@
-"""``kill -9`` of the writer at each step of a commit."""
+"""The writer is killed (SIGKILL) at each step of a commit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOTHING = Snapshot(0, RouteTable())
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what each writer left; all were killed at their step."""
+    """A folder with what each killed writer has left."""
     folder = tmp_path_factory.mktemp("killed")
     tests = str(Path(killed_writer.__file__).parents[1])
     done = subprocess.run(
@@ -39,7 +39,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def expected(case: Case) -> Snapshot:
-    """What is there: the old snapshot until the renaming, the new one from then on."""
+    """Return the snapshot that must be there: the old one until the rename, the new one from then on."""
     if (case.step, case.after) in [("rename", True), (SYNC_FOLDER, False), (SYNC_FOLDER, True)]:
         return NEW
     return NOTHING if case.first else OLD
@@ -51,7 +51,7 @@ def bytes_of(path: Path) -> bytes:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_the_file_is_the_old_one_or_the_new_one(killed: Path, case: Case) -> None:
-    """Byte for byte; and the next writer reads it, finds the lock free, removes what was left, and goes on."""
+    """It is intact, byte for byte, and the next writer can lock it, read it, clean up and go on."""
     path = killed / case.name / "dynamic.toml"
     kept = expected(case)
     contents = {snapshot.revision: TomlRenderer(SETTINGS, writer="a test").render(snapshot) for snapshot in (OLD, NEW)}

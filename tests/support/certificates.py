@@ -27,7 +27,7 @@ class Pair:
         return {"ssl_cert": str(self.cert), "ssl_key": str(self.key)}
 
     def client(self) -> ssl.SSLContext:
-        """Make a client that trusts this certificate and no other."""
+        """Return a client context that trusts only this certificate."""
         return ssl.create_default_context(cafile=self.cert)
 
 

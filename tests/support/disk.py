@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-# In the order in which they are taken. The last one comes after the new version is in place.
+# In this order. SYNC_FOLDER comes last, when the new version is in place.
 STEPS_BEFORE = ("open", "chmod", "write", "fsync", "rename")
 SYNC_FOLDER = "sync folder"
 
@@ -25,13 +25,13 @@ def failing(number: int) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def disturbed(path: Path, step: str, act: Callable[[], object], *, after: bool = False) -> Iterator[None]:
-    """Call ``act`` before (or after) one step of writing ``path``, in the middle of ``write``; let all others pass.
+    """Call ``act`` at one step of writing ``path``: before it, or after it, or in the middle of ``write``.
 
     Args:
-        path: The file; only its own new versions are disturbed.
+        path: The file; writing any other file is not disturbed.
         step: One of STEPS_BEFORE, or SYNC_FOLDER.
-        act: Raises, or kills.
-        after: Whether the step is taken first.
+        act: Raises an error, or kills the process.
+        after: Whether to call ``act`` after the step instead of before it.
     """
 
     def is_new(name: Any) -> bool:

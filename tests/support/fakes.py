@@ -1,4 +1,4 @@
-"""A store and a probe that do on demand what the real ones do only by bad luck. They keep the same contracts."""
+"""A store and a probe that do on demand what the real ones do only by bad luck. They pass the same contract tests."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from traefik_toml_proxy.seams import Answer
 
 
 class MemoryPlace:
-    """What is kept, whoever keeps it: for a MemoryStore what the disk is for a file.
+    """Where MemoryStores keep their snapshot, as files do on a disk.
 
     Attributes:
         snapshot: The last one that was committed.
-        owner: The store that has the place now.
-        damage: What somebody else has done to it, in words.
+        owner: The store that has opened it.
+        damage: What somebody else has done to it, as ``Store.damage`` says it.
         failures: Raised by the next commits, one each.
     """
 
@@ -35,7 +35,7 @@ class MemoryStore:
     Attributes:
         commits: All snapshots that were committed, in order.
         begun: How many commits have begun.
-        gate: A commit goes on only while this is set.
+        gate: Commits wait while this is not set.
         location: Where it is kept, for messages.
     """
 
@@ -67,16 +67,16 @@ class MemoryStore:
         self.commits.append(snapshot)
 
     async def damage(self) -> str | None:
-        """Say what a test has put into ``place.damage`` since the last commit."""
+        """Return what a test has put into ``place.damage`` since the last commit."""
         return self.place.damage if self.commits else None
 
     async def close(self) -> None:
-        """Let go of the place."""
+        """Give up the place."""
         if self.place.owner is self:
             self.place.owner = None
 
     def break_next(self, error: OSError) -> None:
-        """Let the next commit fail, as a full disk would."""
+        """Make the next commit fail, as a full disk would."""
         self.place.failures.append(CommitFailed(self.location, f"write failed ({error.strerror})"))
 
 
@@ -84,12 +84,12 @@ ADVICE = "Look at the test."
 
 
 class FakeTraefik:
-    """A probe, and the Traefik that it asks, in one: serves what a store has committed.
+    """A probe and the Traefik that it asks, in one: serves what a store has committed.
 
     Attributes:
         serving: The revision that it serves.
-        up: Whether it answers at all.
-        listens: Whether it hears of new commits; if not, it goes on serving the last one that it heard of.
+        up: Whether it answers.
+        listens: Whether it notices new commits; if not, it goes on serving the last one that it noticed.
         asked: How often it has been asked.
     """
 
@@ -102,7 +102,7 @@ class FakeTraefik:
         self.url = "http://fake:1"
 
     async def ask(self) -> Answer:
-        """Say what it serves now."""
+        """Return what it serves now."""
         self.asked += 1
         if not self.up:
             return Answer(None, answered=False, description=f"no answer from {self.url}: refused", advice=ADVICE)

@@ -1,4 +1,4 @@
-"""The types of what the fixtures in conftest.py hand out."""
+"""The types of the functions that fixtures in conftest.py return."""
 
 from __future__ import annotations
 

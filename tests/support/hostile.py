@@ -1,13 +1,13 @@
-"""Text that tries to break out: what people, or attackers, may use in names and in data."""
+"""Hostile text: names and data that try to break out of a rule, a string, a template or a path."""
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
-# All of ASCII that can be a name of its own: a slash ends a name, and a dot alone is resolved away by browsers.
+# Each ASCII character that can be a name: a slash ends a name, and browsers resolve a single dot away.
 SINGLE_CHARACTERS = [chr(code) for code in range(128) if chr(code) not in "/."]
 
-# The end of a rule's string literal, in each of Go's ways to write one, and a second rule after it.
+# Ends a rule's string literal, in each of Go's forms, and begins a second rule.
 RULE_INJECTIONS = [
     'a") || PathPrefix("/',
     "a`) || PathPrefix(`/",
@@ -33,7 +33,7 @@ RULE_INJECTIONS = [
     "!Host(`a`)",
 ]
 
-# The end of a TOML string, a new table, a comment, an escape.
+# Ends a TOML string, begins a table, a comment or an escape.
 TOML_INJECTIONS = [
     'x"\n[http.routers.evil]\nrule = "PathPrefix(`/`)"\n#',
     "x'''\n[http]\n",
@@ -65,7 +65,7 @@ TOML_INJECTIONS = [
     "a\x85b\u2028c\u2029d",
 ]
 
-# Traefik runs the file through Go's text/template before it reads it, and joins lists with a character of its own.
+# Traefik runs the file through Go's text/template before it parses it, and joins lists with a special character.
 TEMPLATE_INJECTIONS = [
     "{{",
     "}}",
@@ -86,7 +86,7 @@ TEMPLATE_INJECTIONS = [
     "║║24║║",
 ]
 
-# What is read in an order, a width, or a case of its own.
+# Text with unusual direction, width, case or normalization.
 UNICODE_TEXTS = [
     "é",
     "e\u0301",
@@ -110,7 +110,7 @@ UNICODE_TEXTS = [
     "\ue000",
 ]
 
-# The same but for case, or but for one more escaping: each is somebody else.
+# Names that differ only in case or in one more level of escaping; each is another user.
 LOOKALIKES = [
     "Team-A",
     "team-a",
@@ -164,7 +164,7 @@ LOOKALIKES = [
 
 LONG_TEXTS = ["x" * 10_000, "é" * 10_000, "@" * 10_000, '"' * 10_000, "\\" * 10_000, "{{" * 5_000, "%" * 10_000]
 
-# Names of users and named servers, which reach a proxy percent-encoded.
+# Names of users and named servers; JupyterHub percent-encodes them.
 NAMES = list(
     dict.fromkeys(
         SINGLE_CHARACTERS
@@ -176,10 +176,10 @@ NAMES = list(
         + LONG_TEXTS
     )
 )
-# A slash in a name is part of it when it comes encoded; in a raw name it would be two segments, the first one a route's.
+# An encoded slash is part of a name; a raw one would end it.
 NAMES.extend(["a/b", "a/", "//"])
 
-# Names of services reach it raw (jupyterhub/services/service.py:411), and JupyterHub takes none with a slash or an escape.
+# Names of services, which reach a proxy raw (jupyterhub/services/service.py:411); JupyterHub accepts no slash or escape.
 RAW_NAMES = [name for name in NAMES if "%" not in name and "/" not in name]
 
 
@@ -189,7 +189,7 @@ def escaped(name: str) -> str:
 
 
 def as_browsers_send(name: str) -> str:
-    """Return a name as a browser sends it when it stands in an address as it is.
+    """Return a name as a browser sends it when it is typed into the address bar.
 
     Browsers encode what the URL standard's path percent-encode set names (https://url.spec.whatwg.org), and nothing else.
     """

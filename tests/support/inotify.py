@@ -1,4 +1,4 @@
-"""What a file watcher hears of a folder: the same kinds of events that Traefik's listens to (fsnotify)."""
+"""What a file watcher sees of a folder: the kinds of events that Traefik listens to (fsnotify)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEAD = struct.Struct("iIII")
 
 
 class Changes:
-    """Listens to the changes in one folder, not in its sub-folders."""
+    """Watches one folder, without its subfolders."""
 
     def __init__(self, folder: Path) -> None:
         libc = ctypes.CDLL(None, use_errno=True)

@@ -1,4 +1,4 @@
-"""A Hub in a process of its own, to be killed: starts a proxy, adds routes, says so on standard output, and stays."""
+"""A Hub in its own process, to be killed: starts a proxy, adds routes, prints ``ready``, and waits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TESTS = Path(__file__).parents[1]
 
 
 class Hub:
-    """The process, seen from the test that starts it."""
+    """The process, for the test that starts it."""
 
     def __init__(self, process: asyncio.subprocess.Process, traefik_pid: int) -> None:
         self._process = process
@@ -30,8 +30,8 @@ class Hub:
         """Start it, and wait until its routes are live.
 
         Args:
-            traits: Of its proxy; JSON.
-            routes: routespec -> target.
+            traits: The traits of its proxy, as JSON.
+            routes: Targets by routespec.
         """
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "support.killed_hub", json.dumps([dict(traits), dict(routes)])),
@@ -43,7 +43,7 @@ class Hub:
         return cls(process, traefik_pid(Path(traits["state_dir"])))
 
     async def kill(self) -> None:
-        """End it with SIGKILL."""
+        """Send it SIGKILL, and wait until it has ended."""
         self._process.kill()
         await self._process.wait()
 

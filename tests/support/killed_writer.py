@@ -1,6 +1,6 @@
-"""Writers that are killed in the middle of a commit, each in a process of its own: ``python killed_writer.py <folder>``.
+"""Writers that are killed in the middle of a commit, each in its own process: ``python killed_writer.py <folder>``.
 
-One process for all imports what they need, and they are its forks: that takes two seconds and not a minute.
+They are forks of one process that has imported everything: it takes two seconds instead of a minute.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Case(NamedTuple):
 
     Attributes:
         step: See support/disk.py.
-        after: Whether the step is taken first.
-        first: Whether it is the first commit, so that there is no old file.
+        after: Whether it is killed after the step instead of before it.
+        first: Whether it is the first commit, when there is no old file.
     """
 
     step: str
@@ -37,7 +37,7 @@ class Case(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of its folder, in that of all."""
+        """The name of its folder."""
         return f"{'first' if self.first else 'second'} commit, {'after' if self.after else 'before'} {self.step}"
 
 
@@ -59,7 +59,7 @@ async def _write(path: Path, case: Case) -> None:
 
 
 def _killed(path: Path, case: Case) -> int:
-    """Let a process be killed in that case; return its exit status."""
+    """Run the case in a fork; return its exit status."""
     pid = os.fork()
     if pid == 0:
         asyncio.run(_write(path, case))

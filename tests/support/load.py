@@ -1,7 +1,7 @@
-"""Users under load, in processes of their own: servers that check themselves, and clients that count what goes wrong.
+"""Load on a proxy: servers, and clients that check every answer; each in its own process.
 
 ``python load.py serve`` prints its URLs as JSON and serves until its standard input ends. ``python load.py use`` reads
-what to ask as JSON, prints ``ready`` when all is under way, and, when it is through, what it has seen as JSON.
+a plan as JSON, prints ``ready`` when all its clients are connected, and at the end its result as JSON.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _FAILURES_TOLD = 10
 
 
 def _blocks() -> Iterator[bytes]:
-    """The download: every block is another, so that none can be lost, doubled or exchanged."""
+    """The download: no two blocks are the same, so none can be lost, repeated or swapped unnoticed."""
     for number in range(DOWNLOAD_BYTES // _BLOCK):
         yield hashlib.sha256(str(number).encode()).digest() * (_BLOCK // 32)
 
 
 def download_sha256() -> str:
-    """What the download must hash to."""
+    """The checksum of the download."""
     digest = hashlib.sha256()
     for block in _blocks():
         digest.update(block)
@@ -41,7 +41,7 @@ def download_sha256() -> str:
 
 @dataclass
 class Plan:
-    """What the users do; each URL begins at the proxy's public entry point."""
+    """What the clients do; each URL is at the proxy's public entry point."""
 
     requests: int
     workers: int
@@ -54,7 +54,7 @@ class Plan:
 
 @dataclass
 class Result:
-    """What the users have seen."""
+    """What the clients have seen."""
 
     requests: int = 0
     moving_requests: int = 0
@@ -63,10 +63,10 @@ class Result:
     messages: int = 0
     download_sha256: str = ""
     failed: int = 0
-    failures: list[str] = field(default_factory=list)  # the first of them
+    failures: list[str] = field(default_factory=list)  # the first few
 
     def fail(self, what: str) -> None:
-        """Count a failure, and remember it if it is one of the first."""
+        """Count a failure, and keep the first few."""
         self.failed += 1
         self.failures = [*self.failures, what][:_FAILURES_TOLD]
 
@@ -75,7 +75,7 @@ class Result:
 
 
 async def _answer(name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer each request with this server's name and the path that was asked for."""
+    """Answer each request with this server's name and the request's path."""
     try:
         while head := await reader.readuntil(b"\r\n\r\n"):
             body = f"{name} {head.split(b' ', 2)[1].decode()}".encode()
@@ -118,7 +118,7 @@ async def serve() -> None:
     await asyncio.to_thread(sys.stdin.read)
 
 
-# The users.
+# The clients.
 
 
 class _Users:
@@ -148,11 +148,11 @@ class _Users:
     async def _counted(self, doing: Any) -> None:
         try:
             await doing
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong is what is being looked for
+        except Exception as error:  # noqa: BLE001 - any failure is a result
             self.result.fail(f"{type(error).__name__}: {error}")
 
     async def _ask_plainly(self, worker: int) -> None:
-        """Ask for one thing after the other on one connection, which nobody closes."""
+        """Send one request after the other on one connection, which nobody may close."""
         connection = await _Connection.open(self.plan.plain_url)
         for number in range(self.plan.requests // self.plan.workers):
             path = f"{urlsplit(self.plan.plain_url).path}{worker}//{number}?x=%2F"
@@ -163,7 +163,7 @@ class _Users:
         connection.close()
 
     async def _follow_the_moving(self) -> None:
-        """Ask a server that moves; it may be here or there, but it is somewhere."""
+        """Send requests for a route that keeps moving between two servers; one of them must answer."""
         connection = await _Connection.open(self.plan.moving_url)
         path = urlsplit(self.plan.moving_url).path
         while not self._enough:
@@ -176,7 +176,7 @@ class _Users:
         connection.close()
 
     async def _talk(self, number: int, under_way: asyncio.Event) -> None:
-        """Send over one websocket and wait for the echo, again and again."""
+        """Send messages over one websocket, and wait for each echo."""
         socket = await websocket_connect(self.plan.websocket_url)
         count = 0
         while not self._enough:
@@ -188,12 +188,12 @@ class _Users:
                 return
             under_way.set()
             self.result.messages += 1
-            await asyncio.sleep(0.01)  # a person types; the machine is there for the requests
+            await asyncio.sleep(0.01)  # leave the processor to the requests
         self.result.websockets += 1
         socket.close()
 
     async def _download(self, under_way: asyncio.Event) -> None:
-        """Read a large file no faster than the requests go on, so that it lasts as long as they do."""
+        """Read a large file at the pace of the requests, so that it lasts as long as they do."""
         connection = await _Connection.open(self.plan.download_url)
         digest, missing = hashlib.sha256(), await connection.begin(urlsplit(self.plan.download_url).path)
         while missing:
@@ -224,7 +224,7 @@ class _Connection:
         return cls(where.netloc, *await asyncio.open_connection(where.hostname, where.port))
 
     async def begin(self, path: str) -> int:
-        """Ask; returns the length of the answer that begins."""
+        """Send a request and read the head of the answer; returns the length of its body."""
         self.writer.write(f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\n\r\n".encode())
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *fields = head.lower().split("\r\n")
@@ -233,7 +233,7 @@ class _Connection:
         return next(int(field.partition(":")[2]) for field in fields if field.startswith("content-length:"))
 
     async def get(self, path: str) -> str:
-        """Ask; returns the answer."""
+        """Send a request; returns the body of the answer."""
         return (await self.reader.readexactly(await self.begin(path))).decode()
 
     def close(self) -> None:
@@ -241,12 +241,12 @@ class _Connection:
 
 
 async def use() -> None:
-    """Be the users of the plan on standard input."""
+    """Run the clients of the plan on standard input."""
     users = _Users(Plan(**json.loads(sys.stdin.readline())))
     try:
         await asyncio.wait_for(users.run(), 120)
     except asyncio.TimeoutError:
-        users.result.fail("not through after two minutes")
+        users.result.fail("not finished after two minutes")
     print(json.dumps(asdict(users.result)), flush=True)
 
 

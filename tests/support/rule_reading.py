@@ -1,4 +1,4 @@
-"""A small reading of rules as Traefik reads them, written for tests alone, and requests to hold them against.
+"""A small interpreter of Traefik's rules, for tests only, and requests to match with them.
 
 Rules are Go expressions (pkg/rules/parser.go) over ``Path``, ``PathPrefix``, ``PathRegexp``, ``Host`` and ``HostRegexp``,
 with ``!``, ``&&`` and ``||`` (pkg/muxer/http/matcher.go). They are matched against a path that is percent-decoded but for
@@ -15,15 +15,15 @@ from urllib.parse import unquote_to_bytes
 
 from hypothesis import strategies as st
 
-# What Go takes raw in a path (net/url, validEncoded); one other character, and it encodes the whole path anew.
+# What Go accepts raw in a path (net/url, validEncoded); if there is any other character, it re-encodes the whole path.
 GO_TAKES_RAW = ascii_letters + digits + "-_.~!$&'()*+,;=:@[]"
-# What stays encoded in the path that is matched.
+# What stays encoded in the path that rules are matched with.
 RESERVED = ":/?#[]@!$&'()*+,;=%"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a client sends: a host, and a path without its query, as it is on the wire."""
+    """What a client sends: a host, and a path without its query, as on the wire."""
 
     host: str
     path: str
@@ -53,7 +53,7 @@ class Request:
 
     @property
     def segments(self) -> list[bytes]:
-        """The path between its slashes, each part decoded, as configurable-http-proxy has it (lib/trie.js)."""
+        """The parts of the path between its slashes, each decoded, as in configurable-http-proxy (lib/trie.js)."""
         return [unquote_to_bytes(text) for text in self.path.split("/")[1:]]
 
 
@@ -66,7 +66,7 @@ GO_PLAIN = dict(zip('abfnrtv\\"', '\a\b\f\n\r\t\v\\"', strict=True))
 
 
 def read_go_string(literal: str) -> str:
-    """Read an interpreted string literal (The Go Programming Language Specification, String literals)."""
+    """Return the value of an interpreted string literal (The Go Programming Language Specification, String literals)."""
     text = literal[1:-1]
     assert {"\0", "\n", "\r", "\ufeff"}.isdisjoint(text), "not allowed in Go's source"
 
@@ -78,7 +78,7 @@ def read_go_string(literal: str) -> str:
 
 
 def read_rule(text: str) -> Matcher:
-    """Read a whole rule."""
+    """Parse a rule."""
     tokens = _tokens(text)
     matcher, after = _either(next(tokens), tokens)
     assert after == "", f"something after the end: {after}"
@@ -135,7 +135,7 @@ def _path_prefix(argument: str) -> Matcher:
 
 
 def _path_regexp(argument: str) -> Matcher:
-    # In Go `$` is the very end, and what an escape may stand before is punctuation (RE2 syntax).
+    # In Go, `$` is only the end of the text, and only punctuation may be escaped (RE2 syntax).
     escaped = re.findall(r"\\(.)", argument, re.DOTALL)
     assert set(escaped) <= set(punctuation)
     pattern = re.compile(re.sub(r"(\\.)|\$", lambda found: found[1] or r"\Z", argument, flags=re.DOTALL))
@@ -163,7 +163,7 @@ MATCHERS: dict[str, Callable[[str], Matcher]] = {
 
 
 def belongs(request: Request, host: str, segments: tuple[str, ...]) -> bool:
-    """Say by segments alone whether a request is for a place or below it."""
+    """Whether a request is for a place or below it, decided by comparing segments."""
     wanted = [segment.encode() for segment in segments]
     same_host = host.lower() in ("", request.host.lower().partition(":")[0].removesuffix("."))
     return same_host and request.segments[: len(wanted)] == wanted
@@ -171,7 +171,7 @@ def belongs(request: Request, host: str, segments: tuple[str, ...]) -> bool:
 
 @st.composite
 def sent_segments(draw: st.DrawFn, segment: str, raw: str) -> str:
-    """One segment as a client may send it: each character encoded, in capitals or not, or raw if it is one of ``raw``."""
+    """A segment as a client may send it: each character is encoded, in upper or lower case, or raw if ``raw`` has it."""
     sent = ""
     for character in segment:
         encoded = "".join(f"%{byte:02X}" for byte in character.encode())
@@ -182,8 +182,8 @@ def sent_segments(draw: st.DrawFn, segment: str, raw: str) -> str:
 
 @st.composite
 def requests(draw: st.DrawFn, host: str, segments: tuple[str, ...]) -> Request:
-    """Requests for a place, below it, above it, and for others with nearly its name."""
-    # Where Go encodes a path anew, `%2F` becomes a slash; so a path has either that, or characters that Go does not take.
+    """Requests for a place, below it, above it, and for places with similar names."""
+    # Where Go re-encodes a path, `%2F` becomes a slash; so a path has either that or characters that Go does not accept raw.
     also_raw = "" if "/" in "".join(segments) else '|"<>^`{}\\é秀'
     names = list(segments)
     how = draw(st.sampled_from(["same", "same", "same", "longer", "case", "above", "below"]))

@@ -17,16 +17,16 @@ from traefik_toml_proxy.seams import Store
 
 
 class Shelf(Protocol):
-    """One place where stores keep their snapshot, and what can happen to it."""
+    """A place where stores keep their snapshot, and what can happen to it."""
 
     def store(self) -> Store:
-        """Return another store for this place; not opened."""
+        """Return a new store for this place; not opened."""
 
     def full_disk(self) -> AbstractContextManager[object]:
-        """Let commits fail meanwhile."""
+        """Make commits fail inside the block."""
 
     def harm(self) -> None:
-        """Do what somebody else should not do to what is kept."""
+        """Do to the kept snapshot what nobody else should do."""
 
 
 def table_of(*names: str) -> RouteTable:
@@ -45,7 +45,7 @@ def routes_of(snapshot: Snapshot) -> set[Route]:
 
 
 async def a_new_place_is_empty(shelf: Shelf) -> None:
-    """What nobody has used holds an empty snapshot with revision 0."""
+    """A place that nobody has used holds an empty snapshot with revision 0."""
     store = shelf.store()
     snapshot = await store.open()
     await store.close()
@@ -53,8 +53,8 @@ async def a_new_place_is_empty(shelf: Shelf) -> None:
     assert (snapshot.revision, routes_of(snapshot)) == (0, set())
 
 
-async def a_commit_is_there_for_the_next_owner(shelf: Shelf) -> None:
-    """Revision and routes come back as they were committed, to whoever opens the place next."""
+async def the_next_owner_reads_the_last_commit(shelf: Shelf) -> None:
+    """Whoever opens the place next gets the revision and the routes as they were committed."""
     first, second = shelf.store(), shelf.store()
     await first.open()
     await first.commit(Snapshot(7, table_of("ada", "bob")))
@@ -65,8 +65,8 @@ async def a_commit_is_there_for_the_next_owner(shelf: Shelf) -> None:
     assert (snapshot.revision, routes_of(snapshot)) == (7, set(table_of("ada", "bob")))
 
 
-async def the_last_commit_counts(shelf: Shelf) -> None:
-    """A commit replaces the whole of what was kept before."""
+async def a_commit_replaces_the_one_before(shelf: Shelf) -> None:
+    """Nothing remains of the snapshot that was kept before."""
     first, second = shelf.store(), shelf.store()
     await first.open()
     await first.commit(Snapshot(1, table_of("ada", "bob")))
@@ -79,7 +79,7 @@ async def the_last_commit_counts(shelf: Shelf) -> None:
 
 
 async def a_place_has_one_owner(shelf: Shelf) -> None:
-    """A second store is refused, and told who has the place."""
+    """A second store is refused, with an error that names the owner."""
     first, second = shelf.store(), shelf.store()
     await first.open()
     with pytest.raises(StoreLocked, match=f"process {os.getpid()}"):
@@ -89,8 +89,8 @@ async def a_place_has_one_owner(shelf: Shelf) -> None:
     await first.close()
 
 
-async def closing_lets_go(shelf: Shelf) -> None:
-    """After close, which may be called twice, the place is free for another."""
+async def closing_frees_the_place(shelf: Shelf) -> None:
+    """After close, which may be called twice, another store can open it."""
     first, second = shelf.store(), shelf.store()
     await first.open()
     await first.close()
@@ -105,7 +105,7 @@ async def closing_what_was_never_opened_is_allowed(shelf: Shelf) -> None:
 
 
 async def a_failed_commit_leaves_the_last_one(shelf: Shelf) -> None:
-    """What a commit could not write is not there, what was there before is, and the next commit works."""
+    """After a commit that failed, the snapshot before it is still there, and the next commit works."""
     first, second = shelf.store(), shelf.store()
     await first.open()
     await first.commit(Snapshot(1, table_of("ada")))
@@ -136,8 +136,8 @@ async def a_cancelled_commit_is_whole_or_not_there(shelf: Shelf) -> None:
     await second.close()
 
 
-async def what_is_as_it_was_left_is_not_damaged(shelf: Shelf) -> None:
-    """Neither before the first commit nor after one is there any damage to tell of."""
+async def an_untouched_place_is_not_damaged(shelf: Shelf) -> None:
+    """There is no damage before the first commit, nor after one."""
     store = shelf.store()
     await store.open()
     assert await store.damage() is None
@@ -146,8 +146,8 @@ async def what_is_as_it_was_left_is_not_damaged(shelf: Shelf) -> None:
     await store.close()
 
 
-async def damage_is_told_until_it_is_put_right(shelf: Shelf) -> None:
-    """What somebody else did is told as often as it is asked for, until the next commit."""
+async def damage_is_reported_until_the_next_commit(shelf: Shelf) -> None:
+    """What somebody else did is reported each time it is asked for."""
     store = shelf.store()
     await store.open()
     await store.commit(Snapshot(1, table_of("ada")))
@@ -162,13 +162,13 @@ async def damage_is_told_until_it_is_put_right(shelf: Shelf) -> None:
 
 CONTRACT: list[Callable[[Shelf], Awaitable[None]]] = [
     a_new_place_is_empty,
-    a_commit_is_there_for_the_next_owner,
-    the_last_commit_counts,
+    the_next_owner_reads_the_last_commit,
+    a_commit_replaces_the_one_before,
     a_place_has_one_owner,
-    closing_lets_go,
+    closing_frees_the_place,
     closing_what_was_never_opened_is_allowed,
     a_failed_commit_leaves_the_last_one,
     a_cancelled_commit_is_whole_or_not_there,
-    what_is_as_it_was_left_is_not_damaged,
-    damage_is_told_until_it_is_put_right,
+    an_untouched_place_is_not_damaged,
+    damage_is_reported_until_the_next_commit,
 ]

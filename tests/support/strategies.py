@@ -1,4 +1,4 @@
-"""What the property tests draw: hostile text, routespecs, targets, data, routes, tables; and the settings they share."""
+"""Strategies of the property tests (hostile text, routespecs, targets, data, routes, tables) and their shared settings."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from traefik_toml_proxy.traefik.dynamic import Certificate, DynamicSettings
 
 from .hostile import LOOKALIKES, RULE_INJECTIONS, TEMPLATE_INJECTIONS, TOML_INJECTIONS, UNICODE_TEXTS
 
-# A slow or busy machine is no reason to fail.
+# No test fails because the machine is slow.
 SETTINGS = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 
-# The reader of the standard library, written by other people than the `toml` package.
+# The standard library's parser, which is independent of the `toml` package.
 read_toml: Callable[[str], dict[str, Any]] = importlib.import_module(
     "tomllib" if sys.version_info >= (3, 11) else "tomli"
 ).loads
 
-# Single characters and short texts on which writers and readers of TOML, of Go and of URLs have tripped.
+# Characters and short texts that have broken readers and writers of TOML, Go and URLs.
 _PIECES = [
     *("'", '"', '"""', "'''", "`", "\\", "\\\\", "u", "U", "\\u", "\\U", "0041", "00000041", "x41"),
     *(
@@ -71,7 +71,7 @@ _PIECES = [
     ),
     *("/", "(", ")", "*", "|", "^", "~", "-", "_", " ", "a", "A", "true", "1", "2020-01-01", "12:00:00", "inf"),
 ]
-# The signs that mean something to TOML, in and around its strings.
+# Characters with a meaning in TOML, in and around its strings.
 _SYNTAX = ["\\", '"', "u", "U", "0041", "00000041", "\n", "\x17", "{", ",", "[", "]", "#", "=", "'", ".", "a", " "]
 _TEXTS = [*RULE_INJECTIONS, *TOML_INJECTIONS, *TEMPLATE_INJECTIONS, *UNICODE_TEXTS, *LOOKALIKES]
 
@@ -79,7 +79,7 @@ pieces = st.one_of(st.sampled_from(_PIECES), st.text(max_size=3))
 
 
 def joined(parts: st.SearchStrategy[str], max_size: int = 8) -> st.SearchStrategy[str]:
-    """Texts that are a few of ``parts`` in a row."""
+    """Texts made of a few of ``parts``."""
     return st.lists(parts, max_size=max_size).map("".join)
 
 
@@ -90,7 +90,7 @@ def can_be_a_segment(text: str) -> bool:
     return bool(text) and {".", ".."}.isdisjoint(text.replace("\\", "/").split("/"))
 
 
-# A user's or server's name, or one part of another path, as the people who chose it see it.
+# The name of a user or a server, or a segment of another path, before any escaping.
 segments = texts.filter(can_be_a_segment)
 
 hosts = st.sampled_from(["", "", "example.com", "Example.COM", "alice.example.com", "a_b.x-y.org", "xn--4gb.example"])
@@ -98,7 +98,7 @@ hosts = st.sampled_from(["", "", "example.com", "Example.COM", "alice.example.co
 
 @st.composite
 def spellings(draw: st.DrawFn, segment: str) -> str:
-    """A segment in a routespec: as JupyterHub escapes it (jupyterhub/utils.py:503), raw, or anything between."""
+    """A segment of a routespec: escaped as JupyterHub does it (jupyterhub/utils.py:503), raw, or in between."""
     escaped = quote(segment, safe="@~")
     raw = segment.replace("%", "%25").replace("/", "%2F")
     some = draw(st.lists(st.booleans(), min_size=len(segment), max_size=len(segment)))
@@ -108,7 +108,7 @@ def spellings(draw: st.DrawFn, segment: str) -> str:
 
 @st.composite
 def routespecs(draw: st.DrawFn, host: st.SearchStrategy[str] = hosts) -> str:
-    """Routespecs that name a place that requests can be matched to."""
+    """Routespecs that requests can match."""
     path = "".join(draw(spellings(segment)) + "/" for segment in draw(st.lists(segments, max_size=3)))
     return draw(host) + "/" + path
 
@@ -128,7 +128,7 @@ targets = st.builds(
     target_paths,
 )
 
-# Python's text may hold lone surrogates, and JSON keeps them.
+# A Python string may hold lone surrogates, and JSON keeps them.
 _any_text = st.one_of(texts, st.text(st.characters(), max_size=4))
 _scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), texts)
 json_values = st.recursive(
@@ -138,7 +138,7 @@ json_values = st.recursive(
 )
 json_dicts = st.dictionaries(texts, json_values, max_size=3)
 
-# Whatever somebody could hand over as data.
+# Anything that a caller could pass as data.
 objects = st.recursive(
     st.one_of(_scalars, st.floats(), _any_text, st.binary(max_size=3), st.complex_numbers()),
     lambda inner: st.one_of(
@@ -155,7 +155,7 @@ routes = st.builds(Route.checked, routespecs(), targets, json_dicts)
 
 @st.composite
 def tables(draw: st.DrawFn, max_size: int = 4, min_size: int = 0) -> list[Route]:
-    """Routes that can be in one table, each with a place of its own."""
+    """Routes that can be in one table: no two have the same place."""
     return draw(st.lists(routes, min_size=min_size, max_size=max_size, unique_by=lambda route: route.place))
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# A slow machine can ask for more patience: every deadline is multiplied by this.
+# Every deadline is multiplied by this, for slow machines.
 PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
 
 

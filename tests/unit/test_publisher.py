@@ -1,4 +1,4 @@
-"""RoutePublisher: batches, failures, cancellation, mending; with a store and a probe that do what they are told."""
+"""RoutePublisher: batches, failures, cancellation and repairs, with a fake store and a fake Traefik."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
 class Desk:
-    """A publisher with its store and its Traefik; begun, with an empty table at revision 1."""
+    """A publisher with its store and its Traefik."""
 
     def __init__(self) -> None:
         self.place = MemoryPlace()
@@ -62,11 +62,11 @@ class Desk:
         return await self.publisher.delete(f"/user/{name}/")
 
     def adding(self, *names: str) -> list[asyncio.Task[None]]:
-        """Begin to add; they are in the order in which they were asked for."""
+        """Begin to add a route for each name, in this order."""
         return [asyncio.create_task(self.add(name)) for name in names]
 
     async def holding(self) -> asyncio.Task[None]:
-        """Begin to add ``/user/first/``, and have it held in the store."""
+        """Begin to add ``/user/first/``, and hold its commit until the gate is set."""
         self.store.gate.clear()
         first = asyncio.create_task(self.add("first"))
         await eventually(lambda: self.store.begun > len(self.store.commits))
@@ -80,7 +80,7 @@ class Desk:
 
 @pytest_asyncio.fixture
 async def desk() -> AsyncIterator[Desk]:
-    """A publisher that has begun, closed at the end."""
+    """A publisher with an empty table at revision 1; closed at the end."""
     desk = Desk()
     await desk.publisher.open()
     await desk.publisher.begin(RouteTable())
@@ -95,17 +95,17 @@ async def outcomes(tasks: list[asyncio.Task[Any]]) -> list[Any]:
 
 
 class TestBatches:
-    """Changes are batched: one writer, one commit for all that came in meanwhile."""
+    """Changes that come in during a commit share the next one."""
 
     async def test_a_change_goes_out_at_once_when_nothing_waits(self, desk: Desk) -> None:
-        """An idle publisher writes a change without waiting for others to come."""
+        """An idle publisher does not wait for more changes."""
         await desk.add("ada")
         await desk.add("bob")
 
         assert [len(snapshot.table) for snapshot in desk.store.commits] == [0, 1, 2]
 
-    async def test_all_that_came_in_meanwhile_share_one_commit(self, desk: Desk) -> None:
-        """However many adds arrive during a commit, they cost one more."""
+    async def test_changes_that_come_in_during_a_commit_share_the_next(self, desk: Desk) -> None:
+        """Any number of adds costs only one more commit."""
         first = await desk.holding()
         others = desk.adding(*(f"user{number}" for number in range(1000)))
         await asyncio.sleep(0)
@@ -114,8 +114,8 @@ class TestBatches:
 
         assert [len(snapshot.table) for snapshot in desk.store.commits] == [0, 1, 1001]
 
-    async def test_what_comes_while_a_commit_is_not_yet_live_waits_for_the_next(self, desk: Desk) -> None:
-        """The next commit waits until Traefik serves the one before: each reload costs it time."""
+    async def test_changes_that_come_in_before_a_commit_is_live_share_the_next(self, desk: Desk) -> None:
+        """The next commit waits until Traefik serves the one before, since each reload costs time."""
         desk.traefik.up = False
         first = desk.adding("ada")
         await eventually(lambda: len(desk.store.commits) == 2)
@@ -128,21 +128,21 @@ class TestBatches:
         assert (before, len(desk.store.commits)) == (2, 3)
 
     async def test_revisions_grow_by_one(self, desk: Desk) -> None:
-        """Each commit has the next revision."""
+        """Each commit has the next number."""
         await desk.add("ada")
         await desk.delete("ada")
 
         assert [snapshot.revision for snapshot in desk.store.commits] == [1, 2, 3]
 
     async def test_adding_the_same_again_writes_nothing(self, desk: Desk) -> None:
-        """The Hub re-adds its extra routes at each check, which costs no reload."""
+        """The Hub adds its extra routes again at each check; that costs no reload."""
         await desk.add("ada")
         await desk.add("ada")
 
         assert len(desk.store.commits) == 2
 
     async def test_deleting_what_is_not_there_writes_nothing(self, desk: Desk) -> None:
-        """There is nothing to write, and the caller is told that there was no such route."""
+        """It returns False instead."""
         assert await desk.delete("ada") is False
         assert len(desk.store.commits) == 1
 
@@ -154,8 +154,8 @@ class TestBatches:
 
         assert len(desk.store.commits) == 4
 
-    async def test_added_and_deleted_in_one_batch_is_never_written(self, desk: Desk) -> None:
-        """What is gone before it was written costs nothing; both callers get what they asked for."""
+    async def test_a_route_added_and_deleted_in_one_batch_is_never_written(self, desk: Desk) -> None:
+        """It costs no commit; both callers succeed."""
         first = await desk.holding()
         add = asyncio.create_task(desk.add("ada"))
         delete = asyncio.create_task(desk.delete("ada"))
@@ -165,8 +165,8 @@ class TestBatches:
         assert await outcomes([first, add, delete]) == [None, None, True]
         assert len(desk.store.commits) == 2
 
-    async def test_deleted_and_added_in_one_batch_is_the_new_one(self, desk: Desk) -> None:
-        """Within a batch, changes take effect in the order in which they were asked for."""
+    async def test_a_route_deleted_and_added_in_one_batch_is_the_new_one(self, desk: Desk) -> None:
+        """Within a batch, changes take effect in the order of the calls."""
         await desk.add("ada", port=1)
         first = await desk.holding()
         delete = asyncio.create_task(desk.delete("ada"))
@@ -180,7 +180,7 @@ class TestBatches:
         assert route.target == "http://127.0.0.1:2"
 
     async def test_the_last_of_several_adds_of_one_route_wins(self, desk: Desk) -> None:
-        """Two callers with the same routespec get one route: that of the later one."""
+        """All callers succeed."""
         first = await desk.holding()
         adds = [asyncio.create_task(desk.add("ada", port=port)) for port in (1, 2, 3)]
         await asyncio.sleep(0)
@@ -192,7 +192,7 @@ class TestBatches:
         assert route.target == "http://127.0.0.1:3"
 
     async def test_a_second_spelling_of_a_place_is_refused_alone(self, desk: Desk) -> None:
-        """Two spellings of a place in one batch: the first gets it, the second is told, others do not notice."""
+        """Of two spellings of a place in one batch, the first is added and the second refused; other changes succeed."""
         first = await desk.holding()
         tasks = desk.adding("a@b", "a%40b", "cleo")
         await asyncio.sleep(0)
@@ -206,7 +206,7 @@ class TestBatches:
         assert desk.names == ["a@b", "cleo", "first"]
 
     async def test_a_route_that_cannot_be_served_is_refused_alone(self, desk: Desk) -> None:
-        """Others in the batch of an invalid route do not notice."""
+        """The other changes in the batch succeed."""
         first = await desk.holding()
         tasks = desk.adding("..", "cleo")
         await asyncio.sleep(0)
@@ -219,7 +219,7 @@ class TestBatches:
         assert desk.names == ["cleo", "first"]
 
     async def test_an_argument_that_is_not_even_text_is_refused_alone(self, desk: Desk) -> None:
-        """A mistake in one caller's code is not everybody's."""
+        """A mistake in one caller's code does not fail the others."""
         await desk.add("old")
         first = await desk.holding()
         tasks: list[asyncio.Task[Any]] = [
@@ -237,7 +237,7 @@ class TestBatches:
         assert desk.names == ["first", "good"]
 
     async def test_a_refused_route_writes_nothing(self, desk: Desk) -> None:
-        """A batch in which nothing is left costs no commit."""
+        """A batch without any valid change costs no commit."""
         with pytest.raises(InvalidRoute):
             await desk.add("..")
 
@@ -246,7 +246,7 @@ class TestBatches:
     async def test_the_loop_is_free_while_thousands_are_added(
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Others run in between, whenever they have waited for too long; here any time is too long."""
+        """Other tasks get their turn after a few milliseconds; in this test, after every route."""
         monkeypatch.setattr(publisher, "_LONGEST_TURN", 0.0)
         turns = 0
 
@@ -263,15 +263,15 @@ class TestBatches:
             desk.store.gate.set()
             await asyncio.gather(first, *others)
 
-        # A turn for each that is checked, and for each that is told; a handful without pauses.
+        # One turn for each route that is checked, and one for each caller; without pauses there are a handful.
         assert turns >= 2 * 3000
 
 
 class TestFailedCommits:
-    """A failed write fails exactly the calls that asked for it; the table moves only after its store."""
+    """A failed write fails exactly the calls that asked for it, and the table stays as it was."""
 
     async def test_the_table_stays_as_it_was(self, desk: Desk) -> None:
-        """Memory never runs ahead of what is written."""
+        """The table in memory is never ahead of the store."""
         await desk.add("ada")
         desk.store.break_next(FULL)
         with pytest.raises(CommitFailed):
@@ -287,8 +287,8 @@ class TestFailedCommits:
         await first
         assert desk.names == ["first"]
 
-    async def test_exactly_those_who_wanted_a_change_are_told(self, desk: Desk) -> None:
-        """In the batch that fails, who asked for what is so already has succeeded."""
+    async def test_exactly_the_callers_that_asked_for_a_change_get_the_error(self, desk: Desk) -> None:
+        """In a batch that fails, calls that change nothing succeed."""
         await desk.add("ada")
         await desk.add("bob")
         desk.store.break_next(FULL)
@@ -303,7 +303,7 @@ class TestFailedCommits:
         assert desk.names == ["ada", "bob"]
 
     async def test_the_next_change_works(self, desk: Desk) -> None:
-        """One failure is not the next: the same add succeeds once there is space."""
+        """The same add succeeds once there is space."""
         desk.store.break_next(FULL)
         with pytest.raises(CommitFailed):
             await desk.add("ada")
@@ -312,7 +312,7 @@ class TestFailedCommits:
         assert desk.names == ["ada"]
 
     async def test_a_revision_is_never_used_twice(self, desk: Desk) -> None:
-        """A commit that failed half-way may have been seen: its revision is spent."""
+        """A commit that failed may have been read by Traefik, so its revision is not used again."""
         desk.store.break_next(FULL)
         with pytest.raises(CommitFailed):
             await desk.add("ada")
@@ -320,18 +320,18 @@ class TestFailedCommits:
 
         assert [snapshot.revision for snapshot in desk.store.commits] == [1, 3]
 
-    async def test_a_first_commit_that_fails_is_an_error_of_start(self) -> None:
-        """What cannot be written at all is told at once."""
+    async def test_a_first_commit_that_fails_raises(self) -> None:
+        """begin() reports it at once."""
         desk = Desk()
         await desk.publisher.open()
         desk.store.break_next(FULL)
         with pytest.raises(CommitFailed, match="No space left on device"):
             await desk.publisher.begin(RouteTable())
 
-    async def test_a_fault_of_ours_reaches_the_callers_and_ends_nothing(
+    async def test_an_unexpected_exception_reaches_the_callers_and_the_log(
         self, desk: Desk, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """An unexpected exception in a commit is logged whole, told to the callers, and the next change works."""
+        """It is logged with its traceback, and the next change works."""
         desk.place.failures.append(RuntimeError("a fault of ours"))
         with pytest.raises(RuntimeError, match="a fault of ours"):
             await desk.add("ada")
@@ -342,10 +342,10 @@ class TestFailedCommits:
 
 
 class TestCancelledCallers:
-    """A cancelled caller does not cancel the shared write, and nobody else notices."""
+    """A cancelled caller does not cancel the commit that it shares with others."""
 
-    async def test_others_in_the_batch_do_not_notice(self, desk: Desk) -> None:
-        """The commit that a cancelled caller shares is made for all."""
+    async def test_the_others_in_the_batch_succeed(self, desk: Desk) -> None:
+        """The commit contains all routes, that of the cancelled caller too."""
         first = await desk.holding()
         one, two, three = desk.adding("ada", "bob", "cleo")
         await asyncio.sleep(0)
@@ -356,8 +356,8 @@ class TestCancelledCallers:
         assert two.cancelled()
         assert desk.names == ["ada", "bob", "cleo", "first"]
 
-    async def test_the_one_that_began_the_write_may_go(self, desk: Desk) -> None:
-        """The caller for whom a commit was begun is no more its owner than the others."""
+    async def test_the_caller_that_started_the_commit_may_be_cancelled(self, desk: Desk) -> None:
+        """It does not own the commit any more than the others do."""
         first = await desk.holding()
         (other,) = desk.adding("ada")
         first.cancel()
@@ -367,8 +367,8 @@ class TestCancelledCallers:
         assert await outcomes([other]) == [None]
         assert desk.names == ["ada", "first"]
 
-    async def test_a_caller_that_goes_while_it_is_not_live_leaves_the_route(self, desk: Desk) -> None:
-        """What is written stays written, and the publisher goes on."""
+    async def test_a_caller_that_is_cancelled_before_its_route_is_live_leaves_the_route(self, desk: Desk) -> None:
+        """What is written stays, and the publisher goes on."""
         desk.traefik.up = False
         (first,) = desk.adding("ada")
         await eventually(lambda: len(desk.store.commits) == 2)
@@ -379,8 +379,8 @@ class TestCancelledCallers:
 
         assert desk.names == ["ada", "bob"]
 
-    async def test_all_callers_may_go(self, desk: Desk) -> None:
-        """When nobody waits any more, the write is finished all the same."""
+    async def test_all_callers_may_be_cancelled(self, desk: Desk) -> None:
+        """The commit is finished even if nobody waits for it."""
         first = await desk.holding()
         others = desk.adding("ada", "bob")
         await asyncio.sleep(0)
@@ -392,8 +392,8 @@ class TestCancelledCallers:
 
         assert desk.names == ["ada", "bob", "first"]
 
-    async def test_a_writer_that_was_cancelled_has_a_successor(self, desk: Desk) -> None:
-        """Somebody has cancelled all tasks: who waits is told, and the next change is made."""
+    async def test_a_writer_that_was_cancelled_is_replaced(self, desk: Desk) -> None:
+        """When all tasks were cancelled, waiting callers get an error, and the next change works."""
         first = await desk.holding()
         assert desk.publisher._writer is not None
         desk.publisher._writer.cancel()
@@ -405,8 +405,8 @@ class TestCancelledCallers:
 
         assert "next" in desk.names
 
-    async def test_a_caller_that_went_before_a_failure_is_no_problem(self, desk: Desk) -> None:
-        """A failure that nobody waits for is nobody's exception."""
+    async def test_a_failure_after_its_caller_was_cancelled_is_ignored(self, desk: Desk) -> None:
+        """It is not logged as an exception that was never retrieved."""
         first = await desk.holding()
         desk.store.break_next(FULL)
         first.cancel()
@@ -421,7 +421,7 @@ class TestNotLive:
     """What is written but not live in time."""
 
     async def test_the_add_fails_and_the_route_stays(self, desk: Desk) -> None:
-        """The caller is told which revision, file, URL and answer; the route is written, so it stays."""
+        """The error names the revision, the file, the URL and the answer; the route is written, so it stays."""
         desk.traefik.listens = False
         await desk.traefik.ask()
         publisher = await desk.impatient(table_of("ada"))
@@ -436,8 +436,8 @@ class TestNotLive:
         assert len(desk.place.snapshot.table) == 2
         await publisher.close()
 
-    async def test_everybody_in_the_batch_is_told(self, desk: Desk) -> None:
-        """None of those who share the commit is told that it is live."""
+    async def test_every_caller_in_the_batch_gets_the_error(self, desk: Desk) -> None:
+        """The commit that they share is not live."""
         desk.traefik.up = False
         publisher = await desk.impatient(RouteTable())
         adds = [publisher.add(f"/user/{name}/", "http://127.0.0.1:1", {}) for name in "abc"]
@@ -447,7 +447,7 @@ class TestNotLive:
         await publisher.close()
 
     async def test_the_next_change_works_when_traefik_is_back(self, desk: Desk) -> None:
-        """A time without Traefik is over when it is over."""
+        """A change that is live in time makes the ones before it live, too."""
         desk.traefik.up = False
         publisher = await desk.impatient(RouteTable())
         with pytest.raises(RouteNotLive):
@@ -458,8 +458,8 @@ class TestNotLive:
 
         assert len(publisher.table) == 2
 
-    async def test_adding_again_what_was_not_live_waits_again(self, desk: Desk) -> None:
-        """An add that changes nothing still does not return before its route is live."""
+    async def test_adding_again_a_route_that_is_not_live_waits_again(self, desk: Desk) -> None:
+        """Even an add that changes nothing returns only when its route is live."""
         desk.traefik.up = False
         publisher = await desk.impatient(RouteTable())
         for _ in range(2):
@@ -471,10 +471,10 @@ class TestNotLive:
 
 
 class TestClose:
-    """close() while callers wait: all are told, nothing hangs."""
+    """close() ends all waiting calls."""
 
-    async def test_callers_are_told_whatever_they_wait_for(self, desk: Desk) -> None:
-        """Who waits for a commit and who waits for its turn both get an error."""
+    async def test_callers_get_an_error_whatever_they_wait_for(self, desk: Desk) -> None:
+        """Both those whose commit is under way and those that wait for the next one get it."""
         first = await desk.holding()
         others = desk.adding("ada", "bob")
         await asyncio.sleep(0)
@@ -484,8 +484,8 @@ class TestClose:
         assert [type(error) for error in told] == [StoreError] * 3
         assert "stopped" in str(told[0])
 
-    async def test_callers_that_wait_for_traefik_are_told(self, desk: Desk) -> None:
-        """Who waits for a written change to be live gets an error."""
+    async def test_callers_that_wait_for_traefik_get_an_error(self, desk: Desk) -> None:
+        """Their change is written but not live."""
         desk.traefik.up = False
         tasks = desk.adding("ada")
         await eventually(lambda: len(desk.store.commits) == 2)
@@ -493,8 +493,8 @@ class TestClose:
 
         assert [type(error) for error in await outcomes(tasks)] == [StoreError]
 
-    async def test_a_closed_publisher_takes_no_changes(self, desk: Desk) -> None:
-        """After close, which may be called twice, a change is refused at once."""
+    async def test_a_closed_publisher_refuses_changes(self, desk: Desk) -> None:
+        """After close(), which may be called twice, a change fails at once."""
         await desk.publisher.close()
         await desk.publisher.close()
         with pytest.raises(StoreError, match="has been stopped"):
@@ -502,16 +502,16 @@ class TestClose:
 
 
 class TestMending:
-    """It mends itself, and says so once."""
+    """Damage to the store, and revisions that Traefik has missed, are repaired and logged once."""
 
     @pytest_asyncio.fixture(autouse=True)
     async def watching(self, desk: Desk) -> AsyncIterator[None]:
-        """The watcher is on, and in a hurry."""
+        """Let the watcher run, at a high rate."""
         async with meanwhile(desk.publisher.watch(0.002)):
             yield
 
-    async def test_damage_is_put_right(self, desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-        """What somebody else did is undone by a new commit of the same table, with one line in the log."""
+    async def test_damage_is_repaired(self, desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+        """The same table is committed again, with one line in the log."""
         await desk.add("ada")
         desk.place.damage = "was deleted"
         await eventually(lambda: len(desk.store.commits) == 3)
@@ -522,8 +522,8 @@ class TestMending:
             "/memory/dynamic.toml was deleted: writing it again"
         ]
 
-    async def test_damage_is_put_right_while_a_caller_waits_for_traefik(self, desk: Desk) -> None:
-        """Somebody waiting for a change to be live does not keep the store from being mended."""
+    async def test_damage_is_repaired_while_a_caller_waits_for_traefik(self, desk: Desk) -> None:
+        """A repair does not wait for a change to be live."""
         desk.traefik.up = False
         tasks = desk.adding("ada")
         await eventually(lambda: len(desk.store.commits) == 2)
@@ -533,8 +533,8 @@ class TestMending:
 
         assert await outcomes(tasks) == [None]
 
-    async def test_new_damage_is_told_anew(self, desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-        """Each time somebody does something, there is one line."""
+    async def test_new_damage_is_logged_again(self, desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+        """There is one line for each time."""
         desk.place.damage = "was deleted"
         await eventually(lambda: len(desk.store.commits) == 2)
         asked = desk.traefik.asked
@@ -544,10 +544,10 @@ class TestMending:
 
         assert len(caplog.records) == 2
 
-    async def test_what_cannot_be_put_right_is_tried_again_and_told_once(
+    async def test_a_repair_that_fails_is_retried_and_logged_once(
         self, desk: Desk, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A full disk while mending: one warning, one error, and it is mended when there is space."""
+        """On a full disk there is one warning and one error, and the repair once there is space."""
         for _ in range(20):
             desk.store.break_next(FULL)
         desk.place.damage = "was deleted"
@@ -555,10 +555,10 @@ class TestMending:
 
         assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
 
-    async def test_a_traefik_that_was_not_told_is_told_again(
+    async def test_a_revision_that_traefik_missed_is_written_again(
         self, desk: Desk, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """When Traefik has missed a version (a lost event), a new one is written."""
+        """A file event may get lost; a new version is a new event."""
         await desk.add("ada")
         desk.traefik.listens = False
         desk.place.damage = "was edited"
@@ -568,8 +568,8 @@ class TestMending:
 
         assert any("is not live" in record.getMessage() for record in caplog.records)
 
-    async def test_a_traefik_that_was_not_told_is_told_again_while_a_caller_waits(self, desk: Desk) -> None:
-        """A lost event does not cost a waiting add its whole time: it is live as soon as Traefik is told again."""
+    async def test_a_missed_revision_is_written_again_while_a_caller_waits(self, desk: Desk) -> None:
+        """A waiting add returns then, not only when its time is over."""
         await desk.add("ada")
         desk.traefik.listens = False
         tasks = desk.adding("bob")
@@ -578,10 +578,10 @@ class TestMending:
 
         assert await outcomes(tasks) == [None]
 
-    async def test_changes_that_follow_each_other_are_on_their_way_and_not_missed(
+    async def test_a_traefik_that_is_one_revision_behind_has_missed_nothing(
         self, desk: Desk, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A Traefik that is always one revision behind, while changes go on, is busy and not deaf."""
+        """While changes keep coming, Traefik may always be loading the last one."""
         desk.traefik.listens = False
         missed = 0
         for _ in range(20):
@@ -592,8 +592,8 @@ class TestMending:
         assert missed == 1
         assert caplog.records == []
 
-    async def test_it_is_told_again_ever_less_often(self, desk: Desk) -> None:
-        """A Traefik that does not listen at all does not make us write for ever at full speed."""
+    async def test_rewriting_becomes_less_frequent(self, desk: Desk) -> None:
+        """A Traefik that notices no change at all does not cause writes at full rate."""
         await desk.add("ada")
         desk.traefik.listens = False
         await desk.traefik.ask()
@@ -604,8 +604,8 @@ class TestMending:
 
         assert len(desk.store.commits) < 10
 
-    async def test_a_traefik_that_is_down_is_left_to_others(self, desk: Desk) -> None:
-        """Writing again does not help a Traefik that does not answer."""
+    async def test_nothing_is_rewritten_for_a_traefik_that_is_down(self, desk: Desk) -> None:
+        """It would not help."""
         await desk.add("ada")
         desk.traefik.up = False
         asked = desk.traefik.asked
@@ -614,7 +614,7 @@ class TestMending:
         assert len(desk.store.commits) == 2
 
     async def test_a_healthy_route_table_is_left_alone(self, desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-        """Nothing is written and nothing is said while all is well."""
+        """Nothing is written and nothing is logged."""
         await desk.add("ada")
         asked = desk.traefik.asked
         await eventually(lambda: desk.traefik.asked > asked + 20)
@@ -622,8 +622,8 @@ class TestMending:
         assert len(desk.store.commits) == 2
         assert not caplog.records
 
-    async def test_a_failed_change_is_not_a_missed_one(self, desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-        """The revision of a commit that failed is not expected of Traefik."""
+    async def test_a_failed_commit_is_not_a_missed_revision(self, desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+        """Traefik is not expected to serve it."""
         desk.store.break_next(FULL)
         with pytest.raises(CommitFailed):
             await desk.add("ada")
@@ -633,8 +633,10 @@ class TestMending:
         assert len(desk.store.commits) == 1
         assert not caplog.records
 
-    async def test_a_fault_of_ours_does_not_end_the_watch(self, desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-        """After an unexpected exception, which is logged whole, it goes on looking."""
+    async def test_an_unexpected_exception_does_not_end_the_watch(
+        self, desk: Desk, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is logged with its traceback, and the watch goes on."""
         desk.place.failures.append(RuntimeError("a fault of ours"))
         desk.place.damage = "was deleted"
         await eventually(lambda: len(desk.store.commits) == 2)
@@ -642,8 +644,8 @@ class TestMending:
         assert any(record.exc_info for record in caplog.records)
 
 
-async def test_waiting_for_what_is_live_already_asks_nobody(desk: Desk) -> None:
-    """Once a revision has been seen live, nobody is asked for it again."""
+async def test_a_revision_that_was_seen_live_is_not_asked_for_again(desk: Desk) -> None:
+    """wait_live() returns at once."""
     await desk.add("ada")
     asked = desk.traefik.asked
     await desk.add("ada")

@@ -15,7 +15,7 @@ from unittest import mock
 
 import pytest
 import pytest_asyncio
-from support.processes import MARK, alive, command_line, environment, identity, open_files
+from support.processes import MARK, alive, command_line, environment, identity, open_files, started_here
 from support.programs import FOREVER, any_script
 from support.waiting import PATIENCE, eventually
 
@@ -30,7 +30,7 @@ Maker = Callable[..., TraefikSupervisor]
 
 @pytest_asyncio.fixture
 async def make(tmp_path: Path) -> AsyncIterator[Maker]:
-    """Make processes that run a shell script; each is stopped at the end."""
+    """Make TraefikSupervisors that run a shell script; each is stopped at the end."""
     made: list[TraefikSupervisor] = []
 
     def make(body: str = FOREVER, *, name: str = "traefik", static: bytes = b"some") -> TraefikSupervisor:
@@ -54,17 +54,17 @@ async def make(tmp_path: Path) -> AsyncIterator[Maker]:
 
 
 def restarts(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged of restarts: when each was to come."""
+    """Return what the log says about when each restart comes."""
     messages = [record.getMessage() for record in caplog.records]
     return [message.rpartition("; starting it again ")[2] for message in messages if "has exited" in message]
 
 
 async def nothing() -> None:
-    """Prepare nothing before a restart."""
+    """Do nothing before a restart."""
 
 
 async def killed(process: TraefikSupervisor) -> int:
-    """Kill it, and wait until it runs again; return the number that it had."""
+    """Kill the process, and wait until it runs again; return the old process id."""
     pid = process.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -76,7 +76,7 @@ class TestStart:
     """Starting a process."""
 
     async def test_it_has_a_process_group_and_a_session_of_its_own(self, make: Maker) -> None:
-        """Ctrl-C at the Hub's terminal does not reach it before the Hub ends it in good order."""
+        """Ctrl-C at the Hub's terminal does not reach it; the Hub stops it."""
         process = make()
         await process.start()
         pid = process.pid
@@ -85,7 +85,7 @@ class TestStart:
         assert (os.getpgid(pid), os.getsid(pid)) == (pid, pid)
 
     async def test_it_gets_exactly_the_environment_it_was_given(self, make: Maker, tmp_path: Path) -> None:
-        """Nothing of the Hub's."""
+        """It gets nothing from the Hub's environment."""
         process = make()
         await process.start()
         await eventually(lambda: "tail" in command_line(process.pid))
@@ -95,7 +95,7 @@ class TestStart:
         assert Path(f"/proc/{process.pid}/cwd").resolve() == tmp_path.resolve()
 
     async def test_it_inherits_no_files_but_its_output(self, make: Maker, tmp_path: Path) -> None:
-        """No lock, no socket, no database of the Hub."""
+        """It gets no lock, socket or database of the Hub."""
         process = make()
         with (tmp_path / "hub.sqlite").open("w") as file:
             os.set_inheritable(file.fileno(), True)
@@ -105,8 +105,8 @@ class TestStart:
         assert str(tmp_path / "traefik.log") in open_files(process.pid)
         assert str(tmp_path / "hub.sqlite") not in open_files(process.pid)
 
-    async def test_a_program_that_is_gone_is_told(self, make: Maker, tmp_path: Path) -> None:
-        """It was there when its version was asked for."""
+    async def test_a_program_that_is_gone_is_an_error(self, make: Maker, tmp_path: Path) -> None:
+        """It may be removed after its version was read."""
         process = make()
         (tmp_path / "traefik").unlink()
         with pytest.raises(TraefikStartFailed, match=r"could not be run: .*No such file"):
@@ -114,8 +114,8 @@ class TestStart:
 
         assert process.pid is None
 
-    async def test_a_cancelled_start_is_still_known(self, make: Maker) -> None:
-        """Whoever cancels a start can stop what was started."""
+    async def test_after_a_cancelled_start_the_process_can_be_stopped(self, make: Maker) -> None:
+        """The process may be running already."""
         process = make()
         starting = asyncio.create_task(process.start())
         await asyncio.sleep(0)
@@ -127,10 +127,10 @@ class TestStart:
 
         assert not alive(pid)
 
-    async def test_a_record_that_cannot_be_written_is_only_a_pity(
+    async def test_it_runs_even_if_its_record_cannot_be_written(
         self, make: Maker, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A full disk does not keep Traefik from running; the log says what will not work later."""
+        """The log says what will not work later."""
         process = make()
         with mock.patch.object(ProcessRecord, "write", side_effect=OSError(errno.ENOSPC, "No space left on device")):
             await process.start()
@@ -138,8 +138,8 @@ class TestStart:
         assert alive(process.pid)
         assert "cannot take over" in caplog.text
 
-    async def test_a_record_that_cannot_be_written_leaves_no_half_of_it(self, make: Maker, tmp_path: Path) -> None:
-        """A full disk does not fill up with attempts."""
+    async def test_a_record_that_cannot_be_written_leaves_nothing_behind(self, make: Maker, tmp_path: Path) -> None:
+        """Failed attempts do not pile up."""
         process = make()
         with mock.patch("pathlib.Path.replace", side_effect=OSError(errno.ENOSPC, "No space left on device")):
             await process.start()
@@ -148,18 +148,18 @@ class TestStart:
 
 
 class TestWhileRunning:
-    """Waiting for something as long as the process lives."""
+    """while_running() waits for something, but not longer than the process lives."""
 
     async def test_it_ends_when_what_is_awaited_does(self, make: Maker) -> None:
-        """The process goes on."""
+        """The process keeps running."""
         process = make()
         await process.start()
         await process.while_running(asyncio.sleep(0))
 
         assert alive(process.pid)
 
-    async def test_what_is_awaited_may_fail(self, make: Maker) -> None:
-        """Its error comes through as it is."""
+    async def test_an_error_of_what_is_awaited_is_raised(self, make: Maker) -> None:
+        """It is not wrapped."""
 
         async def fail() -> None:
             raise LookupError("as it is")
@@ -169,8 +169,8 @@ class TestWhileRunning:
         with pytest.raises(LookupError, match="as it is"):
             await process.while_running(fail())
 
-    async def test_what_it_said_is_known_afterwards(self, make: Maker) -> None:
-        """Also where it is not the process that has failed: its last lines may tell why."""
+    async def test_its_output_is_known_afterwards(self, make: Maker) -> None:
+        """The last lines may explain a failure, even if the process still runs."""
         process = make(f"echo I am thinking; {FOREVER}")
         await process.start()
         await eventually(lambda: "tail" in command_line(process.pid))
@@ -182,8 +182,10 @@ class TestWhileRunning:
         ("body", "how"),
         [("exit 3", "exit status 3"), ("exit 0", "exit status 0"), ("kill -9 $$", "killed by SIGKILL")],
     )
-    async def test_its_end_is_an_error_that_tells_how_and_what_it_said(self, make: Maker, body: str, how: str) -> None:
-        """A process that ends says why in its last lines, and waiting ends at once."""
+    async def test_its_end_is_an_error_with_the_exit_status_and_the_last_lines(
+        self, make: Maker, body: str, how: str
+    ) -> None:
+        """The error comes at once."""
         process = make(f"echo first; echo >&2 second; {body}")
         await process.start()
         began = time.monotonic()
@@ -195,8 +197,8 @@ class TestWhileRunning:
         assert caught.value.last_lines == ["first", "second"]
         assert "first\n  second" in str(caught.value)
 
-    async def test_a_last_line_without_an_end_is_told(self, make: Maker) -> None:
-        """A program that dies in the middle of a line has still said something."""
+    async def test_an_incomplete_last_line_is_shown(self, make: Maker) -> None:
+        """A program may die in the middle of a line."""
         process = make("printf 'out of memory'; exit 1")
         await process.start()
         with pytest.raises(TraefikStartFailed, match="out of memory"):
@@ -209,8 +211,8 @@ class TestWhileRunning:
             ("listen tcp :80: bind: permission denied", "port above 1023 with c.JupyterHub.bind_url"),
         ],
     )
-    async def test_what_the_admin_can_do_is_told(self, make: Maker, said: str, told: str) -> None:
-        """Two reasons are known by their words."""
+    async def test_the_error_says_what_the_admin_can_do(self, make: Maker, said: str, told: str) -> None:
+        """Two common reasons are recognized by Traefik's words."""
         process = make(f"echo '{said}'; exit 1")
         await process.start()
         with pytest.raises(TraefikStartFailed) as caught:
@@ -220,7 +222,7 @@ class TestWhileRunning:
         assert said in caught.value.reason
 
     async def test_cancelling_ends_what_is_awaited(self, make: Maker) -> None:
-        """Nothing goes on behind the caller's back."""
+        """Nothing keeps running in the background."""
         awaited = asyncio.create_task(asyncio.sleep(3600))
         process = make()
         await process.start()
@@ -234,16 +236,16 @@ class TestWhileRunning:
 
 
 class TestWatch:
-    """Kept running until it is stopped."""
+    """watch() restarts the process whenever it ends, until it is stopped."""
 
     @pytest.fixture(autouse=True)
     def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Pauses that a test can wait for."""
+        """Make the pauses short."""
         monkeypatch.setattr(module, "_FIRST_PAUSE", 0.05)
         monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.2)
 
-    async def test_it_is_started_again_at_once(self, make: Maker, caplog: pytest.LogCaptureFixture) -> None:
-        """The log says who has exited, how, and that it goes on."""
+    async def test_it_is_restarted_at_once(self, make: Maker, caplog: pytest.LogCaptureFixture) -> None:
+        """The log says which process has ended and how."""
         process = make()
         await process.start()
         process.watch(nothing)
@@ -252,7 +254,7 @@ class TestWatch:
         assert f"Traefik (process {pid}) has exited (killed by SIGKILL); starting it again at once" in caplog.text
 
     async def test_pauses_grow_while_it_keeps_ending(self, make: Maker, caplog: pytest.LogCaptureFixture) -> None:
-        """A Traefik that cannot run does not take the machine; there is a longest pause."""
+        """A Traefik that cannot run does not keep the machine busy; the pauses grow up to a limit."""
         process = make("exit 1")
         await process.start()
         process.watch(nothing)
@@ -260,10 +262,10 @@ class TestWatch:
 
         assert restarts(caplog) == ["at once", "in 0.05 s", "in 0.1 s", "in 0.2 s", "in 0.2 s", "in 0.2 s"]
 
-    async def test_after_a_good_life_it_is_at_once_again(
+    async def test_after_it_has_run_for_a_while_it_is_restarted_at_once(
         self, make: Maker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """One that has run for a while has not failed to start."""
+        """The pauses are for a Traefik that fails at start."""
         monkeypatch.setattr(module, "_GOOD_LIFE", 0)
         process = make()
         await process.start()
@@ -273,8 +275,8 @@ class TestWatch:
 
         assert restarts(caplog) == ["at once"] * 3
 
-    async def test_everything_is_put_in_place_before(self, make: Maker) -> None:
-        """What must be there when Traefik starts is made sure of before each start."""
+    async def test_preparation_comes_before_each_restart(self, make: Maker) -> None:
+        """Traefik's files must be there when it starts."""
         order: list[str] = []
         process = make()
         await process.start()
@@ -288,10 +290,10 @@ class TestWatch:
 
         assert order == ["prepared while False", "started"]
 
-    async def test_one_that_cannot_be_started_is_tried_again(
+    async def test_a_start_that_fails_is_retried(
         self, make: Maker, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A program that is being replaced is there again soon."""
+        """A program that is being upgraded is missing only for a moment."""
         process = make()
         await process.start()
         process.watch(nothing)
@@ -303,22 +305,25 @@ class TestWatch:
         (tmp_path / "aside").rename(tmp_path / "traefik")
         await eventually(lambda: process.pid != pid and alive(process.pid))
 
-    async def test_a_full_disk_does_not_make_it_start_twice(self, make: Maker) -> None:
-        """There is one process, and it is the one that stop() ends."""
+    async def test_a_full_disk_does_not_make_it_start_twice(
+        self, make: Maker, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A record that cannot be written is not a failed start: there is one process, which stop() ends."""
+        others = started_here()
         process = make()
         await process.start()
         process.watch(nothing)
         with mock.patch.object(ProcessRecord, "write", side_effect=OSError(errno.ENOSPC, "No space left on device")):
             await killed(process)
-            first = process.pid
-            await asyncio.wait([asyncio.ensure_future(asyncio.sleep(0.3))])
+            await killed(process)  # a second start of the first time would have come before this one
 
-        assert process.pid == first
+        assert restarts(caplog) == ["at once", "in 0.05 s"]
+        assert started_here() - others == {process.pid}
 
-    async def test_a_fault_in_preparing_does_not_end_the_watch(
+    async def test_preparation_that_fails_does_not_end_the_watch(
         self, make: Maker, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Traefik is started all the same: it is better than none."""
+        """Traefik is started anyway."""
 
         async def fail() -> None:
             raise RuntimeError("a fault of ours")
@@ -330,8 +335,8 @@ class TestWatch:
 
         assert any(record.exc_info for record in caplog.records)
 
-    async def test_its_output_is_told(self, make: Maker, caplog: pytest.LogCaptureFixture) -> None:
-        """What it says while it runs is in the Hub's log, and once."""
+    async def test_its_output_is_logged(self, make: Maker, caplog: pytest.LogCaptureFixture) -> None:
+        """Each line is in the Hub's log once."""
         caplog.set_level(logging.INFO, logger="hub")
         process = make(f"echo hello; {FOREVER}")
         await process.start()
@@ -341,10 +346,8 @@ class TestWatch:
 
         assert caplog.text.count("Traefik: hello") == 1
 
-    async def test_without_a_pidfd_it_is_watched_all_the_same(
-        self, make: Maker, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """On a Linux older than 5.3, or without a free file descriptor."""
+    async def test_it_is_watched_without_a_pidfd_as_well(self, make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Linux before 5.3 has none, and file descriptors may run out."""
         monkeypatch.setattr(os, "pidfd_open", mock.Mock(side_effect=OSError(errno.ENOSYS, "not there")))
         process = make()
         await process.start()
@@ -353,10 +356,10 @@ class TestWatch:
 
 
 class TestStop:
-    """Ending it, whatever it does."""
+    """stop() ends the process, whatever it does."""
 
-    async def test_one_that_listens_is_ended_politely(self, make: Maker, tmp_path: Path) -> None:
-        """It has time for what is open."""
+    async def test_a_process_that_handles_sigterm_can_finish(self, make: Maker, tmp_path: Path) -> None:
+        """It has time to finish open requests."""
         process = make("trap 'echo bye > said; exit' TERM; echo ready > ready; while :; do sleep 0.05; done")
         await process.start()
         await eventually((tmp_path / "ready").exists)
@@ -364,10 +367,10 @@ class TestStop:
 
         assert (tmp_path / "said").read_text() == "bye\n"
 
-    async def test_one_that_does_not_listen_is_killed(
+    async def test_a_process_that_ignores_sigterm_is_killed(
         self, make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """After a short time, with all that it has started."""
+        """It is killed after a short time, with its child processes."""
         monkeypatch.setattr(module, "_STOP_SECONDS", 0.2)
         process = make("trap '' TERM; tail -f /dev/null & echo $! > child; wait; " + FOREVER)
         await process.start()
@@ -380,10 +383,10 @@ class TestStop:
         assert not alive(pid)
         await eventually(lambda: not alive(child))
 
-    async def test_what_it_has_started_ends_with_it(
+    async def test_its_child_processes_end_with_it(
         self, make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A wrapper script that dies at once leaves nothing behind, whatever its child makes of the signal."""
+        """A wrapper script that ends at once leaves nothing behind, even if its child ignores the signal."""
         monkeypatch.setattr(module, "_STOP_SECONDS", 0.2)
         process = make(f"(trap '' TERM; {FOREVER}) & echo $! > child; wait")
         await process.start()
@@ -392,10 +395,8 @@ class TestStop:
         await process.stop()
         await eventually(lambda: not alive(child), within=5)
 
-    async def test_one_that_was_stopped_by_a_signal_is_ended(
-        self, make: Maker, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A suspended process cannot listen."""
+    async def test_a_suspended_process_is_killed(self, make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It cannot handle a signal."""
         monkeypatch.setattr(module, "_STOP_SECONDS", 0.2)
         process = make()
         await process.start()
@@ -407,7 +408,7 @@ class TestStop:
         assert not alive(pid)
 
     async def test_it_may_be_called_twice_and_without_a_start(self, make: Maker) -> None:
-        """There is nothing to do then."""
+        """Then it does nothing."""
         process = make()
         await process.stop()
         await process.start()
@@ -417,7 +418,7 @@ class TestStop:
         assert process.pid is None
 
     async def test_it_may_have_ended_already(self, make: Maker) -> None:
-        """Nobody else is signalled, and nothing is waited for."""
+        """No process is signalled."""
         process = make("exit 0")
         await process.start()
         pid = process.pid
@@ -427,8 +428,8 @@ class TestStop:
 
         assert signal.SIGTERM not in [call.args[1] for call in kill.call_args_list]
 
-    async def test_it_is_not_started_again(self, make: Maker, caplog: pytest.LogCaptureFixture) -> None:
-        """Stopping is not an accident."""
+    async def test_it_is_not_restarted(self, make: Maker, caplog: pytest.LogCaptureFixture) -> None:
+        """The watch ends before the process does."""
         process = make()
         await process.start()
         process.watch(nothing)
@@ -436,10 +437,10 @@ class TestStop:
 
         assert restarts(caplog) == []
 
-    async def test_in_a_pause_before_a_restart_it_is_not_started(
+    async def test_a_pending_restart_is_cancelled(
         self, make: Maker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Stopping comes first."""
+        """stop() may come in the pause before a restart."""
         monkeypatch.setattr(module, "_FIRST_PAUSE", 3600)
         process = make("exit 1")
         await process.start()
@@ -450,7 +451,7 @@ class TestStop:
         assert process.pid is None
 
     async def test_its_record_is_removed(self, make: Maker, tmp_path: Path) -> None:
-        """There is nothing to take over any more."""
+        """There is nothing left to take over."""
         process = make()
         await process.start()
         assert (tmp_path / "traefik-process.json").exists()
@@ -459,16 +460,16 @@ class TestStop:
         assert not (tmp_path / "traefik-process.json").exists()
 
 
-# What makes a program keep the `--configFile=…` of its command line, as Traefik does: a shell that does not exec.
+# A shell that does not exec keeps `--configFile=…` on its command line, as Traefik does.
 STAYS = "while :; do sleep 0.05; done"
 
 
 class TestAdopt:
-    """Taking over a process that an earlier Hub started."""
+    """adopt() takes over a process that an earlier Hub started."""
 
     @pytest_asyncio.fixture
     async def orphan(self, make: Maker) -> TraefikSupervisor:
-        """A process that runs, as an earlier Hub has started it."""
+        """A running process, as an earlier Hub has started it."""
         process = make(STAYS)
         await process.start()
         pid = process.pid
@@ -476,15 +477,15 @@ class TestAdopt:
         return process
 
     async def test_one_with_the_same_settings_is_taken_over(self, make: Maker, orphan: TraefikSupervisor) -> None:
-        """It goes on as it is, under the new one's eyes."""
+        """It keeps running."""
         process = make(STAYS)
 
         assert await process.adopt()
         assert process.pid == orphan.pid
         assert alive(process.pid)
 
-    async def test_what_was_taken_over_is_ended_at_stop(self, make: Maker, orphan: TraefikSupervisor) -> None:
-        """Being taken over makes it our own."""
+    async def test_an_adopted_process_is_ended_by_stop(self, make: Maker, orphan: TraefikSupervisor) -> None:
+        """It is treated like one that was started here."""
         process = make(STAYS)
         await process.adopt()
         await process.stop()
@@ -492,10 +493,10 @@ class TestAdopt:
         assert not alive(orphan.pid)
 
     @pytest.mark.usefixtures("orphan")
-    async def test_what_was_taken_over_is_started_again_when_it_ends(
+    async def test_an_adopted_process_is_restarted_when_it_ends(
         self, make: Maker, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Also where it is not our child, so that its exit status is not known."""
+        """Its exit status is not known, since it is not a child process."""
         process = make(STAYS)
         await process.adopt()
         process.watch(nothing)
@@ -507,15 +508,15 @@ class TestAdopt:
     async def test_one_with_other_settings_is_ended(
         self, make: Maker, orphan: TraefikSupervisor, other: dict[str, object]
     ) -> None:
-        """Another static configuration, another program: it cannot be what is wanted now."""
+        """Another static configuration or another program is wanted now."""
         process = make(STAYS, **other)
 
         assert not await process.adopt()
         assert not alive(orphan.pid)
         assert process.pid is None
 
-    async def test_one_that_has_ended_is_nothing(self, make: Maker, orphan: TraefikSupervisor) -> None:
-        """There is nothing to take over and nobody to signal."""
+    async def test_one_that_has_ended_is_not_adopted(self, make: Maker, orphan: TraefikSupervisor) -> None:
+        """There is nothing to take over, and no process to signal."""
         pid = orphan.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
@@ -539,25 +540,25 @@ class TestAdopt:
             "\u0000",
         ],
     )
-    async def test_a_record_that_makes_no_sense_is_nothing(self, make: Maker, tmp_path: Path, text: str) -> None:
-        """It is as if there was none: nobody is signalled, nothing fails."""
+    async def test_an_invalid_record_is_ignored(self, make: Maker, tmp_path: Path, text: str) -> None:
+        """It is as if there were none: no process is signalled, and nothing fails."""
         (tmp_path / "traefik-process.json").write_text(text)
         with mock.patch("os.killpg") as kill:
             assert not await make().adopt()
 
         kill.assert_not_called()
 
-    async def test_a_record_that_is_not_text_is_nothing(self, make: Maker, tmp_path: Path) -> None:
-        """Bytes of any kind."""
+    async def test_a_record_that_is_not_text_is_ignored(self, make: Maker, tmp_path: Path) -> None:
+        """It may hold any bytes."""
         (tmp_path / "traefik-process.json").write_bytes(b"\xff\xfe\xfd")
 
         assert not await make().adopt()
 
     @pytest.mark.parametrize("command", [[], [1], "text", [None]])
-    async def test_a_record_whose_command_makes_no_sense_is_nothing(
+    async def test_a_record_with_an_invalid_command_is_ignored(
         self, make: Maker, tmp_path: Path, orphan: TraefikSupervisor, command: object
     ) -> None:
-        """Whatever it is that has the recorded number, it is left alone."""
+        """The process with the recorded id is left alone."""
         pid = orphan.pid
         assert pid is not None
         forge(tmp_path, pid, command=command)
@@ -565,8 +566,8 @@ class TestAdopt:
         assert not await make(STAYS).adopt()
         assert alive(pid)
 
-    async def test_a_process_of_another_command_line_is_never_signalled(self, make: Maker, tmp_path: Path) -> None:
-        """Number and start time are right, but it is no Traefik with our file."""
+    async def test_a_process_with_another_command_line_is_never_signalled(self, make: Maker, tmp_path: Path) -> None:
+        """Its id and start time match, but it does not run with our file."""
         other = await asyncio.create_subprocess_exec("tail", "-f", "/dev/null", env=MARK)
         forge(tmp_path, other.pid)
         with mock.patch("os.killpg") as kill:
@@ -578,10 +579,10 @@ class TestAdopt:
         assert (adopted, here, kill.call_count) == (False, True, 0)
 
     @pytest.mark.parametrize("change", [{"start_ticks": 1}, {"boot": "another"}])
-    async def test_a_process_that_only_has_the_number_is_never_signalled(
+    async def test_a_process_that_only_has_the_same_id_is_never_signalled(
         self, make: Maker, tmp_path: Path, orphan: TraefikSupervisor, change: dict[str, object]
     ) -> None:
-        """Numbers are used again; the start time and the boot tell one process from another."""
+        """Process ids get reused; the start time and the boot id identify a process."""
         file = tmp_path / "traefik-process.json"
         record = json.loads(file.read_text())
         record["identity"] |= change
@@ -591,7 +592,7 @@ class TestAdopt:
         assert alive(orphan.pid)
 
     async def test_this_very_process_is_never_signalled(self, make: Maker, tmp_path: Path) -> None:
-        """A record that names the Hub itself."""
+        """The record may name the Hub itself."""
         forge(tmp_path, os.getpid())
         with mock.patch("os.killpg") as kill:
             assert not await make().adopt()
@@ -600,7 +601,7 @@ class TestAdopt:
 
 
 def forge(folder: Path, pid: int, *, command: object = None) -> None:
-    """Write a record of that process."""
+    """Write a record that names this process."""
     record = {
         "identity": identity(pid),
         "command": [str(folder / "traefik"), f"--configFile={folder / 'traefik.toml'}"] if command is None else command,
