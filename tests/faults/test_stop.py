@@ -142,9 +142,9 @@ async def test_waiting_callers_get_an_error(proxy: TraefikTomlProxy, tmp_path: P
     await eventually(lambda: b"/user/0/" in file.read_bytes())
     os.kill(traefik_pid(proxy), signal.SIGKILL)
     await proxy.stop()
-    told = await asyncio.wait_for(asyncio.gather(*adds, return_exceptions=True), 5 * PATIENCE)
+    results = await asyncio.wait_for(asyncio.gather(*adds, return_exceptions=True), 5 * PATIENCE)
 
-    assert {type(outcome) for outcome in told} <= {StoreError, type(None)}
+    assert {type(outcome) for outcome in results} <= {StoreError, type(None)}
 
 
 @pytest.mark.parametrize("part", [RoutePublisher.close, TraefikSupervisor.stop, TomlFileStore.close])

@@ -87,7 +87,7 @@ async def test_file_and_memory_stay_the_old_ones(bench: Bench, step: str, number
 async def test_exactly_the_callers_that_asked_for_a_change_get_the_error(bench: Bench, step: str, number: int) -> None:
     """In the same batch, adding a route that is already there succeeds."""
     with disturbed(bench.path, step, failing(number)):
-        told = await asyncio.gather(
+        results = await asyncio.gather(
             bench.add("bob"),
             bench.add("ada"),
             bench.add("ada", port=9),
@@ -96,7 +96,7 @@ async def test_exactly_the_callers_that_asked_for_a_change_get_the_error(bench: 
             return_exceptions=True,
         )
 
-    assert [type(outcome) for outcome in told] == [CommitFailed, type(None), CommitFailed, CommitFailed, bool]
+    assert [type(outcome) for outcome in results] == [CommitFailed, type(None), CommitFailed, CommitFailed, bool]
 
 
 @pytest.mark.parametrize(("step", "number"), EVERY_FAILURE)

@@ -23,7 +23,7 @@ from traefik_toml_proxy.errors import ConfigurationError
     ],
 )
 def test_where_to_listen_and_how_to_reach_it(public_url: str, address: str, url: str) -> None:
-    """No host and ``*`` are every address to listen on; this machine reaches every address at loopback."""
+    """An empty host and ``*`` mean all addresses; the Hub then uses loopback."""
     assert address == listen_address(public_url)
     assert url == reachable_url(public_url)
 
@@ -42,7 +42,7 @@ def test_where_to_listen_and_how_to_reach_it(public_url: str, address: str, url:
     ],
 )
 def test_an_address_that_cannot_be_listened_on_is_refused(public_url: str, reason: str) -> None:
-    """The error shows the address and names the setting it comes from."""
+    """The error shows the address and names its setting."""
     with pytest.raises(ConfigurationError, match=f"{reason}.*c.JupyterHub.bind_url"):
         listen_address(public_url)
     with pytest.raises(ConfigurationError, match=f"{reason}.*c.JupyterHub.bind_url"):

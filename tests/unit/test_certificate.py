@@ -1,4 +1,4 @@
-"""Certificates for Traefik: the one that is made where there is none, and the check of the admin's."""
+"""Certificates for Traefik: a self-signed default, and the check of the admin's own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from traefik_toml_proxy.runtime.certificate import checked_certificate, default_
 
 
 def loads(cert_file: str, key_file: str) -> bool:
-    """Whether the two can be used together."""
+    """Whether certificate and key belong together."""
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file)
     return True
 
@@ -30,7 +30,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def encrypt(key_file: Path) -> None:
-    """Protect a key with a password."""
+    """Encrypt a key with a password."""
     key = serialization.load_pem_private_key(key_file.read_bytes(), None)
     key_file.write_bytes(
         key.private_bytes(
@@ -42,16 +42,16 @@ def encrypt(key_file: Path) -> None:
 
 
 class TestDefault:
-    """The one that is there so that Traefik does not make a key at each reload."""
+    """With a default certificate, Traefik does not generate a key at each reload."""
 
-    def test_it_is_made_where_there_is_none(self, tmp_path: Path) -> None:
-        """Certificate and key belong together."""
+    def test_it_is_created_if_there_is_none(self, tmp_path: Path) -> None:
+        """The certificate and the key belong together."""
         made = default_certificate(tmp_path)
 
         assert loads(made.cert_file, made.key_file)
 
-    def test_it_is_small_and_lasts(self, tmp_path: Path) -> None:
-        """An elliptic curve is quick; the admin need not think of it for years, nor set the clock first."""
+    def test_it_is_small_and_valid_for_years(self, tmp_path: Path) -> None:
+        """An elliptic curve is fast, and a clock that is a little off does no harm."""
         made = x509.load_pem_x509_certificate(Path(default_certificate(tmp_path).cert_file).read_bytes())
         now = datetime.now(timezone.utc).replace(tzinfo=None)
 
@@ -60,15 +60,15 @@ class TestDefault:
         assert made.not_valid_after_utc.replace(tzinfo=None) > now + timedelta(days=3000)
 
     def test_it_is_kept(self, tmp_path: Path) -> None:
-        """The next start uses the same: a browser that has accepted it goes on."""
+        """The next start uses the same one, so a browser that has accepted it does not ask again."""
         default_certificate(tmp_path)
         before = contents(tmp_path)
         default_certificate(tmp_path)
 
         assert contents(tmp_path) == before
 
-    def test_it_is_for_this_user_alone(self, tmp_path: Path) -> None:
-        """Key and certificate are 0600, under any umask."""
+    def test_it_is_private(self, tmp_path: Path) -> None:
+        """Key and certificate are 0600, whatever the umask."""
         before = os.umask(0)
         made = default_certificate(tmp_path)
         os.umask(before)
@@ -86,16 +86,16 @@ class TestDefault:
         ],
         ids=["no certificate", "no key", "empty certificate", "garbage key", "encrypted key"],
     )
-    def test_one_that_does_not_work_is_made_anew(self, tmp_path: Path, harm: Callable[[Path], object]) -> None:
-        """It is nobody's but ours, so nothing is lost."""
+    def test_one_that_does_not_work_is_replaced(self, tmp_path: Path, harm: Callable[[Path], object]) -> None:
+        """Nothing is lost: nobody else uses it."""
         default_certificate(tmp_path)
         harm(tmp_path)
         made = default_certificate(tmp_path)
 
         assert loads(made.cert_file, made.key_file)
 
-    def test_a_pair_of_which_one_is_older_is_made_anew(self, tmp_path: Path) -> None:
-        """A Hub that was killed between key and certificate leaves two that do not belong together."""
+    def test_a_certificate_with_a_key_of_another_is_replaced(self, tmp_path: Path) -> None:
+        """A Hub that was killed between writing the key and the certificate leaves such a pair."""
         (tmp_path / "other").mkdir()
         default_certificate(tmp_path)
         other = default_certificate(tmp_path / "other")
@@ -105,7 +105,7 @@ class TestDefault:
         assert loads(made.cert_file, made.key_file)
 
     def test_a_link_in_its_place_is_not_followed(self, tmp_path: Path) -> None:
-        """The key never ends up where somebody has pointed."""
+        """Nobody can choose where the key is written."""
         precious = tmp_path / "precious"
         precious.write_text("precious")
         (tmp_path / "default-key.pem").symlink_to(precious)
@@ -114,8 +114,8 @@ class TestDefault:
         assert precious.read_text() == "precious"
         assert not (tmp_path / "default-key.pem").is_symlink()
 
-    def test_a_folder_that_cannot_be_written_is_told(self, tmp_path: Path) -> None:
-        """The error is one of ours, and names the file and the trait."""
+    def test_a_folder_that_cannot_be_written_is_an_error(self, tmp_path: Path) -> None:
+        """The ConfigurationError names the file and the trait."""
         (tmp_path / "default-key.pem").mkdir()
         with pytest.raises(ConfigurationError, match=r"default-key\.pem.*state_dir"):
             default_certificate(tmp_path)
@@ -124,10 +124,10 @@ class TestDefault:
 class TestAdmins:
     """JupyterHub.ssl_cert and ssl_key."""
 
-    def test_a_pair_that_works_is_named_by_absolute_paths(
+    def test_a_valid_pair_is_returned_with_absolute_paths(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Traefik runs in another folder than the Hub."""
+        """Traefik's working directory is not the Hub's."""
         default_certificate(tmp_path)
         monkeypatch.chdir(tmp_path)
         checked = checked_certificate("default-cert.pem", "default-key.pem")
@@ -136,7 +136,7 @@ class TestAdmins:
         assert checked.key_file == str(tmp_path / "default-key.pem")
 
     def test_both_may_be_in_one_file(self, tmp_path: Path) -> None:
-        """Without ssl_key, the key is looked for beside the certificate."""
+        """Without ssl_key, the key is expected in the certificate's file."""
         made = default_certificate(tmp_path)
         both = tmp_path / "both.pem"
         both.write_bytes(Path(made.cert_file).read_bytes() + Path(made.key_file).read_bytes())
@@ -145,7 +145,7 @@ class TestAdmins:
         assert (checked.cert_file, checked.key_file) == (str(both), str(both))
 
     @pytest.mark.parametrize(
-        ("harm", "told"),
+        ("harm", "reason"),
         [
             (lambda folder: (folder / "default-cert.pem").unlink(), "No such file"),
             (lambda folder: (folder / "default-key.pem").unlink(), "No such file"),
@@ -154,20 +154,20 @@ class TestAdmins:
         ],
         ids=["no certificate", "no key", "garbage", "encrypted"],
     )
-    def test_one_that_cannot_work_is_an_error_of_start(
-        self, tmp_path: Path, harm: Callable[[Path], object], told: str
+    def test_a_pair_that_cannot_work_is_an_error(
+        self, tmp_path: Path, harm: Callable[[Path], object], reason: str
     ) -> None:
-        """Both files and both traits are named; Traefik itself would serve another certificate."""
+        """It names both files and both traits; Traefik itself would silently serve another certificate."""
         default_certificate(tmp_path)
         harm(tmp_path)
-        with pytest.raises(ConfigurationError, match=told) as caught:
+        with pytest.raises(ConfigurationError, match=reason) as caught:
             checked_certificate(str(tmp_path / "default-cert.pem"), str(tmp_path / "default-key.pem"))
 
         for part in ("default-cert.pem", "default-key.pem", "c.JupyterHub.ssl_cert", "ssl_key"):
             assert part in str(caught.value)
 
-    def test_two_that_do_not_belong_together_are_an_error(self, tmp_path: Path) -> None:
-        """A certificate with another one's key."""
+    def test_a_certificate_with_a_key_of_another_is_an_error(self, tmp_path: Path) -> None:
+        """Traefik would silently serve another certificate."""
         (tmp_path / "other").mkdir()
         made = default_certificate(tmp_path)
         other = default_certificate(tmp_path / "other")

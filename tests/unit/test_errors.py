@@ -1,4 +1,4 @@
-"""traefik_toml_proxy.errors: what an error says, and what it carries."""
+"""errors: the message of each error, and the data that it carries."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from traefik_toml_proxy.errors import (
         ("\ud800", r"'\ud800'"),
     ],
 )
-def test_shown_text_is_quoted_and_on_one_line(text: str, expected: str) -> None:
-    """No text can end a line of the log, colour it, or turn it round."""
+def test_text_is_quoted_and_on_one_line(text: str, expected: str) -> None:
+    """No text can break a line of the log, color it, or reverse its direction."""
     assert expected == quoted(text)
 
 
-def test_shown_text_is_as_long_as_asked() -> None:
-    """A text of exactly the limit is shown whole; of a longer one, its beginning and its length."""
+def test_long_text_is_shortened() -> None:
+    """Text up to the limit is shown whole; of longer text, the beginning and the length are shown."""
     assert quoted("abc", limit=3) == "'abc'"
     assert quoted("abcd", limit=3) == "'abc'… (4 characters)"
 
 
 def test_the_tree_is_the_one_in_the_docstring() -> None:
-    """An ``except`` for one error gets those below it in the tree at the top of the module, and no others."""
+    """An ``except`` for an error catches those below it in the tree in the module's docstring, and no others."""
     lines = [line.split("──") for line in (errors.__doc__ or "").splitlines() if "──" in line]
     tree = {below.split()[0]: len(branch) for branch, below in lines}
 
@@ -68,13 +68,13 @@ def test_the_tree_is_the_one_in_the_docstring() -> None:
 @pytest.mark.parametrize(
     ("error", "builtin"), [(InvalidRoute, ValueError), (ConfigurationError, ValueError), (RouteNotLive, TimeoutError)]
 )
-def test_who_knows_only_builtin_errors_is_served(error: type[ProxyError], builtin: type[Exception]) -> None:
-    """JupyterHub catches ValueError and TimeoutError, so the errors that mean these are these."""
+def test_an_error_is_also_the_builtin_error_that_it_means(error: type[ProxyError], builtin: type[Exception]) -> None:
+    """JupyterHub catches ValueError and TimeoutError."""
     assert issubclass(error, builtin)
 
 
 def test_an_invalid_route_names_the_routespec_and_the_reason() -> None:
-    """The message is one line whatever the routespec holds; the routespec itself is kept as it was."""
+    """The message is one line, whatever the routespec contains; the attribute has the routespec unchanged."""
     error = InvalidRoute("/a\nb/", "it has no path")
 
     assert str(error) == r"The route '/a\nb/' is refused: it has no path"
@@ -117,7 +117,7 @@ def test_a_route_that_is_not_live_says_where_to_look() -> None:
 
 
 def test_a_missing_traefik_names_the_command_that_installs_it() -> None:
-    """The message says where was looked, and a command that works as it stands."""
+    """The message says where the program was looked for, and the command works as it stands."""
     error = TraefikNotFound(["/venv/bin/traefik", "PATH"])
 
     assert "Looked for: /venv/bin/traefik; PATH." in str(error)
@@ -126,7 +126,7 @@ def test_a_missing_traefik_names_the_command_that_installs_it() -> None:
 
 
 def test_an_old_traefik_names_what_was_found_and_what_is_needed() -> None:
-    """The message says which program it is about, and which version would do."""
+    """The message names the program and the version that is needed."""
     error = TraefikUnsupported("/usr/bin/traefik", "Traefik 2.11.0")
 
     assert str(error).startswith("/usr/bin/traefik is Traefik 2.11.0; Traefik 3.6.2 or newer is needed.")
@@ -135,7 +135,7 @@ def test_an_old_traefik_names_what_was_found_and_what_is_needed() -> None:
 
 @pytest.mark.parametrize(("lines", "expected"), [(["one", "two"], "\n  one\n  two"), ([], "\n  (nothing)")])
 def test_a_failed_start_shows_the_last_lines(lines: list[str], expected: str) -> None:
-    """The message ends in what Traefik said last, or says that it said nothing."""
+    """The message ends with Traefik's last output, or says that there was none."""
     error = TraefikStartFailed("it ended (exit status 1).", lines)
 
     assert str(error) == f"Traefik did not start: it ended (exit status 1).\nThe last lines of its output:{expected}"

@@ -1,4 +1,4 @@
-"""What others may rely on: the public names, and the entry point by which JupyterHub finds the proxy."""
+"""The public API: the exported names, and the entry point by which JupyterHub finds the proxy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from traefik_toml_proxy.errors import InvalidRoute, ProxyError
 
 
 def test_the_public_names_are_these() -> None:
-    """A name goes from here only with a line in the changelog."""
+    """A name is removed only with a line in the changelog."""
     assert sorted(traefik_toml_proxy.__all__) == [
         "InvalidRoute",
         "ProxyError",
@@ -22,13 +22,13 @@ def test_the_public_names_are_these() -> None:
 
 
 def test_the_errors_are_those_of_the_package() -> None:
-    """Whoever catches the public name catches what is raised."""
+    """Catching the exported name catches what is raised."""
     assert traefik_toml_proxy.InvalidRoute is InvalidRoute
     assert traefik_toml_proxy.ProxyError is ProxyError
 
 
 def test_the_version_is_the_one_that_is_installed() -> None:
-    """``__version__`` is the only place where it is written."""
+    """``__version__`` is the single place where it is set."""
     assert traefik_toml_proxy.__version__ == version("traefik-toml-proxy")
 
 
@@ -39,6 +39,6 @@ def test_jupyterhub_finds_the_proxy_by_its_entry_point() -> None:
     assert [point.load() for point in found] == [TraefikTomlProxy]
 
 
-def test_there_is_one_step_of_inheritance_between_the_two() -> None:
-    """What is set for TraefikProxy is set for TraefikTomlProxy: ``c.TraefikProxy.…`` works for both."""
+def test_traefik_toml_proxy_inherits_from_traefik_proxy_directly() -> None:
+    """So ``c.TraefikProxy.…`` in a configuration applies to both."""
     assert TraefikTomlProxy.__bases__ == (TraefikProxy,)

@@ -20,7 +20,7 @@ from traefik_toml_proxy.files import AtomicFile, Fingerprint, LockHeld, ReplaceF
 
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[AtomicFile]:
-    """A file that is not there yet, locked; unlocked at the end."""
+    """A locked file that does not exist yet; unlocked at the end."""
     file = AtomicFile(tmp_path / "some.toml", 0o600)
     file.lock()
     yield file
@@ -29,7 +29,7 @@ def file(tmp_path: Path) -> Iterator[AtomicFile]:
 
 @pytest.fixture
 def open_umask() -> Iterator[None]:
-    """A process whose umask hides nothing."""
+    """Set the umask to 0."""
     before = os.umask(0)
     yield
     os.umask(before)
@@ -44,21 +44,21 @@ class TestReplacing:
 
     @pytest.mark.parametrize("data", [b"", b"x", b"two\nlines\n", bytes(range(256)) * 40_000])
     async def test_the_new_content_is_there_whole(self, file: AtomicFile, data: bytes) -> None:
-        """Whatever is written is read back."""
+        """What is written is read back."""
         await file.replace(b"old")
         await file.replace(data)
 
         assert file.path.read_bytes() == data
 
     async def test_a_reader_keeps_the_version_that_it_opened(self, file: AtomicFile) -> None:
-        """A file is never written to in place: who has it open reads the old version to its end."""
+        """A file is never written in place: a reader that has it open reads the old version to its end."""
         await file.replace(b"old")
         with file.path.open("rb") as reader:
             await file.replace(b"new and longer")
             assert reader.read() == b"old"
 
-    async def test_a_write_that_takes_only_a_part_goes_on(self, file: AtomicFile) -> None:
-        """The operating system may take fewer bytes than it was given."""
+    async def test_a_partial_write_is_continued(self, file: AtomicFile) -> None:
+        """The operating system may write fewer bytes than it was given."""
         real_write, sizes = os.write, []
 
         def sparing(descriptor: int, data: memoryview) -> int:
@@ -71,8 +71,8 @@ class TestReplacing:
         assert sizes == [10, 7, 4, 1]
         assert file.path.read_bytes() == b"0123456789"
 
-    async def test_the_content_is_on_the_disk_before_its_name(self, file: AtomicFile) -> None:
-        """Content, then name, then folder: after a power cut there is no empty file."""
+    async def test_the_content_is_synced_before_the_rename_and_the_folder_after_it(self, file: AtomicFile) -> None:
+        """In this order, a power cut cannot leave an empty file."""
         steps: list[str] = []
         real_fsync, real_replace = os.fsync, Path.replace
 
@@ -89,8 +89,8 @@ class TestReplacing:
 
         assert steps == ["fsync new-", "rename", f"fsync {file.path.parent.name[:4]}"]
 
-    async def test_one_who_watches_the_folder_hears_of_one_thing(self, file: AtomicFile) -> None:
-        """A commit is one event in the watched folder, when the new version is complete."""
+    async def test_a_commit_is_one_event_in_the_watched_folder(self, file: AtomicFile) -> None:
+        """The event comes when the new version is complete."""
         await file.replace(b"old")
         with Changes(file.path.parent) as changes:
             await file.replace(b"new")
@@ -99,8 +99,8 @@ class TestReplacing:
         assert heard == ["moved to some.toml"]
 
     @pytest.mark.parametrize("step", STEPS_BEFORE)
-    async def test_one_who_watches_the_folder_hears_nothing_of_a_failure(self, file: AtomicFile, step: str) -> None:
-        """A commit that fails is no event in the watched folder."""
+    async def test_a_failed_commit_is_no_event_in_the_watched_folder(self, file: AtomicFile, step: str) -> None:
+        """Traefik does not reload for it."""
         await file.replace(b"old")
         with Changes(file.path.parent) as changes, disturbed(file.path, step, failing(errno.EIO)):
             with pytest.raises(ReplaceFailed):
@@ -112,7 +112,7 @@ class TestReplacing:
     async def test_a_symbolic_link_to_elsewhere_is_replaced_and_not_followed(
         self, file: AtomicFile, tmp_path: Path
     ) -> None:
-        """Who can put a link in the file's place cannot make us write where it points."""
+        """Nobody can redirect the write by putting a link in the file's place."""
         elsewhere = tmp_path / "elsewhere"
         elsewhere.write_bytes(b"precious")
         file.path.symlink_to(elsewhere)
@@ -122,19 +122,19 @@ class TestReplacing:
 
 
 class TestPermissions:
-    """The file and its folder are for those whom the admin named, whatever the umask."""
+    """The file and its folder have exactly the permissions that they should have, whatever the umask."""
 
     @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
     @pytest.mark.usefixtures("open_umask")
     async def test_the_mode_is_exactly_as_asked(self, tmp_path: Path, mode: int) -> None:
-        """An open umask adds nothing."""
+        """A umask of 0 adds no permission."""
         file = AtomicFile(tmp_path / "some.toml", mode)
         await file.replace(b"new")
 
         assert mode_of(file.path) == mode
 
     async def test_a_narrow_umask_takes_nothing(self, tmp_path: Path) -> None:
-        """A file for a group stays for the group when the umask is 077."""
+        """A file that its group may read stays so when the umask is 077."""
         before = os.umask(0o077)
         file = AtomicFile(tmp_path / "some.toml", 0o640)
         await file.replace(b"new")
@@ -144,7 +144,7 @@ class TestPermissions:
 
     @pytest.mark.usefixtures("open_umask")
     async def test_the_new_version_is_never_open_to_others(self, file: AtomicFile) -> None:
-        """Not even for a moment: it is made with 0600."""
+        """It is created with 0600, so not even for a moment."""
         modes: list[int] = []
         real = os.fchmod
 
@@ -159,10 +159,10 @@ class TestPermissions:
 
     @pytest.mark.parametrize(("parent", "expected"), [(0o700, 0o700), (0o750, 0o750), (0o755, 0o755), (0o777, 0o755)])
     @pytest.mark.usefixtures("open_umask")
-    async def test_its_folder_is_open_to_whom_the_file_s_folder_is(
+    async def test_the_folder_for_new_versions_is_as_open_as_the_file_s_folder(
         self, tmp_path: Path, parent: int, expected: int
     ) -> None:
-        """Who may look into the folder may look into the one for new versions; nobody else may write there."""
+        """The same users may read it, and only the owner may write to it."""
         tmp_path.chmod(parent)
         file = AtomicFile(tmp_path / "some.toml", 0o600)
         await file.replace(b"new")
@@ -170,18 +170,18 @@ class TestPermissions:
 
         assert mode_of(tmp_path / "some.toml.tmp") == expected
 
-    async def test_the_lock_tells_nobody_else(self, file: AtomicFile) -> None:
-        """The lock file is for this user alone."""
+    async def test_the_lock_is_private(self, file: AtomicFile) -> None:
+        """Only this user can read the lock file."""
         assert mode_of(file.path.with_name("some.toml.tmp") / "lock") == 0o600
 
 
 class TestFailures:
-    """A failure at any step leaves everything as it was."""
+    """A failure at any step leaves the file as it was."""
 
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES], ids=errno.errorcode.get)
     @pytest.mark.parametrize("step", STEPS_BEFORE)
     async def test_the_old_content_stays(self, file: AtomicFile, step: str, number: int) -> None:
-        """The file is byte for byte the old one, the very same one, and nothing is left beside it."""
+        """It is the very same file, byte for byte, and nothing is left beside it."""
         await file.replace(b"old")
         before = Fingerprint.of(file.path.stat())
         with disturbed(file.path, step, failing(number)), pytest.raises(ReplaceFailed) as caught:
@@ -198,7 +198,7 @@ class TestFailures:
         [("open", "open"), ("chmod", "open"), ("write", "write"), ("fsync", "fsync"), ("rename", "rename")],
     )
     async def test_the_step_is_named(self, file: AtomicFile, step: str, named: str) -> None:
-        """The error says what was being done."""
+        """The error says what failed."""
         with (
             disturbed(file.path, step, failing(errno.EIO)),
             pytest.raises(ReplaceFailed, match=f"Could not {named} ") as error,
@@ -208,8 +208,8 @@ class TestFailures:
         assert error.value.step == named
 
     @pytest.mark.parametrize("step", STEPS_BEFORE)
-    async def test_the_first_content_fails_as_well(self, file: AtomicFile, step: str) -> None:
-        """Where there was no file, there is none after a failure."""
+    async def test_a_failed_first_write_leaves_no_file(self, file: AtomicFile, step: str) -> None:
+        """If there was no file before, there is none afterwards."""
         with disturbed(file.path, step, failing(errno.ENOSPC)), pytest.raises(ReplaceFailed):
             await file.replace(b"new")
 
@@ -217,7 +217,7 @@ class TestFailures:
 
     @pytest.mark.parametrize("step", STEPS_BEFORE)
     async def test_the_next_replacement_works(self, file: AtomicFile, step: str) -> None:
-        """One failure is not the next."""
+        """A failure has no effect on the next replacement."""
         with disturbed(file.path, step, failing(errno.ENOSPC)), pytest.raises(ReplaceFailed):
             await file.replace(b"one")
         await file.replace(b"two")
@@ -225,7 +225,7 @@ class TestFailures:
         assert file.path.read_bytes() == b"two"
 
     async def test_a_folder_that_cannot_be_synced_is_no_failure(self, file: AtomicFile) -> None:
-        """The new version is in its place: telling the caller that nothing has changed would be wrong."""
+        """The new version is in place, so an error that says nothing has changed would be wrong."""
         with disturbed(file.path, SYNC_FOLDER, failing(errno.EIO)):
             await file.replace(b"new")
 
@@ -233,22 +233,22 @@ class TestFailures:
         assert await asyncio.to_thread(file.damage) is None
 
     async def test_a_folder_in_its_place_is_a_failure(self, file: AtomicFile) -> None:
-        """What cannot be replaced is told, and the folder is left alone."""
+        """The error says so, and the folder is left alone."""
         file.path.mkdir()
         with pytest.raises(ReplaceFailed, match="Could not rename"):
             await file.replace(b"new")
 
         assert file.path.is_dir()
 
-    async def test_its_folder_being_gone_is_a_failure(self, tmp_path: Path) -> None:
-        """Somebody has removed the whole folder: that is told, and not put right."""
+    async def test_a_missing_folder_is_a_failure(self, tmp_path: Path) -> None:
+        """If somebody has removed the file's folder, it is not created again."""
         file = AtomicFile(tmp_path / "gone" / "some.toml", 0o600)
         with pytest.raises(ReplaceFailed, match="Could not open"):
             await file.replace(b"new")
 
     @pytest.mark.parametrize("step", STEPS_BEFORE)
-    async def test_a_fault_of_another_kind_passes_through_and_leaves_nothing(self, file: AtomicFile, step: str) -> None:
-        """What is not the operating system's error is not called one; the file is as it was."""
+    async def test_any_other_exception_is_raised_unchanged(self, file: AtomicFile, step: str) -> None:
+        """Only errors of the operating system become CommitFailed; the file is as it was in any case."""
 
         def fault() -> None:
             raise RuntimeError("a fault of ours")
@@ -261,7 +261,7 @@ class TestFailures:
 
     @pytest.mark.parametrize("step", STEPS_BEFORE)
     async def test_a_cancelled_replacement_is_whole_or_not_there(self, file: AtomicFile, step: str) -> None:
-        """Wherever a cancellation comes, the content is old or new, nothing is left behind, and the next one works."""
+        """Whenever it is cancelled, the content is old or new, nothing is left behind, and the next replacement works."""
         await file.replace(b"old" * 1000)
         loop = asyncio.get_running_loop()
         with disturbed(file.path, step, lambda: loop.call_soon_threadsafe(replacing.cancel)):
@@ -274,7 +274,7 @@ class TestFailures:
         assert file.path.read_bytes() == b"next"
 
     async def test_the_folder_for_new_versions_is_made_again(self, file: AtomicFile) -> None:
-        """Somebody has removed it: the next replacement works."""
+        """If somebody has removed it, the next replacement works."""
         folder = file.path.with_name("some.toml.tmp")
         (folder / "lock").unlink()
         folder.rmdir()
@@ -284,10 +284,10 @@ class TestFailures:
 
 
 class TestLock:
-    """Only ever one writer."""
+    """A file has one writer at a time."""
 
-    def test_a_second_writer_is_told_who_is_the_first(self, file: AtomicFile) -> None:
-        """The error names the process that has it and what to do."""
+    def test_a_second_writer_is_refused_and_told_which_process_is_the_first(self, file: AtomicFile) -> None:
+        """The error names the file and the process."""
         with pytest.raises(LockHeld) as caught:
             AtomicFile(file.path, 0o600).lock()
 
@@ -295,7 +295,7 @@ class TestLock:
         assert str(file.path) in str(caught.value)
 
     def test_a_refused_writer_changes_nothing(self, file: AtomicFile) -> None:
-        """The first one's half-done work and its name in the lock stay."""
+        """The unfinished files of the first one stay, and its name in the lock."""
         folder = file.path.with_name("some.toml.tmp")
         (folder / "new-1").write_bytes(b"half")
         other = AtomicFile(file.path, 0o600)
@@ -308,8 +308,8 @@ class TestLock:
         assert (folder / "new-1").read_bytes() == b"half"
         (folder / "new-1").unlink()
 
-    async def test_a_lock_that_somebody_has_removed_is_taken_again(self, file: AtomicFile) -> None:
-        """Tidying up its folder lets no second writer in, once the first one has looked at its file or written it."""
+    async def test_a_lock_file_that_was_removed_is_created_again(self, file: AtomicFile) -> None:
+        """Once the first writer has checked or replaced its file, a second one is refused again."""
         await file.replace(b"old")
         shutil.rmtree(file.path.with_name("some.toml.tmp"))
         assert await asyncio.to_thread(file.damage) is None
@@ -321,8 +321,8 @@ class TestLock:
         with pytest.raises(LockHeld):
             await asyncio.to_thread(AtomicFile(file.path, 0o600).lock)
 
-    async def test_a_lock_that_is_somebody_else_s_by_now_is_respected(self, file: AtomicFile) -> None:
-        """Two writers would undo each other's changes for ever; the caller is told who writes now."""
+    async def test_a_lock_that_another_process_has_taken_meanwhile_is_respected(self, file: AtomicFile) -> None:
+        """Two writers would keep undoing each other's changes; the error names the new owner."""
         await file.replace(b"old")
         shutil.rmtree(file.path.with_name("some.toml.tmp"))
         other = AtomicFile(file.path, 0o600)
@@ -337,10 +337,10 @@ class TestLock:
         other.unlock()
 
     @pytest.mark.parametrize("whose", ["others may write", "a link", "somebody else's"])
-    def test_a_folder_that_is_not_ours_alone_is_not_used(
+    def test_a_folder_that_others_could_write_to_is_refused(
         self, tmp_path: Path, whose: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Who has made it beforehand, where anybody can, could put other routes in the place of ours."""
+        """In a folder where anyone can create it first, others could replace our routes."""
         folder = tmp_path / "routes.toml.tmp"
         if whose == "a link":
             (tmp_path / "elsewhere").mkdir()
@@ -357,10 +357,10 @@ class TestLock:
         assert caught.value.filename == str(folder)
         assert list(folder.iterdir()) == []
 
-    def test_a_full_disk_does_not_keep_the_lock_from_being_given_back(
+    def test_a_full_disk_does_not_prevent_locking_and_unlocking(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Whose it is cannot be written down then; it holds, and is let go of, all the same."""
+        """The owner's name cannot be written then, but the lock holds and can be released."""
         first, second = AtomicFile(tmp_path / "some", 0o600), AtomicFile(tmp_path / "some", 0o600)
         with monkeypatch.context() as patch:
             patch.setattr("os.pwrite", mock.Mock(side_effect=OSError(28, "No space left on device")))
@@ -371,8 +371,8 @@ class TestLock:
         second.lock()
         second.unlock()
 
-    def test_the_group_of_the_folder_is_that_of_new_versions(self, tmp_path: Path) -> None:
-        """A folder that gives its group to what is made in it (setgid) is how a Traefik of that group reads the file."""
+    def test_new_versions_inherit_the_group_of_the_folder(self, tmp_path: Path) -> None:
+        """A setgid folder is how a Traefik in that group can read the file."""
         folder = tmp_path / "shared"
         folder.mkdir()
         folder.chmod(0o2750)
@@ -382,16 +382,16 @@ class TestLock:
 
         assert stat.S_IMODE((folder / "routes.toml.tmp").stat().st_mode) == 0o2750
 
-    def test_after_unlocking_another_may(self, file: AtomicFile) -> None:
-        """A lock is given back, also when it is given back twice."""
+    def test_another_writer_can_lock_it_after_unlocking(self, file: AtomicFile) -> None:
+        """Unlocking twice is allowed."""
         file.unlock()
         file.unlock()
         other = AtomicFile(file.path, 0o600)
         other.lock()
         other.unlock()
 
-    def test_what_an_earlier_writer_left_is_removed(self, file: AtomicFile) -> None:
-        """Half-written versions do not pile up."""
+    def test_unfinished_files_of_an_earlier_writer_are_removed(self, file: AtomicFile) -> None:
+        """They do not pile up."""
         folder = file.path.with_name("some.toml.tmp")
         file.unlock()
         (folder / "new-1").write_bytes(b"half")
@@ -401,7 +401,7 @@ class TestLock:
         assert [left.name for left in folder.iterdir()] == ["lock"]
 
     def test_a_longer_name_in_the_lock_is_overwritten_whole(self, file: AtomicFile) -> None:
-        """The lock names this process alone, whatever was in it."""
+        """The lock names only this process, whatever it contained before."""
         lock = file.path.with_name("some.toml.tmp") / "lock"
         file.unlock()
         lock.write_text("process 123456789012345 of an earlier time\n")
@@ -410,7 +410,7 @@ class TestLock:
         assert lock.read_text() == f"process {os.getpid()}\n"
 
     def test_a_link_in_the_place_of_the_lock_is_not_followed(self, file: AtomicFile, tmp_path: Path) -> None:
-        """The lock cannot be used to have another file emptied."""
+        """Nobody can use the lock to empty another file."""
         lock = file.path.with_name("some.toml.tmp") / "lock"
         precious = tmp_path / "precious"
         precious.write_text("precious")
@@ -467,10 +467,10 @@ def make_link(path: Path) -> None:
 
 
 class TestDamage:
-    """What somebody else did is seen without reading the file."""
+    """Changes by others are detected without reading the file."""
 
     @pytest.mark.parametrize(
-        ("harm", "told"),
+        ("harm", "damage"),
         [
             (delete, "was deleted"),
             (truncate, "was emptied"),
@@ -482,16 +482,16 @@ class TestDamage:
             (make_link, "was edited or replaced"),
         ],
     )
-    async def test_it_is_told(self, file: AtomicFile, harm: Callable[[Path], None], told: str) -> None:
-        """Each kind has its words for the log."""
+    async def test_it_is_named(self, file: AtomicFile, harm: Callable[[Path], None], damage: str) -> None:
+        """The log says what has happened to the file."""
         await file.replace(b"content")
         harm(file.path)
 
-        assert await asyncio.to_thread(file.damage) == told
+        assert await asyncio.to_thread(file.damage) == damage
 
     @pytest.mark.parametrize("harm", [delete, truncate, edit_in_place, append, replace, open_to_all, make_link])
-    async def test_the_next_replacement_puts_it_right(self, file: AtomicFile, harm: Callable[[Path], None]) -> None:
-        """After it the file is ours again, permissions and all."""
+    async def test_the_next_replacement_repairs_it(self, file: AtomicFile, harm: Callable[[Path], None]) -> None:
+        """Content and permissions are as they should be."""
         await file.replace(b"content")
         harm(file.path)
         await file.replace(b"content")
@@ -508,17 +508,17 @@ class TestDamage:
         assert await asyncio.to_thread(file.damage) is None
 
     async def test_a_failed_replacement_is_no_damage(self, file: AtomicFile) -> None:
-        """What is there is what we left, so there is nothing to put right."""
+        """The last version is still in place."""
         await file.replace(b"content")
         with disturbed(file.path, "rename", failing(errno.EIO)), pytest.raises(ReplaceFailed):
             await file.replace(b"new")
 
         assert await asyncio.to_thread(file.damage) is None
 
-    async def test_what_cannot_be_looked_at_is_told(self, file: AtomicFile) -> None:
-        """An error other than absence is said in its own words."""
+    async def test_a_file_that_cannot_be_examined_is_damaged(self, file: AtomicFile) -> None:
+        """The message is that of the operating system."""
         await file.replace(b"content")
         with mock.patch.object(Path, "lstat", side_effect=OSError(errno.EIO, "Input/output error")):
-            told = await asyncio.to_thread(file.damage)
+            damage = await asyncio.to_thread(file.damage)
 
-        assert told == "cannot be examined (Input/output error)"
+        assert damage == "cannot be examined (Input/output error)"

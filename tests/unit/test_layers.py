@@ -1,4 +1,4 @@
-"""traefik_toml_proxy.traefik.layers: parents for groups of routes, by the names that are there."""
+"""traefik.layers: groups of routes, each with a parent router."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def arranged(*routespecs: str) -> Layers:
 
 
 def rules(*routespecs: str) -> set[str]:
-    """Return the rules of the parents, each once; the one for all that is left is in all of these tables."""
+    """Return the different rules of the parents; the one for all other requests is always among them."""
     return {parent.rule for parent in arranged("/", *routespecs).parents}
 
 
 def numbers(before: str, count: int = 1000, after: str = "/") -> list[str]:
-    """Return many routespecs that differ in a number."""
+    """Return many routespecs that differ only in a number."""
     return [f"{before}{number:03}{after}" for number in range(count)]
 
 
@@ -35,21 +35,21 @@ def test_few_routes_are_flat() -> None:
     assert arranged(*numbers("/user/a", 100)) != FLAT
 
 
-def test_routes_of_some_hosts_and_of_all_are_flat() -> None:
-    """JupyterHub has no such table; only its ``/`` is for all hosts beside those that have their own."""
+def test_routes_for_some_hosts_and_for_all_are_flat() -> None:
+    """JupyterHub has no such table: only its ``/`` is for all hosts when others are for one."""
     assert arranged(*numbers("/user/a"), "example.org/") == FLAT
     assert arranged(*numbers("example.org/user/a"), "/") != FLAT
 
 
 def test_a_key_is_the_host_and_segments_that_each_end_in_a_slash() -> None:
-    """The Hub's ``/`` encloses all; a slash inside a segment does not end it."""
+    """The Hub's ``/`` encloses all others; an encoded slash does not end a segment."""
     places = [Place("", ()), Place("h", ()), Place("", ("a", "b")), Place("h", ("a/b",))]
 
     assert [key(place) for place in places] == ["", "h/", "/a/b/", "h/a\udc2fb/"]
 
 
-def test_parents_are_beginnings_and_ranges() -> None:
-    """Names with numbers are told apart by their digits."""
+def test_parents_are_prefixes_and_ranges() -> None:
+    """Names with numbers are grouped by their digits."""
     found = rules(*numbers("/user/student"))
 
     assert {'PathPrefix("/")', 'PathRegexp("^/user/student0[0-3]")'} <= found
@@ -57,8 +57,8 @@ def test_parents_are_beginnings_and_ranges() -> None:
     assert all(rule.startswith(('PathPrefix("/', 'PathRegexp("^/user/student')) for rule in found - {outside})
 
 
-def test_a_beginning_of_plain_text_needs_no_pattern() -> None:
-    """Comparing the beginnings of texts is what costs Traefik least."""
+def test_a_plain_prefix_needs_no_regular_expression() -> None:
+    """Comparing prefixes is the cheapest for Traefik."""
     found = rules(*(f"/user/{name}{number}/" for name in ("alice", "bob", "carol") for number in range(10, 50)))
 
     assert {'PathPrefix("/user/alice")', 'PathPrefix("/user/bob")', 'PathPrefix("/user/carol")'} <= found
@@ -72,10 +72,10 @@ def test_a_beginning_of_plain_text_needs_no_pattern() -> None:
         (["/"], numbers("u-", after=".example.org/"), '(PathPrefix("/")) && !(HostRegexp("^u-"))'),
     ],
 )
-def test_what_is_outside_of_all_regions_is_compared_with_none_of_them(
+def test_requests_outside_all_regions_are_compared_with_none_of_them(
     others: list[str], routespecs: list[str], rule: str
 ) -> None:
-    """The Hub's own pages are no slower for all the users: one parent comes before all, and has no child among them."""
+    """One parent comes first and has none of the users' routes as children: many users do not slow down the Hub's pages."""
     keys = sorted(key(parse_routespec(routespec)) for routespec in [*others, *routespecs])
     found = arrange(keys, Names())
     first = max(found.parents, key=lambda parent: parent.priority)
@@ -85,8 +85,8 @@ def test_what_is_outside_of_all_regions_is_compared_with_none_of_them(
     assert children == {key(parse_routespec(routespec)) for routespec in others}
 
 
-def test_without_a_route_outside_no_parent_is_for_what_is_there() -> None:
-    """Nor where regions have nothing in common."""
+def test_without_a_route_outside_there_is_no_parent_for_it() -> None:
+    """Nor is there one if the regions have no common prefix."""
     for routespecs in (numbers("/user/s"), ["/", *numbers("/user/s"), *numbers("/services/s")]):
         assert not [parent for parent in arranged(*routespecs).parents if "!" in parent.rule]
 
@@ -104,8 +104,8 @@ def test_without_a_route_outside_no_parent_is_for_what_is_there() -> None:
         (numbers("u.", after=".example.org/"), 'HostRegexp("^u\\\\.0[0-3]")'),
     ],
 )
-def test_names_are_matched_in_each_of_their_forms(routespecs: list[str], rule: str) -> None:
-    """Reserved characters raw and encoded (pkg/muxer/http/mux.go:99-176), hosts without the characters of patterns."""
+def test_names_match_in_each_of_their_forms(routespecs: list[str], rule: str) -> None:
+    """Reserved characters match raw and encoded (pkg/muxer/http/mux.go:99-176); in hosts, pattern characters are escaped."""
     assert rule in rules(*routespecs)
 
 
@@ -133,11 +133,11 @@ def test_names_are_matched_in_each_of_their_forms(routespecs: list[str], rule: s
     ],
 )
 def test_the_rule_of_a_region(region: tuple[str, int, int], rule: str) -> None:
-    """It takes what begins with a text, and goes on with a character of a range, where one is given, in all their forms."""
+    """It matches a prefix, and after it a character of a range if there is one, in all their forms."""
     assert rule == layers._rule(layers._Region(*region))
 
 
-# One table of each kind, and everything together.
+# A table of each kind, and one with everything.
 WORDS = [f"{one}{two}{three}" for one in "aeiostr" for two in ("an", "be", "ch", "do", "li") for three in "aelmnorsty"]
 TABLES = {
     "students": numbers("/user/student"),
@@ -166,7 +166,7 @@ def test_a_request_is_compared_with_few_routers(name: str) -> None:
 
 
 def moves(name: str, every: int) -> tuple[int, list[int]]:
-    """Add one route in so many of a table to the others, one after the other.
+    """Add every n-th route of a table to the others, one by one.
 
     Returns:
         How many routes there are, and for each that was added, how many others got other parents.
@@ -185,10 +185,10 @@ def moves(name: str, every: int) -> tuple[int, list[int]]:
 
 
 @pytest.mark.parametrize("name", [name for name in TABLES if not name.startswith("all of them")])
-def test_a_new_route_moves_few_others(name: str) -> None:
-    """On average over many that come one after the other, fewer than twice the square root of the routes.
+def test_a_new_route_moves_few_others_on_average(name: str) -> None:
+    """On average over many additions, it is fewer than twice the square root of the number of routes.
 
-    But where each name is the beginning of the next one, all are each other's neighbours.
+    Left out is the table in which each name is a prefix of the next one: there, all routes are neighbors.
     """
     count, moved = moves(name, every=max(len(TABLES[name]) // 40, 1))
 
@@ -197,7 +197,7 @@ def test_a_new_route_moves_few_others(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["students", "a prefix", "hosts", "users of hosts"])
 def test_no_new_route_moves_very_many_others(name: str) -> None:
-    """Also while their number grows by a quarter, and with it how many are enough for a region: not for all at once."""
+    """Not even while the table grows by a quarter, and the regions with it: they do not all change at once."""
     count, moved = moves(name, every=5)
 
     assert max(moved) < 6 * math.sqrt(count)

@@ -25,7 +25,7 @@ NAMES = Names()
     ],
 )
 def test_a_router_name_is_readable_and_ends_in_a_hash(routespec: str, expected: str) -> None:
-    """People find a route by its name; the hash of the routespec makes it unique."""
+    """People can find a route by its name; the hash of the routespec makes it unique."""
     readable, _, digest = NAMES.route(Route.checked(routespec, "http://h:1", {})).rpartition("-")
 
     assert expected == readable
@@ -37,15 +37,15 @@ def test_a_router_name_is_readable_and_ends_in_a_hash(routespec: str, expected: 
 @pytest.mark.parametrize(
     ("one", "other"), [("/Team-A/", "/team-a/"), ("/a@b/", "/a%40b/"), ("/a-40b/", "/a@b/"), ("/a/b/", "/a-b/")]
 )
-def test_routers_of_two_routespecs_have_two_names(one: str, other: str) -> None:
-    """Names differ also where case is ignored, and where the readable part is the same."""
+def test_two_routespecs_have_two_router_names(one: str, other: str) -> None:
+    """They differ even when case is ignored, and when the readable part is the same."""
     names = {NAMES.route(Route.checked(routespec, "http://h:1", {})).lower() for routespec in (one, other)}
 
     assert len(names) == 2
 
 
 def test_a_router_keeps_its_name() -> None:
-    """The name depends on the routespec alone, so that a new target is a change of the same router."""
+    """The name depends only on the routespec, so a new target changes the same router."""
     names = {NAMES.route(Route.checked("/a/", f"http://{host}", {"host": host})) for host in ("one", "two")}
 
     assert len(names) == 1

@@ -1,4 +1,4 @@
-"""Asking the entry point which revision is live; and the fake that stands for it keeps the same contract."""
+"""EntryPointProbe and its fake: asking the entry point which revision is live."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEADER = b"X-Jupyterhub-Routes-Revision"
 
 
 class Entry:
-    """A server in the place of Traefik, which says what it is told to say."""
+    """A server in place of Traefik; the test sets its answers."""
 
     def __init__(self) -> None:
         self.says: bytes | None = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
@@ -56,7 +56,7 @@ class Entry:
         await writer.drain()
 
     def serve(self, revision: int | None) -> None:
-        """Answer as Traefik with that revision does."""
+        """Answer as Traefik does with this revision."""
         header = b"" if revision is None else b"%s: %d\r\n" % (HEADER, revision)
         self.says = b"HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n" + header + b"\r\n"
 
@@ -66,7 +66,7 @@ class Entry:
 
 
 class FakeStage:
-    """The fake probe, and the place that it looks at."""
+    """The fake probe, and the place that it reads."""
 
     def __init__(self) -> None:
         self.place = MemoryPlace()
@@ -82,25 +82,25 @@ class FakeStage:
 
 @pytest_asyncio.fixture
 async def entry() -> AsyncIterator[Entry]:
-    """A server that says what it is told to say; opened."""
+    """A listening server, and a probe that asks it."""
     async with Entry.opened() as entry:
         yield entry
 
 
 @pytest.mark.parametrize("keeps", CONTRACT, ids=lambda check: check.__name__)
 async def test_the_probe_keeps_the_contract(entry: Entry, keeps: Callable[[Stage], Awaitable[None]]) -> None:
-    """What RoutePublisher relies on holds for the real probe, see support/live_check_contract.py."""
+    """See support/live_check_contract.py for what RoutePublisher relies on."""
     await keeps(entry)
 
 
 @pytest.mark.parametrize("keeps", CONTRACT, ids=lambda check: check.__name__)
 async def test_the_fake_keeps_the_contract(keeps: Callable[[Stage], Awaitable[None]]) -> None:
-    """What RoutePublisher relies on holds for the fake, see support/live_check_contract.py."""
+    """See support/live_check_contract.py for what RoutePublisher relies on."""
     await keeps(FakeStage())
 
 
 async def test_it_asks_for_the_secret_path_at_the_entry_point(entry: Entry) -> None:
-    """The question is a GET of the revision route, whatever the URL ends in."""
+    """It is a GET request for the revision route, however the URL ends."""
     entry.serve(1)
     probe = EntryPointProbe(entry.url + "/", PATH)
     await probe.ask()
@@ -114,8 +114,8 @@ async def test_it_asks_for_the_secret_path_at_the_entry_point(entry: Entry) -> N
     [b"", b"-1", b"+1", b"1.0", b"0x1", b"one", "\u0661".encode(), b"1\r\n%s: 1" % HEADER, b"9" * 5000],
     ids=["empty", "negative", "plus", "float", "hex", "word", "arabic digit", "twice", "endless"],
 )
-async def test_what_is_no_number_is_no_revision(entry: Entry, header: bytes) -> None:
-    """Only digits are a revision: whoever answers may be somebody else."""
+async def test_a_header_that_is_no_number_is_ignored(entry: Entry, header: bytes) -> None:
+    """The answer may come from another server, so only digits count as a revision."""
     entry.says = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n%s: %s\r\n\r\n" % (HEADER, header)
     answer = await entry.live_check.ask()
 
@@ -134,24 +134,24 @@ async def test_what_is_no_number_is_no_revision(entry: Entry, header: bytes) -> 
     ],
     ids=["ssh", "tls alert", "no reason", "bad length", "cut off", "huge header"],
 )
-async def test_an_answer_that_is_not_http_is_told_and_not_raised(entry: Entry, says: bytes) -> None:
-    """Somebody else on the port is somebody else's fault: asking does not raise."""
+async def test_an_answer_that_is_not_http_is_reported_and_not_raised(entry: Entry, says: bytes) -> None:
+    """Another program may listen on the port."""
     entry.says = says
     answer = await entry.live_check.ask()
 
     assert answer.revision is None
 
 
-async def test_who_answers_instead_is_told(entry: Entry) -> None:
-    """The status and the Server header help to see who has the port; they are shown escaped."""
+async def test_an_answer_of_another_server_is_described(entry: Entry) -> None:
+    """The status and the Server header, escaped, help to find out which server it is."""
     entry.says = b"HTTP/1.1 302 Found\r\nServer: nginx \xe9\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"
     answer = await entry.live_check.ask()
 
     assert answer.description == f"{entry.url} answered 302 by 'nginx \\xe9', without our revision"
 
 
-async def test_a_port_where_nobody_listens_is_told(free_port: int) -> None:
-    """A refused connection is no answer."""
+async def test_a_refused_connection_is_reported(free_port: int) -> None:
+    """It is not an answer."""
     probe = EntryPointProbe(f"http://127.0.0.1:{free_port}", PATH)
     answer = await probe.ask()
     await probe.close()
@@ -160,8 +160,8 @@ async def test_a_port_where_nobody_listens_is_told(free_port: int) -> None:
     assert "refused" in answer.description
 
 
-async def test_a_server_that_never_answers_is_left_after_a_while() -> None:
-    """A question ends even if the connection is accepted and nothing comes."""
+async def test_a_server_that_never_answers_times_out() -> None:
+    """A request ends even if the connection is accepted and nothing comes."""
     async with Entry.opened(request_timeout=0.2) as entry:
         entry.says = None
         answer = await entry.live_check.ask()
@@ -170,8 +170,8 @@ async def test_a_server_that_never_answers_is_left_after_a_while() -> None:
     assert "timed out" in answer.description
 
 
-async def test_waiting_does_not_take_longer_for_a_server_that_never_answers(entry: Entry) -> None:
-    """The time that waiting may take is the time it takes, whatever one question may."""
+async def test_waiting_for_a_server_that_never_answers_takes_no_longer(entry: Entry) -> None:
+    """The timeout of waiting counts, even if that of one request is longer."""
     entry.says = None
     began = time.monotonic()
     answer = await entry.live_check.wait(1, 0.2)
@@ -180,8 +180,8 @@ async def test_waiting_does_not_take_longer_for_a_server_that_never_answers(entr
     assert time.monotonic() - began < 2 * PATIENCE
 
 
-async def test_a_listener_that_accepts_nobody_is_left_after_a_while() -> None:
-    """One question has an end, also when nobody takes the connection."""
+async def test_a_listener_that_never_accepts_times_out() -> None:
+    """A request ends even if nobody accepts the connection."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(1)
@@ -205,7 +205,7 @@ async def test_the_certificate_is_not_verified(tmp_path: Path) -> None:
 
 
 async def test_it_can_be_asked_again_after_close(entry: Entry) -> None:
-    """A closed probe opens another client when it is asked."""
+    """It opens another connection then."""
     entry.serve(3)
     await entry.live_check.close()
     await entry.live_check.close()
@@ -216,7 +216,7 @@ async def test_it_can_be_asked_again_after_close(entry: Entry) -> None:
 
 @pytest.mark.parametrize("turns", range(12))
 async def test_a_cancellation_is_never_swallowed(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where it comes in the moment of the answer (asyncio.wait_for does that before Python 3.12)."""
+    """Not even if it comes together with the answer (asyncio.wait_for swallows it then before Python 3.12)."""
     asked = threading.Event()
     thread = ThreadPoolExecutor(1)
     asyncio.get_running_loop().set_default_executor(thread)
@@ -230,7 +230,7 @@ async def test_a_cancellation_is_never_swallowed(turns: int, monkeypatch: pytest
     question = asyncio.create_task(probe.ask())
     while not asked.is_set():
         await asyncio.sleep(0)
-    thread.submit(int).result(PATIENCE)  # so it has told the loop, which has not heard of it yet
+    thread.submit(int).result(PATIENCE)  # the answer is scheduled in the loop, but has not run yet
     for _ in range(turns):
         await asyncio.sleep(0)
 
@@ -240,8 +240,8 @@ async def test_a_cancellation_is_never_swallowed(turns: int, monkeypatch: pytest
     assert question.cancelled() == cancelled
 
 
-async def test_a_cancelled_question_does_no_harm(entry: Entry) -> None:
-    """After a question that was cancelled the next one is answered."""
+async def test_after_a_cancelled_request_the_next_one_works(entry: Entry) -> None:
+    """The connection is not left in a bad state."""
     entry.says = None
     asking = asyncio.ensure_future(entry.live_check.ask())
     await asyncio.wait([asking], timeout=0.05)

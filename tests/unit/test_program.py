@@ -20,7 +20,7 @@ from traefik_toml_proxy.runtime.program import Program, child_environment, find_
 
 @pytest.fixture
 def empty_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A Python beside which there is no Traefik, and a PATH with one empty folder; returns the folder."""
+    """No Traefik beside Python, and a PATH with one empty folder; returns the folder."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python" / "python3"))
@@ -30,7 +30,7 @@ def empty_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    """What a child needs to find the shell's commands, and the mark by which one that is left is found."""
+    """The environment for a script: it needs PATH for the shell's commands."""
     return {"PATH": os.environ["PATH"], **MARK}
 
 
@@ -46,32 +46,34 @@ class TestFinding:
     async def test_the_one_beside_python_comes_first(
         self, empty_python: Path, tmp_path: Path, environment: dict[str, str]
     ) -> None:
-        """What was installed into the same environment as JupyterHub is meant, whatever PATH says."""
+        """A Traefik in JupyterHub's own virtual environment is preferred to one on PATH."""
         script(empty_python / "traefik", "")
         (tmp_path / "python").mkdir()
         beside = script(tmp_path / "python" / "traefik", "", version="3.8.1")
 
         assert await find_program([], environment) == Program((str(beside),), (3, 8, 1))
 
-    async def test_the_admin_s_own_comes_before_all(
+    async def test_traefik_command_comes_before_all(
         self, empty_python: Path, tmp_path: Path, environment: dict[str, str]
     ) -> None:
-        """traefik_command may be a path, with arguments."""
+        """It may be a path with arguments."""
         script(empty_python / "traefik", "")
         own = any_script(tmp_path / "own", f'[ "$*" = "--some=flag version" ] && {tells("3.9.0")}')
 
         found = await find_program([str(own), "--some=flag"], environment)
         assert found == Program((str(own), "--some=flag"), (3, 9, 0))
 
-    async def test_a_name_is_looked_for_on_the_path(self, empty_python: Path, environment: dict[str, str]) -> None:
-        """traefik_command may be a name, and what runs later is the absolute path."""
+    async def test_traefik_command_may_be_a_name_on_the_path(
+        self, empty_python: Path, environment: dict[str, str]
+    ) -> None:
+        """The command that runs later has the absolute path."""
         there = script(empty_python / "traefik3", "")
 
         assert (await find_program(["traefik3"], environment)).command == (str(there),)
 
     @pytest.mark.usefixtures("empty_python")
-    async def test_none_at_all_is_told_with_where_and_what_to_do(self, environment: dict[str, str]) -> None:
-        """The error lists the places, and how to get one."""
+    async def test_without_any_the_error_says_what_to_do(self, environment: dict[str, str]) -> None:
+        """It lists where it was looked for, and how to install it."""
         with pytest.raises(TraefikNotFound) as caught:
             await find_program([], environment)
 
@@ -79,8 +81,8 @@ class TestFinding:
             assert part in str(caught.value)
 
     @pytest.mark.parametrize("name", ["/no/such/traefik", "no-such-traefik", "/tmp", "/etc/passwd", ""])
-    async def test_a_command_that_is_no_program_is_told(self, name: str, environment: dict[str, str]) -> None:
-        """The name and the trait are in the error."""
+    async def test_a_command_that_is_no_program_is_an_error(self, name: str, environment: dict[str, str]) -> None:
+        """The error names the command and the trait."""
         with pytest.raises(TraefikNotFound) as caught:
             await find_program([name], environment)
 
@@ -89,23 +91,25 @@ class TestFinding:
 
 
 class TestVersion:
-    """What is found must be a Traefik that can be used."""
+    """The program must be a Traefik of a supported version."""
 
     @pytest.mark.parametrize(
         ("said", "version"),
         [("3.6.2", (3, 6, 2)), ("v3.10.2", (3, 10, 2)), ("3.7.0-rc.1", (3, 7, 0)), ("4.0.0", (4, 0, 0))],
     )
-    async def test_it_is_read(
+    async def test_the_version_is_read(
         self, tmp_path: Path, environment: dict[str, str], said: str, version: tuple[int, int, int]
     ) -> None:
-        """In the forms that Traefik has."""
+        """Traefik prints it in several forms."""
         there = script(tmp_path / "traefik", "", version=said)
 
         assert (await find_program([str(there)], environment)).version == version
 
     @pytest.mark.parametrize("said", ["3.6.0", "3.5.3", "2.11.0", "1.7.34"])
-    async def test_one_that_is_too_old_is_told(self, tmp_path: Path, environment: dict[str, str], said: str) -> None:
-        """With what it is, what is needed, and how to get it."""
+    async def test_a_version_that_is_too_old_is_an_error(
+        self, tmp_path: Path, environment: dict[str, str], said: str
+    ) -> None:
+        """The error names the version, the one that is needed, and how to get it."""
         there = script(tmp_path / "traefik", "", version=said)
         with pytest.raises(TraefikUnsupported) as caught:
             await find_program([str(there)], environment)
@@ -114,7 +118,7 @@ class TestVersion:
             assert part in str(caught.value)
 
     @pytest.mark.parametrize(
-        ("body", "told"),
+        ("body", "shown"),
         [
             ("echo hello", "hello"),
             ("echo >&2 'unknown command version'; exit 1", "unknown command version"),
@@ -125,18 +129,18 @@ class TestVersion:
         ],
         ids=["another program", "error", "silent", "killed", "no number", "hostile"],
     )
-    async def test_what_is_not_traefik_is_told_with_its_words(
-        self, tmp_path: Path, environment: dict[str, str], body: str, told: str
+    async def test_another_program_is_an_error_that_shows_its_output(
+        self, tmp_path: Path, environment: dict[str, str], body: str, shown: str
     ) -> None:
-        """Its answer, escaped, helps to see what it is."""
+        """The output, escaped, helps to see which program it is."""
         there = any_script(tmp_path / "traefik", body)
         with pytest.raises(TraefikUnsupported, match="not Traefik") as caught:
             await find_program([str(there)], environment)
 
-        assert told in str(caught.value)
+        assert shown in str(caught.value)
 
-    async def test_what_cannot_be_run_is_told(self, tmp_path: Path, environment: dict[str, str]) -> None:
-        """An executable file that is no program."""
+    async def test_a_file_that_cannot_be_run_is_an_error(self, tmp_path: Path, environment: dict[str, str]) -> None:
+        """It is executable but not a program."""
         there = tmp_path / "traefik"
         there.write_bytes(b"\x7fELF garbage")
         there.chmod(0o700)
@@ -144,10 +148,10 @@ class TestVersion:
             await find_program([str(there)], environment)
 
     @pytest.mark.parametrize("body", [FOREVER, f"while :; do sleep 0.05; done & {FOREVER}"], ids=["one", "two"])
-    async def test_one_that_does_not_end_is_ended(
+    async def test_a_program_that_does_not_end_is_killed(
         self, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, body: str
     ) -> None:
-        """After a bounded time, with all that it has started; the error says so."""
+        """It is killed after a while, with its child processes; the error says so."""
         monkeypatch.setattr(program, "_VERSION_SECONDS", 0.3)
         there = any_script(tmp_path / "traefik", body)
         began = time.monotonic()
@@ -156,10 +160,10 @@ class TestVersion:
 
         assert time.monotonic() - began < 5 * PATIENCE
 
-    async def test_a_cancelled_question_leaves_no_process(
+    async def test_after_a_cancellation_no_process_is_left(
         self, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The Hub is stopped while a program is asked that does not answer."""
+        """The Hub may be stopped while the program has not answered yet."""
         monkeypatch.setattr(program, "_VERSION_SECONDS", 0.3)
         there = any_script(tmp_path / "traefik", FOREVER)
         asking = asyncio.create_task(find_program([str(there)], environment))
@@ -171,10 +175,10 @@ class TestVersion:
 
 
 class TestEnvironment:
-    """What Traefik gets of the Hub's environment."""
+    """Which of the Hub's environment variables Traefik gets."""
 
-    def test_it_is_a_short_list(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Not the Hub's secrets, and no proxy variables, through which it would send users' requests."""
+    def test_only_a_few_variables_are_passed_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No secrets of the Hub, and no proxy variables, which would divert users' requests."""
         for name in ("JUPYTERHUB_CRYPT_KEY", "CONFIGPROXY_AUTH_TOKEN", "HTTP_PROXY", "https_proxy", "AWS_SECRET"):
             monkeypatch.setenv(name, "secret")
         monkeypatch.setenv("PATH", "/some/bin")
@@ -184,8 +188,8 @@ class TestEnvironment:
         assert "secret" not in kept.values()
         assert (kept["PATH"], kept["LANG"], kept["GOGC"]) == ("/some/bin", "C", "200")
 
-    def test_what_the_admin_says_is_added_and_wins(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """traefik_env may give it anything, also another PATH or a proxy."""
+    def test_traefik_env_is_added_and_wins(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It may set any variable, even PATH or a proxy."""
         monkeypatch.setenv("PATH", "/some/bin")
         environment = child_environment({"PATH": "/other", "HTTP_PROXY": "http://proxy", "GOGC": "50"})
 

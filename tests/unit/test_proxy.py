@@ -1,4 +1,4 @@
-"""proxy: what is decided there, and nowhere else."""
+"""TraefikTomlProxy: what no other module decides."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from traefik_toml_proxy.traefik.dynamic import DynamicSettings
 async def test_routes_of_the_other_kind_of_routing_are_dropped_at_start(
     make_proxy: ProxyMaker, tmp_path: Path, host_routing: bool, kept: set[str]
 ) -> None:
-    """A Hub that has turned host routing on or off does not inherit routes that it could not delete."""
+    """After host routing was turned on or off, JupyterHub could not delete the old routes."""
     routes = [
         Route.checked(spec, "http://127.0.0.1:1", {}) for spec in ("/", "/user/ada/", "ada.example.org/user/ada/")
     ]
@@ -35,8 +35,8 @@ async def test_routes_of_the_other_kind_of_routing_are_dropped_at_start(
     assert set(await proxy.get_all_routes()) == kept
 
 
-async def test_data_that_is_changed_meanwhile_is_as_it_was(make_proxy: ProxyMaker, tmp_path: Path) -> None:
-    """What counts is what was handed over, not what has become of it when it is written."""
+async def test_data_is_copied_when_a_route_is_added(make_proxy: ProxyMaker, tmp_path: Path) -> None:
+    """Changing the dict afterwards, before it is written, has no effect."""
     proxy = make_proxy(should_start=False, check_route_timeout=1, dynamic_config_file=str(tmp_path / "routes.toml"))
     await proxy.get_all_routes()
     data = {"user": "ada"}

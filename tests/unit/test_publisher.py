@@ -297,9 +297,9 @@ class TestFailedCommits:
         new = asyncio.create_task(desk.add("cleo"))
         gone = asyncio.create_task(desk.delete("ada2"))
         wanted = asyncio.create_task(desk.delete("bob"))
-        told = await outcomes([same, moved, new, gone, wanted])
+        results = await outcomes([same, moved, new, gone, wanted])
 
-        assert [type(outcome) for outcome in told] == [type(None), CommitFailed, CommitFailed, bool, CommitFailed]
+        assert [type(outcome) for outcome in results] == [type(None), CommitFailed, CommitFailed, bool, CommitFailed]
         assert desk.names == ["ada", "bob"]
 
     async def test_the_next_change_works(self, desk: Desk) -> None:
@@ -441,9 +441,9 @@ class TestNotLive:
         desk.traefik.up = False
         publisher = await desk.impatient(RouteTable())
         adds = [publisher.add(f"/user/{name}/", "http://127.0.0.1:1", {}) for name in "abc"]
-        told = await asyncio.gather(*adds, return_exceptions=True)
+        results = await asyncio.gather(*adds, return_exceptions=True)
 
-        assert [type(error) for error in told] == [RouteNotLive] * 3
+        assert [type(error) for error in results] == [RouteNotLive] * 3
         await publisher.close()
 
     async def test_the_next_change_works_when_traefik_is_back(self, desk: Desk) -> None:
@@ -479,10 +479,10 @@ class TestClose:
         others = desk.adding("ada", "bob")
         await asyncio.sleep(0)
         await asyncio.wait_for(desk.publisher.close(), 5)
-        told = await outcomes([first, *others])
+        results = await outcomes([first, *others])
 
-        assert [type(error) for error in told] == [StoreError] * 3
-        assert "stopped" in str(told[0])
+        assert [type(error) for error in results] == [StoreError] * 3
+        assert "stopped" in str(results[0])
 
     async def test_callers_that_wait_for_traefik_get_an_error(self, desk: Desk) -> None:
         """Their change is written but not live."""

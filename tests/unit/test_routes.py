@@ -1,4 +1,4 @@
-"""traefik_toml_proxy.routes: routespecs, targets and data, checked, and the table that holds them."""
+"""routes: the checks of routespecs, targets and data, and the route table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from traefik_toml_proxy.routes import (
 
 
 def route(routespec: str, target: str = "http://127.0.0.1:8001", data: object = None) -> Route:
-    """Return a checked route where only what matters differs."""
+    """Return a route with default values but for these."""
     return Route.checked(routespec, target, {} if data is None else data)
 
 
@@ -51,7 +51,7 @@ def route(routespec: str, target: str = "http://127.0.0.1:8001", data: object = 
 def test_a_routespec_names_a_host_and_segments(
     routespec: str, host: str, segments: tuple[str, ...], canonical: str
 ) -> None:
-    """Hosts are in lower case, segments are decoded, and the last slash may be missing."""
+    """Hosts become lower case, segments are decoded, and the last slash may be missing."""
     place = parse_routespec(routespec)
 
     assert place == Place(host, segments)
@@ -169,7 +169,7 @@ def test_any_other_target_is_refused(target: str, reason: str) -> None:
     ],
 )
 def test_data_is_kept_as_json_in_ascii(data: dict[str, Any], expected: str) -> None:
-    """The text is what a reader in any language gets the same dict from."""
+    """Any JSON parser reads the same dict from it."""
     assert expected == data_to_json("/x/", data)
 
 
@@ -192,13 +192,13 @@ def test_data_is_kept_as_json_in_ascii(data: dict[str, Any], expected: str) -> N
     ],
 )
 def test_data_that_json_would_change_is_refused(data: object) -> None:
-    """A tuple would come back as a list, a key as text, two surrogates as one character: none of them is taken."""
+    """A tuple would come back as a list, a key as text, two surrogates as one character."""
     with pytest.raises(InvalidRoute, match="The route '/x/' is refused: its data is not"):
         data_to_json("/x/", data)
 
 
-def test_data_that_holds_itself_is_refused() -> None:
-    """There is no end to it, so no text of it."""
+def test_data_that_contains_itself_is_refused() -> None:
+    """It would be endless as JSON."""
     data: dict[str, Any] = {}
     data["itself"] = data
     with pytest.raises(InvalidRoute, match="its data is not JSON"):
@@ -206,7 +206,7 @@ def test_data_that_holds_itself_is_refused() -> None:
 
 
 def nested(levels: int) -> dict[str, Any]:
-    """Return a dict of dicts, as many as asked, one in the other."""
+    """Return a dict that is nested this deep."""
     data: dict[str, Any] = {"leaf": 1}
     for _ in range(levels - 1):
         data = {"in": data}
@@ -214,7 +214,7 @@ def nested(levels: int) -> dict[str, Any]:
 
 
 def test_data_may_be_nested_a_hundred_levels_deep() -> None:
-    """One level more, and it could depend on the stack whether it is read."""
+    """With more levels, it would depend on the stack whether it can be read."""
     assert route("/x/", data=nested(100)).data == nested(100)
     with pytest.raises(InvalidRoute, match="its data is nested more than 100 levels deep"):
         route("/x/", data=nested(101))
@@ -222,8 +222,8 @@ def test_data_may_be_nested_a_hundred_levels_deep() -> None:
         route("/x/", data=nested(100_000))
 
 
-def test_a_route_gives_back_what_was_given_as_fresh_dicts() -> None:
-    """Whoever changes what get_all_routes returned changes nothing here."""
+def test_a_route_returns_its_data_as_a_fresh_dict() -> None:
+    """Changing a dict that get_all_routes returned does not change the route."""
     data = {"user": "alice", "servers": ["a"]}
     kept = route("/user/alice/", "http://h:1/", data)
 
@@ -235,14 +235,14 @@ def test_a_route_gives_back_what_was_given_as_fresh_dicts() -> None:
 
 
 def test_a_route_knows_its_place() -> None:
-    """The place is the canonical spelling; the routespec stays as it was given."""
+    """The place has the canonical spelling; the routespec is kept as it was given."""
     kept = route("/user/a%40b")
 
     assert (kept.routespec, kept.place) == ("/user/a%40b", "/user/a@b/")
 
 
-def test_a_routespec_in_the_usual_spelling_is_kept_once() -> None:
-    """At 10,000 users it counts that the place is the same string object as the routespec."""
+def test_a_canonical_routespec_is_stored_once() -> None:
+    """Place and routespec are the same string object, which saves memory with 10,000 users."""
     routespec = "/user/alice/"
     kept = route(routespec)
 
@@ -250,7 +250,7 @@ def test_a_routespec_in_the_usual_spelling_is_kept_once() -> None:
 
 
 def test_a_table_finds_a_route_by_its_routespec_alone() -> None:
-    """The same place in another spelling is another key, as in JupyterHub's own dict of routes."""
+    """The same place in another spelling is not found, as in JupyterHub's own dict of routes."""
     alice = route("/user/alice/")
     table = RouteTable([alice, route("/")])
 
@@ -260,19 +260,19 @@ def test_a_table_finds_a_route_by_its_routespec_alone() -> None:
     assert len(table) == 2
 
 
-def test_two_spellings_of_a_place_are_no_table() -> None:
-    """They would fight over each request, so the error names both."""
+def test_a_table_refuses_two_spellings_of_a_place() -> None:
+    """Each request would match both; the error names them."""
     with pytest.raises(InvalidRoute, match="'/user/a%40b/' is refused: '/user/a@b/' is the same place"):
         RouteTable([route("/user/a@b/"), route("/user/a%40b/")])
 
 
 def add(kept: Route) -> Change:
-    """Return the wish to have a route."""
+    """Return a change that adds a route."""
     return Change(kept.routespec, kept)
 
 
 def delete(routespec: str) -> Change:
-    """Return the wish to be without a route."""
+    """Return a change that deletes a route."""
     return Change(routespec, None)
 
 
@@ -289,19 +289,19 @@ def delete(routespec: str) -> Change:
         ([], [], ["/a/"]),
     ],
 )
-def test_changes_are_made_one_after_the_other(changes: list[Change], outcomes: list[bool], after: list[str]) -> None:
-    """Each change is told whether it changed anything; the table before stays as it was."""
+def test_changes_are_applied_in_order(changes: list[Change], outcomes: list[bool], after: list[str]) -> None:
+    """The result says for each change whether it changed anything; the old table stays as it was."""
     before = RouteTable([route("/a/")])
 
-    table, told = before.with_changes(changes)
+    table, changed = before.with_changes(changes)
 
-    assert outcomes == told
+    assert outcomes == changed
     assert after == [kept.routespec for kept in table]
     assert [kept.routespec for kept in before] == ["/a/"]
 
 
-def test_a_refused_change_does_not_touch_the_others() -> None:
-    """The second spelling of a place is refused; what was asked for beside it is done."""
+def test_a_refused_change_does_not_affect_the_others() -> None:
+    """The second spelling of a place is refused; the other changes are made."""
     table, (refused, done) = RouteTable([route("/a/")]).with_changes([add(route("/%61/")), add(route("/b/"))])
 
     assert isinstance(refused, InvalidRoute)
@@ -310,8 +310,8 @@ def test_a_refused_change_does_not_touch_the_others() -> None:
     assert [kept.routespec for kept in table] == ["/a/", "/b/"]
 
 
-def test_changes_that_undo_one_another_leave_the_table_itself() -> None:
-    """So that whoever asks whether anything is to be written can compare with ``is``."""
+def test_changes_that_cancel_each_other_return_the_same_table() -> None:
+    """A caller can tell with ``is`` whether there is anything to write."""
     before = RouteTable([route("/a/")])
 
     after, outcomes = before.with_changes([delete("/a/"), add(route("/a/"))])
@@ -320,8 +320,8 @@ def test_changes_that_undo_one_another_leave_the_table_itself() -> None:
     assert outcomes == [True, True]
 
 
-def test_a_table_that_is_given_up_leaves_no_trace() -> None:
-    """After a failed commit the table before is the table still: places that were to be taken or left are as they were."""
+def test_a_table_that_is_discarded_leaves_no_trace() -> None:
+    """After a failed commit, the old table goes on: its places are as if the changes had never been tried."""
     before = RouteTable([route("/a/")])
 
     before.with_changes([delete("/a/"), add(route("/b/"))])

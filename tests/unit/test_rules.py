@@ -22,7 +22,7 @@ from traefik_toml_proxy.traefik.rules import go_string, priority, rule
     ],
 )
 def test_text_in_a_rule_is_a_go_string(text: str, expected: str) -> None:
-    """What could end the literal, is not allowed in Go's source, or joins lists in Traefik, is escaped."""
+    """Characters that end a literal, are not allowed in Go source, or join lists in Traefik are escaped."""
     assert expected == go_string(text)
 
 
@@ -50,7 +50,7 @@ def test_text_in_a_rule_is_a_go_string(text: str, expected: str) -> None:
     ],
 )
 def test_a_rule_is_about_whole_segments_raw_or_encoded(routespec: str, expected: str) -> None:
-    """Paths without reserved characters need no regular expression; of the others, both forms are matched."""
+    """Paths without reserved characters need no regular expression; reserved ones match in both forms."""
     assert expected == rule(parse_routespec(routespec))
 
 
@@ -58,6 +58,6 @@ def test_a_rule_is_about_whole_segments_raw_or_encoded(routespec: str, expected:
     ("routespec", "expected"),
     [("/", 1), ("/a/", 2), ("/a/b/c/", 4), ("/" + "x" * 200 + "/", 2), ("example.com/", 2), ("example.com/a/", 3)],
 )
-def test_more_segments_come_first_and_any_host_before_none(routespec: str, expected: int) -> None:
-    """The length of a name does not count, as it would in Traefik's own default (pkg/muxer/http/mux.go:75)."""
+def test_more_segments_have_priority_and_a_host_has_priority_over_none(routespec: str, expected: int) -> None:
+    """The length of the names does not count, unlike in Traefik's default priority (pkg/muxer/http/mux.go:75)."""
     assert expected == priority(parse_routespec(routespec))

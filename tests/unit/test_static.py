@@ -1,4 +1,4 @@
-"""traefik_toml_proxy.traefik.static: settings as the static configuration of Traefik."""
+"""traefik.static: the settings as Traefik's static configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from traefik_toml_proxy.traefik.static import (
 
 
 def settings(**changes: Any) -> StaticSettings:
-    """Return settings where only what matters differs."""
+    """Return default settings with these changes."""
     usual: dict[str, Any] = {
         "address": "127.0.0.1:8000",
         "entry_point": "http",
@@ -29,7 +29,7 @@ def settings(**changes: Any) -> StaticSettings:
 
 
 def test_the_whole_static_configuration() -> None:
-    """No API, no throttle, no version check, no usage statistics; requests are neither cut off nor tidied up."""
+    """No API, throttling, version check or usage statistics; requests are neither cut off nor normalized."""
     assert static_tree(settings(), (3, 7, 15)) == {
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
         "log": {"level": "ERROR", "noColor": True},
@@ -52,7 +52,7 @@ def test_the_whole_static_configuration() -> None:
 
 @pytest.mark.parametrize("entry_points", ["none", {"http": "none"}, {"http": {"address": 8000}}])
 def test_an_entry_point_without_an_address_is_refused(entry_points: object) -> None:
-    """What an admin adds may not take away where Traefik listens."""
+    """The admin's settings must not remove the address that Traefik listens on."""
     with pytest.raises(ConfigurationError, match="'http' a table with an address"):
         static_tree(settings(extra={"entryPoints": entry_points}), (3, 7, 0))
 
@@ -69,8 +69,8 @@ def test_an_entry_point_without_an_address_is_refused(entry_points: object) -> N
         ((4, 0, 0), False),
     ],
 )
-def test_encoded_characters_are_allowed_where_they_would_not_be(version: Version, expected: bool) -> None:
-    """Some versions refuse them unless told; others do not know the keys, and would not start."""
+def test_encoded_characters_are_allowed_in_versions_that_refuse_them(version: Version, expected: bool) -> None:
+    """Some versions refuse them by default; others do not know the setting, and would not start with it."""
     http = static_tree(settings(), version)["entryPoints"]["http"]["http"]
 
     names = ["Slash", "BackSlash", "NullCharacter", "Semicolon", "Percent", "QuestionMark", "Hash"]
@@ -79,19 +79,19 @@ def test_encoded_characters_are_allowed_where_they_would_not_be(version: Version
 
 
 def test_tls_is_for_the_whole_entry_point() -> None:
-    """Every router on it speaks https then, with the default certificate."""
+    """All its routers speak https then, with the default certificate."""
     assert static_tree(settings(tls=True), (3, 7, 0))["entryPoints"]["http"]["http"]["tls"] == {}
 
 
-def test_forwarded_headers_are_believed_from_trusted_proxies_alone() -> None:
-    """Without a trusted proxy there is no such section, and Traefik believes nobody."""
+def test_forwarded_headers_are_trusted_only_from_trusted_proxies() -> None:
+    """Without trusted proxies there is no such section, and Traefik trusts nobody."""
     trusting = static_tree(settings(trusted_proxies=("10.0.0.1", "10.1.0.0/16")), (3, 7, 0))
 
     assert trusting["entryPoints"]["http"]["forwardedHeaders"] == {"trustedIPs": ["10.0.0.1", "10.1.0.0/16"]}
 
 
-def test_what_the_admin_adds_wins() -> None:
-    """Any key of ours can be replaced, and any can be added."""
+def test_the_admin_s_settings_win() -> None:
+    """They can replace any key of ours, and add others."""
     extra = {"log": {"level": "DEBUG"}, "accessLog": {"filePath": "/log"}}
 
     tree = static_tree(settings(extra=extra), (3, 7, 0))
@@ -111,12 +111,12 @@ def test_what_the_admin_adds_wins() -> None:
     ],
 )
 def test_trusted_proxies_are_addresses_or_networks(given: tuple[str, ...], expected: tuple[str, ...]) -> None:
-    """A network may be given with a mask, which Go does not read, so it is written with the length of its prefix."""
+    """A netmask, which Go does not understand, becomes a prefix length."""
     assert expected == check_trusted_proxies(given)
 
 
 @pytest.mark.parametrize("address", ["", "proxy.example.com", "10.0.0", "10.0.0.0/33", "fe80::1%eth0", "*"])
-def test_other_trusted_proxies_are_named(address: str) -> None:
-    """Traefik would not start with it, and says so less clearly."""
+def test_an_invalid_trusted_proxy_is_refused(address: str) -> None:
+    """Traefik would not start either, but its error is less clear."""
     with pytest.raises(ConfigurationError, match=r"trusted_proxies: .* is neither an IP address nor a network"):
         check_trusted_proxies(("10.0.0.1", address))

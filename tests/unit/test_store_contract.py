@@ -1,4 +1,4 @@
-"""The stores, and the fake that stands for them in tests, keep one contract."""
+"""All stores, including the fake, keep the same contract."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from traefik_toml_proxy.stores.toml_file import TomlFileStore
 
 
 class TomlShelf:
-    """A TOML file in a folder that is not there yet."""
+    """A TOML file in a folder that does not exist yet."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "new" / "dynamic.toml"
@@ -34,7 +34,7 @@ class TomlShelf:
 
 
 class MemoryShelf:
-    """The place of the fake."""
+    """The place of the fake store."""
 
     def __init__(self, _: Path) -> None:
         self.place = MemoryPlace()
@@ -55,5 +55,5 @@ class MemoryShelf:
 async def test_every_store_keeps_the_contract(
     make_shelf: Callable[[Path], Shelf], keeps: Callable[[Shelf], Awaitable[None]], tmp_path: Path
 ) -> None:
-    """What RoutePublisher relies on holds for each store, see support/store_contract.py."""
+    """See support/store_contract.py for what RoutePublisher relies on."""
     await keeps(make_shelf(tmp_path))

@@ -205,21 +205,21 @@ class TestWhileRunning:
             await process.while_running(asyncio.sleep(3600))
 
     @pytest.mark.parametrize(
-        ("said", "told"),
+        ("output", "advice"),
         [
             ("listen tcp :80: bind: address already in use", "c.JupyterHub.bind_url"),
             ("listen tcp :80: bind: permission denied", "port above 1023 with c.JupyterHub.bind_url"),
         ],
     )
-    async def test_the_error_says_what_the_admin_can_do(self, make: Maker, said: str, told: str) -> None:
+    async def test_the_error_says_what_the_admin_can_do(self, make: Maker, output: str, advice: str) -> None:
         """Two common reasons are recognized by Traefik's words."""
-        process = make(f"echo '{said}'; exit 1")
+        process = make(f"echo '{output}'; exit 1")
         await process.start()
         with pytest.raises(TraefikStartFailed) as caught:
             await process.while_running(asyncio.sleep(3600))
 
-        assert told in caught.value.reason
-        assert said in caught.value.reason
+        assert advice in caught.value.reason
+        assert output in caught.value.reason
 
     async def test_cancelling_ends_what_is_awaited(self, make: Maker) -> None:
         """Nothing keeps running in the background."""

@@ -24,22 +24,22 @@ ALICE_LINE = '{"routespec":"/user/alice/","target":"http://127.0.0.1:8001","data
 
 
 def settings(**changes: Any) -> DynamicSettings:
-    """Return settings where only what matters differs."""
+    """Return default settings with these changes."""
     return DynamicSettings(**{"entry_point": "http", "revision_path": "/secret/revision"} | changes)
 
 
 def renderer_for(**changes: Any) -> TomlRenderer:
-    """Return a renderer with settings where only what matters differs."""
+    """Return a renderer for default settings with these changes."""
     return TomlRenderer(settings(**changes), writer="a test")
 
 
 def rendered(*routes: Route, revision: int = 7, **changes: Any) -> str:
-    """Return the text of a snapshot."""
+    """Return the text of a snapshot of these routes."""
     return renderer_for(**changes).render(Snapshot(revision, RouteTable(routes))).decode()
 
 
 def test_the_whole_file_for_one_route() -> None:
-    """One router that tells the revision; for each route a router, a service, and what JupyterHub gave."""
+    """It has a router for the revision, and for each route a router, a service, and JupyterHub's own data."""
     expected = f"""\
 # Written by a test.
 # Do not edit: the next change of a route overwrites it, and so does the proxy when it sees an edit.
@@ -77,7 +77,7 @@ url = "http://127.0.0.1:8001"
 
 
 def test_the_path_of_a_target_is_kept() -> None:
-    """Traefik drops the path of a server's URL unless told otherwise (pkg/proxy/httputil/proxy.go:96-102)."""
+    """By default, Traefik drops the path of a server's URL (pkg/proxy/httputil/proxy.go:96-102)."""
     servers = {
         service["loadBalancer"]["servers"][0]["url"]: service["loadBalancer"]["servers"][0].get("preservePath")
         for service in read_toml(rendered(ALICE, BOB))["http"]["services"].values()
@@ -87,7 +87,7 @@ def test_the_path_of_a_target_is_kept() -> None:
 
 
 def test_routers_ask_for_tls_where_the_entry_point_does_not() -> None:
-    """With ``router_tls`` every router, the one of the revision too, is for TLS connections."""
+    """With ``router_tls``, every router is for TLS connections, including the one for the revision."""
     with_tls = read_toml(rendered(ALICE, router_tls=True))["http"]["routers"]
     without = read_toml(rendered(ALICE))["http"]["routers"]
 
@@ -103,8 +103,8 @@ def test_a_default_certificate_is_named() -> None:
     assert expected == tree["tls"]
 
 
-def test_no_writer_can_end_the_comment_or_start_a_template() -> None:
-    """The first line is a comment whatever it is told to say: Traefik's templates look into comments too."""
+def test_the_writer_s_name_cannot_end_the_comment_or_start_a_template() -> None:
+    """Traefik's templates also work in comments."""
     renderer = TomlRenderer(settings(), writer="a\nb {{ env }} \N{SNOWMAN}")
     first, second = renderer.render(Snapshot(1, RouteTable())).decode().splitlines()[:2]
 
@@ -112,13 +112,13 @@ def test_no_writer_can_end_the_comment_or_start_a_template() -> None:
     assert second.startswith("# Do not edit")
 
 
-def test_routes_are_in_the_order_of_their_routespecs() -> None:
-    """The file depends on the routes alone, not on when they came."""
+def test_routes_are_sorted_by_routespec() -> None:
+    """The file does not depend on the order in which routes were added."""
     assert rendered(ALICE, BOB) == rendered(BOB, ALICE)
 
 
 def noted_texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list that gets the routespec of each route whose text is made from now on."""
+    """Return a list to which the routespec of each route is added when its text is made, not taken from the cache."""
     made: list[str] = []
     make = toml_document._route_line
 
@@ -146,7 +146,7 @@ MANY = [Route.checked(f"/user/{number:03}/", "http://127.0.0.1:1", {}) for numbe
 
 
 def routers_of(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the parents in a file, and the children."""
+    """Return the parent routers in a file, and the child routers."""
     routers = read_toml(text)["http"]["routers"]
     children = {name: router for name, router in routers.items() if "parentRefs" in router}
     parents = {name for router in children.values() for name in router["parentRefs"]}
@@ -154,7 +154,7 @@ def routers_of(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def test_many_routes_are_children_of_parents() -> None:
-    """A parent is at the entry point and has no service; a child has its rule, priority and service as in a flat table."""
+    """Parents have the entry point and no service; children have rule, priority and service as in a flat table."""
     parents, children = routers_of(rendered(*MANY, router_tls=True))
 
     name = NAMES.route(MANY[7])
@@ -199,15 +199,15 @@ def test_what_a_child_must_not_have_makes_the_table_flat(router: dict[str, Any],
         assert router.items() <= read_toml(text)["http"]["routers"][NAMES.route(MANY[7])].items()
 
 
-def test_a_router_of_the_admin_alone_leaves_the_layers() -> None:
-    """What it has is not for us to judge."""
+def test_a_router_of_the_admin_does_not_make_the_table_flat() -> None:
+    """It may have any settings."""
     parents, _ = routers_of(rendered(*MANY, extra={"http": {"routers": {"own": {"rule": "r", "entryPoints": ["x"]}}}}))
 
     assert parents
 
 
 def test_the_admin_can_add_to_a_parent() -> None:
-    """It is in the file once, as anything that the admin adds to."""
+    """The parent is in the file once, with the admin's settings merged in."""
     name = min(routers_of(rendered(*MANY))[0])
 
     parents, _ = routers_of(rendered(*MANY, extra={"http": {"routers": {name: {"middlewares": ["m"]}}}}))
@@ -235,10 +235,10 @@ def test_the_admin_can_add_to_a_parent() -> None:
         ),
     ],
 )
-def test_what_the_admin_adds_is_merged_and_wins(
+def test_the_admin_s_settings_are_merged_and_win(
     extra: dict[str, Any], where: tuple[str, ...], expected: object
 ) -> None:
-    """Also into the router and service of a route; the routes are read back as they were."""
+    """That includes the router and service of a route; the routes are read back unchanged."""
     text = rendered(ALICE, extra=extra)
 
     found: Any = read_toml(text)
@@ -250,8 +250,8 @@ def test_what_the_admin_adds_is_merged_and_wins(
     assert list(snapshot.table) == [ALICE]
 
 
-def test_what_the_admin_adds_for_a_route_is_there_without_the_route() -> None:
-    """A router that has the name of a route's own is the admin's alone while that route is not there."""
+def test_the_admin_s_settings_for_a_route_stay_without_the_route() -> None:
+    """While a route does not exist, a router with its name is only the admin's."""
     extra = {"http": {"routers": {ALICE_NAME: {"rule": "r"}}}}
 
     assert read_toml(rendered(BOB, extra=extra))["http"]["routers"][ALICE_NAME] == {"rule": "r"}
@@ -276,7 +276,7 @@ def test_no_section_is_empty(extra: dict[str, Any]) -> None:
 
 
 def test_a_single_value_in_the_root_is_kept() -> None:
-    """What the admin adds may also be no table; it is for Traefik to say what it thinks of that."""
+    """An extra setting need not be a table; Traefik decides whether it is valid."""
     assert read_toml(rendered(extra={"note": "x"}))["note"] == "x"
 
 
@@ -296,13 +296,13 @@ def test_a_single_value_in_the_root_is_kept() -> None:
     ],
 )
 def test_extra_configuration_that_would_cost_the_routes_is_refused(extra: dict[str, Any], reason: str) -> None:
-    """At the start and by name: later, it would be the file with everybody's routes that cannot be read."""
+    """It is refused at start; later, the file with all routes could not be read back."""
     with pytest.raises(ConfigurationError, match=f"extra_dynamic_config.*{reason}"):
         renderer_for(extra=extra)
 
 
 def test_a_snapshot_is_read_back() -> None:
-    """The revision and each route come back as they were."""
+    """The revision and each route come back unchanged."""
     snapshot = read_snapshot(rendered(ALICE, BOB, revision=12))
 
     assert snapshot is not None
@@ -311,7 +311,7 @@ def test_a_snapshot_is_read_back() -> None:
 
 
 def test_a_snapshot_without_routes_is_read_back() -> None:
-    """No routes is a table, too."""
+    """An empty table is a table."""
     snapshot = read_snapshot(rendered(revision=3))
 
     assert snapshot is not None
@@ -319,7 +319,7 @@ def test_a_snapshot_without_routes_is_read_back() -> None:
 
 
 def test_many_routes_are_read_back() -> None:
-    """Read in several pieces, they are as many as before, each once."""
+    """Each comes back once."""
     routes = [Route.checked(f"/user/{number:04}/", "http://127.0.0.1:1", {"n": number}) for number in range(230)]
 
     snapshot = read_snapshot(rendered(*routes))
@@ -329,7 +329,7 @@ def test_many_routes_are_read_back() -> None:
 
 
 def test_a_route_that_is_there_twice_is_refused() -> None:
-    """Somebody has copied a part of the file: which of the two is meant is not for us to guess."""
+    """If somebody has copied a part of the file, there is no telling which of the two is meant."""
     routes = [Route.checked(f"/user/{number:04}/", "http://127.0.0.1:1", {}) for number in range(230)]
     text = rendered(*routes)
     line = next(line for line in text.splitlines(keepends=True) if line.startswith("user-0000"))
@@ -342,7 +342,7 @@ def test_a_route_that_is_there_twice_is_refused() -> None:
 
 
 def test_a_file_without_its_end_is_refused() -> None:
-    """Wherever it is cut off, all routes are read, or none and it says so; never a part of them."""
+    """Wherever it is cut off, either all routes are read or an error is raised; never only some of them."""
     routes = [Route.checked(f"/user/{number:04}/", "http://127.0.0.1:1", {}) for number in range(4)]
     text = rendered(*routes, revision=123)
     last_line = text.index("\n", text.index("user-0003"))
@@ -359,7 +359,7 @@ def test_a_file_without_its_end_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ["", "\n", " \n\t\n"])
 def test_an_empty_file_has_no_snapshot(text: str) -> None:
-    """That is what somebody leaves who truncates the file, and what is there before the first start."""
+    """A file may be truncated, or still empty before the first start."""
     assert read_snapshot(text) is None
 
 
@@ -404,6 +404,6 @@ def entry(name: str, routespec: str = "/a/", target: str = "http://h:1", data: s
     ],
 )
 def test_a_file_that_is_not_ours_is_refused_with_a_reason(text: str, reason: str) -> None:
-    """What this package cannot have written is not taken for routes."""
+    """Text that this package cannot have written is not read as routes."""
     with pytest.raises(ValueError, match=reason):
         read_snapshot(text)

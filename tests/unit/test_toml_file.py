@@ -1,4 +1,4 @@
-"""The store that is one TOML file: what it makes of what it finds. (Its contract: test_store_contract.py.)"""
+"""TomlFileStore: how it deals with the files that it finds. Its contract is in test_store_contract.py."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OURS = b"[jupyterhub]\nformat = 2\nrevision = 1\ncount = 1\n"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the file will be, in a folder that is there."""
+    """The path of the file, in an existing folder."""
     return tmp_path / "dynamic.toml"
 
 
@@ -43,8 +43,8 @@ def names_in(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
-async def test_folders_are_made_for_this_user_alone(tmp_path: Path) -> None:
-    """A file in folders that are not there yet gets them, closed to others under any umask."""
+async def test_missing_folders_are_created_private(tmp_path: Path) -> None:
+    """They are 0700, whatever the umask."""
     before = os.umask(0)
     store, _ = await opened(tmp_path / "a" / "b" / "dynamic.toml")
     await store.commit(Snapshot(1, table_of("ada")))
@@ -55,8 +55,8 @@ async def test_folders_are_made_for_this_user_alone(tmp_path: Path) -> None:
     assert modes == [0o700, 0o600]
 
 
-async def test_an_empty_file_is_no_routes(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that the admin made for Traefik, with nothing in it, is used as it is, without a word."""
+async def test_an_empty_file_has_no_routes(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An empty file that the admin has made for Traefik is used without any warning."""
     path.touch()
     store, snapshot = await opened(path)
     await store.close()
@@ -99,8 +99,10 @@ async def test_an_empty_file_is_no_routes(path: Path, caplog: pytest.LogCaptureF
         "routes that are none",
     ],
 )
-async def test_what_is_not_ours_is_set_aside(path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """It is kept byte for byte under another name that Traefik does not load, and the log says so."""
+async def test_a_file_that_is_not_ours_is_set_aside(
+    path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is kept, byte for byte, under a name that Traefik does not load, and the log says so."""
     path.write_bytes(content)
     store, snapshot = await opened(path)
     await store.commit(Snapshot(snapshot.revision + 1, table_of("ada")))
@@ -115,7 +117,7 @@ async def test_what_is_not_ours_is_set_aside(path: Path, content: bytes, caplog:
     assert str(aside) in caplog.text
 
 
-async def test_what_was_set_aside_is_never_overwritten(path: Path) -> None:
+async def test_a_file_that_was_set_aside_is_never_overwritten(path: Path) -> None:
     """Two broken files within a second get two names."""
     for content in (b"one =", b"two =", b"three ="):
         path.write_bytes(content)
@@ -129,8 +131,8 @@ async def test_what_was_set_aside_is_never_overwritten(path: Path) -> None:
     }
 
 
-async def test_a_file_cut_off_anywhere_is_read_whole_or_not_at_all(path: Path) -> None:
-    """Whatever a foreign hand has cut off, either every route comes back or the file is set aside."""
+async def test_a_truncated_file_is_read_completely_or_set_aside(path: Path) -> None:
+    """Wherever it is cut off, either every route comes back or the file is set aside."""
     store, _ = await opened(path)
     await store.commit(Snapshot(3, table_of("ada", "bob", "cleo")))
     await store.close()
@@ -146,8 +148,8 @@ async def test_a_file_cut_off_anywhere_is_read_whole_or_not_at_all(path: Path) -
             file.unlink(missing_ok=True)
 
 
-async def test_a_folder_in_its_place_is_an_error_that_says_so(path: Path) -> None:
-    """There is nothing sensible to do with it, and it is left alone."""
+async def test_a_folder_in_its_place_is_an_error(path: Path) -> None:
+    """The error says so, and the folder is left alone."""
     path.mkdir()
     store = toml_store(path)
     with pytest.raises(StoreError, match="Is a directory") as caught:
@@ -176,10 +178,10 @@ def no_renaming() -> mock._patch[mock.Mock]:
 
 
 @pytest.mark.parametrize("trouble", [no_folder, no_lock, no_reading, no_renaming])
-async def test_what_cannot_be_used_is_an_error_that_says_what_to_do(
+async def test_a_file_that_cannot_be_used_is_an_error_that_says_what_to_do(
     path: Path, trouble: Callable[[], mock._patch[mock.Mock]]
 ) -> None:
-    """The operating system's word, the file and the traits are in it; the file stays as it is, and is not kept locked."""
+    """It has the operating system's message, the file and the traits; the file is unchanged and not locked."""
     path.write_bytes(b"broken =")
     store = toml_store(path)
     with trouble(), pytest.raises(StoreError, match=r"Permission denied|No locks available") as caught:
@@ -194,8 +196,8 @@ async def test_what_cannot_be_used_is_an_error_that_says_what_to_do(
         assert part in str(caught.value)
 
 
-async def test_a_name_that_is_a_file_where_a_folder_should_be_is_an_error(tmp_path: Path) -> None:
-    """The path leads through a file."""
+async def test_a_path_that_leads_through_a_file_is_an_error(tmp_path: Path) -> None:
+    """A file is where a folder should be."""
     (tmp_path / "file").touch()
     store = toml_store(tmp_path / "file" / "dynamic.toml")
     with pytest.raises(StoreError, match="Cannot keep the routes"):
@@ -204,7 +206,7 @@ async def test_a_name_that_is_a_file_where_a_folder_should_be_is_an_error(tmp_pa
 
 
 async def test_a_symbolic_link_is_followed_and_stays(tmp_path: Path) -> None:
-    """The file that a link names is the one that is replaced; the link is the admin's."""
+    """The file that the link points to is replaced; the link is the admin's."""
     (tmp_path / "real").mkdir()
     link = tmp_path / "dynamic.toml"
     link.symlink_to(tmp_path / "real" / "routes.toml")
@@ -220,7 +222,7 @@ async def test_a_symbolic_link_is_followed_and_stays(tmp_path: Path) -> None:
 
 
 async def test_two_names_of_one_file_have_one_lock(tmp_path: Path) -> None:
-    """Who comes by a link is told as well that another process has the file."""
+    """The file is locked for another process that uses a link, too."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "folder")
     first, _ = await opened(tmp_path / "folder" / "dynamic.toml")
@@ -230,8 +232,8 @@ async def test_two_names_of_one_file_have_one_lock(tmp_path: Path) -> None:
     await first.close()
 
 
-async def test_a_commit_is_one_event_for_who_watches_the_folder(path: Path) -> None:
-    """Nothing in the folder changes but the file itself."""
+async def test_a_commit_is_one_event_in_the_watched_folder(path: Path) -> None:
+    """Only the file itself changes in the folder."""
     store, _ = await opened(path)
     await store.commit(Snapshot(1, RouteTable()))
     with Changes(path.parent) as changes:
@@ -243,8 +245,8 @@ async def test_a_commit_is_one_event_for_who_watches_the_folder(path: Path) -> N
     assert names_in(path.parent) == ["dynamic.toml", "dynamic.toml.tmp"]
 
 
-async def test_the_file_and_its_folder_stay_closed_under_an_open_umask(tmp_path: Path) -> None:
-    """A commit under umask 0 does not open the file, its folder or the folder for new versions to others."""
+async def test_the_file_and_its_folder_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    """With umask 0, a commit opens neither the file nor its folder nor the folder for new versions to others."""
     before = os.umask(0)
     store, _ = await opened(tmp_path / "state" / "dynamic.toml")
     await store.commit(Snapshot(1, table_of("ada")))
@@ -268,7 +270,7 @@ async def test_the_file_and_its_folder_stay_closed_under_an_open_umask(tmp_path:
     ],
     ids=["one", "some", "many", "one long name", "long names"],
 )
-async def test_much_text_is_rendered_in_a_thread(
+async def test_long_text_is_rendered_in_a_thread(
     path: Path, monkeypatch: pytest.MonkeyPatch, routespecs: list[str], in_a_thread: bool
 ) -> None:
     """A name of 10,000 characters takes longer than others may be kept waiting; a little text less than the way there."""
@@ -290,8 +292,8 @@ async def test_much_text_is_rendered_in_a_thread(
     assert [thread is not threading.main_thread() for thread in seen] == [in_a_thread]
 
 
-async def test_an_opening_that_is_cancelled_leaves_no_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread that takes the lock is waited for, so that it can be given back."""
+async def test_a_cancelled_open_leaves_no_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that takes the lock is awaited, so the lock can be released."""
     begun, go, ended = threading.Event(), threading.Event(), threading.Event()
     real_lock = AtomicFile.lock
 
@@ -318,8 +320,8 @@ async def test_an_opening_that_is_cancelled_leaves_no_lock(path: Path, monkeypat
     assert opening.cancelled()
 
 
-async def test_what_is_not_open_is_not_written(path: Path) -> None:
-    """A commit without a lock is a mistake of ours, and told as one."""
+async def test_a_store_that_is_not_open_refuses_commits(path: Path) -> None:
+    """A commit without the lock is an error."""
     with pytest.raises(StoreError, match="is not open"):
         await toml_store(path).commit(Snapshot(1, RouteTable()))
 

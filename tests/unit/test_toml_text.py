@@ -27,8 +27,8 @@ from traefik_toml_proxy.stores.toml_text import dumps, loads, toml_key, toml_str
         ("\U000e0001", r'"\U000e0001"'),
     ],
 )
-def test_a_string_is_escaped_where_it_must_be(text: str, expected: str) -> None:
-    """What can be printed stays readable, but for quotes, backslashes and ``{``, with which a template could start."""
+def test_a_string_is_escaped_where_necessary(text: str, expected: str) -> None:
+    """Printable characters stay readable, except quotes, backslashes and ``{``, which could start a template."""
     assert expected == toml_string(text)
 
 
@@ -43,15 +43,15 @@ def test_a_string_is_escaped_where_it_must_be(text: str, expected: str) -> None:
         ('""x', r'"""\"\"x"""'),
     ],
 )
-def test_what_the_toml_package_would_misread_is_written_another_way(text: str, expected: str) -> None:
-    """A ``u`` behind a backslash is an escape, and a string that begins with a quote stands between three of them."""
+def test_text_that_the_toml_package_misreads_is_written_in_another_form(text: str, expected: str) -> None:
+    """A ``u`` after a backslash is written as an escape, and a string that begins with a quote has triple quotes."""
     assert expected == toml_string(text)
     assert loads(f"a = {expected}") == {"a": text} == read_toml(f"a = {expected}")
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
-def test_a_lone_surrogate_is_named(text: str) -> None:
-    """TOML has no lone surrogates; the error says which one it was."""
+def test_a_lone_surrogate_is_refused(text: str) -> None:
+    """TOML has none; the error shows it."""
     with pytest.raises(ValueError, match=r"lone surrogate U\+D[8F]"):
         toml_string(text)
 
@@ -68,13 +68,13 @@ def test_a_lone_surrogate_is_named(text: str) -> None:
     ],
 )
 def test_a_key_is_bare_or_quoted(text: str, expected: str) -> None:
-    """Letters, digits, ``-`` and ``_`` need no quotes; everything else that can be read back has them."""
+    """A key of letters, digits, ``-`` and ``_`` needs no quotes; any other that can be read back is quoted."""
     assert expected == toml_key(text)
 
 
 @pytest.mark.parametrize("text", ["", 'a"b', "a\\b", "a{b", "a\nb", "\x7f", "\ud800", " a", "a ", "a .b", "a. b"])
-def test_a_key_that_would_not_be_read_back_is_refused(text: str) -> None:
-    """``toml.loads`` undoes no escapes in keys and drops some spaces, so such keys are never written."""
+def test_a_key_that_cannot_be_read_back_is_refused(text: str) -> None:
+    """``toml.loads`` does not decode escapes in keys, and drops some spaces."""
     with pytest.raises(ValueError, match="cannot be kept"):
         toml_key(text)
 
@@ -107,7 +107,7 @@ def test_a_key_that_would_not_be_read_back_is_refused(text: str) -> None:
     ],
 )
 def test_a_tree_is_written_table_by_table(tree: dict[str, Any], expected: str) -> None:
-    """Values stand before sub-tables, an empty table has a line, None is left out, and nothing is written inline."""
+    """Values come before sub-tables, an empty table has a header, None is omitted, and no table is inline."""
     assert expected == dumps(tree)
 
 
@@ -115,7 +115,7 @@ def test_a_tree_is_written_table_by_table(tree: dict[str, Any], expected: str) -
     "value", [b"x", {1, 2}, Path("/x"), object(), 1j, [None], [{"a": 1}, 2], [[{"a": 1}]], ["x", ["y", b"z"]]]
 )
 def test_what_toml_cannot_hold_is_refused(value: object) -> None:
-    """Anything but text, numbers, booleans, dates, lists and tables of them is named, not guessed at."""
+    """Only text, numbers, booleans, dates, and lists and tables of them are accepted."""
     with pytest.raises(ValueError, match="cannot be kept: it is a"):
         dumps({"a": value})
 
@@ -135,11 +135,11 @@ def test_what_toml_cannot_hold_is_refused(value: object) -> None:
     ],
 )
 def test_what_is_not_toml_is_a_value_error(text: str) -> None:
-    """However a text is broken, and however the ``toml`` package trips over it, reading it raises ValueError."""
+    """Whatever exception the ``toml`` package raises for it, the caller gets ValueError."""
     with pytest.raises(ValueError, match=r".+"):
         loads(text)
 
 
 def test_what_is_toml_is_read() -> None:
-    """Text becomes a tree of dicts, lists and values."""
+    """The result is a tree of dicts, lists and values."""
     assert loads('# x\na = 1\n[t]\nb = ["x"]\n[[l]]\nc = 1.5\n') == {"a": 1, "t": {"b": ["x"]}, "l": [{"c": 1.5}]}

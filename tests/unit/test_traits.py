@@ -1,4 +1,4 @@
-"""The settings: each has a help text, and a name that people know."""
+"""The traits: their names and their help texts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OWN = {
 
 
 def test_the_settings_are_these() -> None:
-    """Where jupyterhub-traefik-proxy has a setting for the same thing, it has the same name here."""
+    """A setting that jupyterhub-traefik-proxy has as well has the same name here."""
     assert sorted(OWN) == [
         "TraefikProxy.check_route_timeout",
         "TraefikProxy.extra_dynamic_config",
@@ -41,7 +41,7 @@ def test_the_settings_are_these() -> None:
 
 @pytest.mark.parametrize("name", OWN)
 def test_each_setting_has_a_help_text(name: str) -> None:
-    """It begins with a sentence: a capital letter, some words, and a full stop or a colon at the end."""
+    """It begins with a sentence: a capital letter, some words, and a period or a colon at the end."""
     help_text: str = inspect.cleandoc(OWN[name].help)
     first = help_text.partition("\n\n")[0]
 
@@ -52,7 +52,7 @@ def test_each_setting_has_a_help_text(name: str) -> None:
 
 
 @pytest.mark.parametrize("cls", [TraefikProxy, TraefikTomlProxy])
-def test_help_is_made_of_them(cls: Any) -> None:
+def test_jupyterhub_s_help_shows_them(cls: Any) -> None:
     """``jupyterhub --help-all`` and ``--generate-config`` show every setting."""
     shown, section = cls.class_get_help(), cls.class_config_section()
 
@@ -61,7 +61,7 @@ def test_help_is_made_of_them(cls: Any) -> None:
         assert f"# c.{cls.__name__}.{name} = " in section
 
 
-def test_jupyterhub_takes_the_class_by_its_short_name() -> None:
+def test_jupyterhub_finds_the_class_by_its_short_name() -> None:
     """The name in ``c.JupyterHub.proxy_class`` is looked up among the entry points."""
     hub = JupyterHub(proxy_class="traefik-toml")
 

@@ -1,4 +1,4 @@
-"""traefik_toml_proxy.traefik.tree: merging trees of settings."""
+"""traefik.tree: merging trees of settings."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from traefik_toml_proxy.traefik.tree import deep_merge, plain
         ({"a": 1}, {"a": None}, {"a": None}),
     ],
 )
-def test_theirs_wins_where_both_have_a_value(
+def test_the_second_tree_wins_where_both_have_a_value(
     ours: Mapping[str, Any], theirs: Mapping[str, Any], expected: dict[str, Any]
 ) -> None:
-    """Tables are merged on every level; of two other values, the admin's is taken."""
+    """Tables are merged at every level; any other value is replaced."""
     assert expected == deep_merge(ours, theirs)
 
 
-def test_merging_changes_nothing_and_shares_nothing() -> None:
-    """Whoever changes the merged tree changes neither of the two it was made of."""
+def test_the_merged_tree_is_independent_of_both() -> None:
+    """Merging changes neither of them, nor does changing the result."""
     ours = {"mine": {"list": [1]}, "both": {"a": [1]}}
     theirs = {"theirs": {"list": [2]}, "both": {"b": {"c": [2]}}}
 
@@ -48,14 +48,14 @@ def test_merging_changes_nothing_and_shares_nothing() -> None:
 
 
 class MakesUp(dict[str, Any]):
-    """A mapping that has whatever it is asked for, as traitlets' Config."""
+    """A mapping that creates missing keys when they are read, as traitlets' Config does."""
 
     def __missing__(self, key: str) -> dict[str, Any]:
         return {}
 
 
-def test_a_plain_tree_makes_nothing_up() -> None:
-    """Of a traitlets Config there remains what was set in it: dicts, with text as keys, and lists."""
+def test_a_plain_tree_has_only_what_was_set() -> None:
+    """A traitlets Config becomes dicts, with strings as keys, and lists."""
     tree = MakesUp(a=MakesUp(b=(1, MakesUp(c="x"))), n=2)
 
     copy = plain(tree)
