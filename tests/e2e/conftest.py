@@ -1,4 +1,4 @@
-"""Fixtures for tests that run the quickstart as a person would."""
+"""Fixtures that run the quickstart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from e2e.quickstart import Quickstart
 
 @contextlib.contextmanager
 def _running(folder: Path) -> Iterator[Quickstart]:
-    """The quickstart, running. It leaves no process behind, and tells of no error."""
+    """Run the quickstart; it must log no error and leave no process behind."""
     quickstart = Quickstart(folder)
     try:
         quickstart.start()
@@ -28,14 +28,14 @@ def _running(folder: Path) -> Iterator[Quickstart]:
 
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quickstart]:
-    """The quickstart, running; shared by the tests of a module."""
+    """A running quickstart, shared by the tests of a module."""
     with _running(tmp_path_factory.mktemp("quickstart")) as quickstart:
         yield quickstart
 
 
 @pytest.fixture
 def own_quickstart(tmp_path: Path) -> Iterator[Quickstart]:
-    """The quickstart, running, for one test alone, which may stop it and start it again."""
+    """A running quickstart for one test, which may stop and start it."""
     with _running(tmp_path) as quickstart:
         yield quickstart
 
@@ -44,7 +44,7 @@ def own_quickstart(tmp_path: Path) -> Iterator[Quickstart]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what the quickstart has said beside the test that failed."""
+    """Add the quickstart's output to the report of a failed test."""
     report = yield
     if report.failed and call.when == "call":
         for used in getattr(item, "funcargs", {}).values():

@@ -1,4 +1,4 @@
-"""Somebody at a browser that shows nothing: cookies, redirects, forms, calls and websockets as a browser does them."""
+"""A person with a browser without a screen: cookies, redirects, forms, API calls and websockets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FORM_TOKEN = re.compile(r'<input[^>]*name="_xsrf"[^>]*value="([^"]+)"')
 
 
 class _Headers:
-    """A response as a CookieJar wants to see it."""
+    """A response in the form that CookieJar expects."""
 
     def __init__(self, response: HTTPResponse) -> None:
         self._message = email.message.Message()
@@ -36,12 +36,14 @@ class _Headers:
 
 
 class Person:
-    """Somebody with a name, who uses JupyterHub by its public URL alone."""
+    """Somebody with a name who uses JupyterHub through its public URL."""
 
     def __init__(self, hub_url: str, name: str) -> None:
-        """Args:
-        hub_url: The public URL, without a slash at the end.
-        name: What is typed into the login form.
+        """Use JupyterHub with a new browser profile; nobody is logged in.
+
+        Args:
+            hub_url: The public URL, without a slash at the end.
+            name: What is typed into the login form.
         """
         self.name = name
         self.server = f"/user/{quote(name, safe='@~')}"
@@ -54,7 +56,7 @@ class Person:
         self._client.close()
 
     async def open(self, path: str, form: Mapping[str, str] | None = None) -> HTTPResponse:
-        """Open a page, or send a form, and return where the redirects lead in the end."""
+        """Open a page, or send a form; returns the response after all redirects."""
         url = urljoin(self._hub_url, path)
         headers = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin"}
         response = await self._send(url, headers, body=None if form is None else urlencode(form))
@@ -66,16 +68,16 @@ class Person:
         raise AssertionError(f"more than {_MOST_REDIRECTS} redirects, at last to {url}")
 
     async def call(self, method: str, path: str, body: Any = None) -> HTTPResponse:
-        """Call a REST API, as the script in a page does."""
+        """Call a REST API, as a script in a page does."""
         url = urljoin(self._hub_url, path)
         headers = {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin", "X-XSRFToken": self._xsrf_token(url)}
         return await self._send(url, headers, method=method, body=None if body is None else json.dumps(body))
 
     async def log_in(self, *, then: str = "") -> HTTPResponse:
-        """Fill in the login form and send it, and return the page that comes then: one that waits for the server.
+        """Fill in and send the login form; returns the next page, which waits for the server.
 
         Args:
-            then: The page to come instead; no server is started.
+            then: The next page instead; no server is started.
         """
         page = await self.open("/hub/login")
         token = _FORM_TOKEN.search(page.body.decode())
@@ -84,7 +86,7 @@ class Person:
         return await self.open("/hub/login?" + urlencode({"next": then}), form)
 
     async def wait_for_server(self) -> str:
-        """Watch the progress bar, and return the URL that it leads to."""
+        """Wait for the end of the progress bar; returns the URL of the server."""
         response = await self.call("GET", f"/hub/api/users/{quote(self.name, safe='@~')}/server/progress")
         events = [json.loads(line[6:]) for line in response.body.decode().splitlines() if line.startswith("data: ")]
         assert events, response
@@ -92,13 +94,13 @@ class Person:
         return str(events[-1]["url"])
 
     async def start_kernel(self) -> str:
-        """Start a Python in the server, and return its id."""
+        """Start a Python kernel; returns its id."""
         response = await self.call("POST", f"{self.server}/api/kernels", {"name": "python3"})
         assert response.code == HTTPStatus.CREATED, (response, response.body)
         return str(json.loads(response.body)["id"])
 
     async def run(self, kernel: str, code: str) -> str:
-        """Run code in a kernel, over a websocket, and return what it printed."""
+        """Run code in a kernel, over a websocket; returns its output."""
         url = urljoin(self._hub_url, f"{self.server}/api/kernels/{kernel}/channels")
         headers = {"Cookie": self._cookie_header(url), "Origin": self._hub_url}
         request = HTTPRequest("ws" + url.removeprefix("http"), headers=headers, connect_timeout=_ONE_REQUEST_SECONDS)
@@ -125,7 +127,7 @@ class Person:
         raise AssertionError(f"the websocket was closed; printed until then: {printed!r}")
 
     async def stop_server(self) -> None:
-        """Press "Stop My Server" on the Hub's page, and wait until it is stopped."""
+        """Stop the server, as the button on the Hub's page does, and wait until it has ended."""
         me = f"/hub/api/users/{quote(self.name, safe='@~')}"
         await self.open("/hub/home")
         response = await self.call("DELETE", f"{me}/server")
@@ -162,6 +164,6 @@ class Person:
         return request.get_header("Cookie", "")
 
     def _xsrf_token(self, url: str) -> str:
-        """Return what a script on the page finds in its cookies: the token with the longest path that fits."""
+        """Return the token that a script on the page finds in its cookies: the one with the longest matching path."""
         match = re.search(r"(?:^|; )_xsrf=([^;]+)", self._cookie_header(url))
         return match[1] if match else ""

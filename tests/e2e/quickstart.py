@@ -1,4 +1,4 @@
-"""A running JupyterHub as the README's quickstart starts it, with all its files in a temporary folder. Does I/O."""
+"""A JupyterHub that is started as in the quickstart, with all its files in a temporary folder."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ CONFIG = ROOT / "examples" / "quickstart" / "jupyterhub_config.py"
 
 _START_SECONDS = 60
 _STOP_SECONDS = 30
-# What the Hub says last when it starts. Until then a SIGTERM ends it at once, and nothing that it has started
+# The last message of a starting Hub. Until then, SIGTERM ends it at once, and nothing that it has started
 # (jupyterhub/app.py:3953 of 6.1.1).
 _STARTED = "JupyterHub is now running at"
-# How a line begins that somebody logs: [E 2026-11-22 23:38:49.389 JupyterHub app:3493]; what belongs to it is indented.
+# The beginning of a log message: [E 2026-11-22 23:38:49.389 JupyterHub app:3493]; its other lines are indented.
 _LOGGED = re.compile(r"\[(?P<level>[DIWEC]) [-\d]+ [:.\d]+ (?P<who>[\w.]+)")
-# Who logs what is not of interest: users' servers. They log errors when a page is closed while it opens a websocket.
+# The loggers of users' servers, which log errors when a page is closed while it opens a websocket.
 _SERVERS = {"ServerApp", "LabApp", "JupyterHubSingleUser"}
-# This is how JupyterHub says, as something critical, that it was asked to stop.
+# JupyterHub logs this at level CRITICAL when it is asked to stop.
 _ASKED_TO_STOP = "Received signal SIGTERM"
 
 
@@ -47,12 +47,12 @@ def wait_until(condition: Callable[[], bool], *, within: float, what: str) -> No
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return the environment of somebody who has just logged in, and has nothing set up."""
+    """Return the environment of a user without any configuration."""
     return {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
 
 
 def command(*arguments: str) -> list[str]:
-    """Return the README's command, with more arguments."""
+    """Return the quickstart's command, with more arguments."""
     return [sys.executable, "-m", "jupyterhub", "-f", str(CONFIG), *arguments]
 
 
@@ -62,12 +62,14 @@ class Quickstart:
     Attributes:
         url: Where it is for a browser, without a slash at the end.
         home: The home folder of whoever started it.
-        started_in: The folder that it was started in.
+        started_in: Its working directory.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Args:
-        folder: For all its files; empty, or left by an earlier one.
+        """Choose its ports and folders; it is not started.
+
+        Args:
+            folder: For all its files; empty, or left by an earlier one.
         """
         self._port, hub_port = free_ports(2)
         self.url = f"http://127.0.0.1:{self._port}"
@@ -80,12 +82,12 @@ class Quickstart:
 
     @property
     def output(self) -> str:
-        """All that it, its Traefik and its servers have said so far."""
+        """All output so far, of the Hub, its Traefik and its servers."""
         return self._output.read_text(errors="replace") if self._output.exists() else ""
 
     @property
     def trouble(self) -> list[str]:
-        """The lines of its output that tell of errors in the Hub or in Traefik (whose output is in the Hub's log)."""
+        """The lines of its output that are errors of the Hub or of Traefik, whose output is in the Hub's log."""
         found = []
         who = ""
         for line in self.output.splitlines():
@@ -94,17 +96,17 @@ class Quickstart:
                 wrong = logged["level"] in "EC" and who not in _SERVERS and _ASKED_TO_STOP not in line
             elif line.startswith("    "):
                 wrong = "Traceback" in line and who not in _SERVERS
-            else:  # not logged; a kernel that is ended early writes a traceback, too
+            else:  # not a log message; a kernel that is ended early also writes a traceback
                 wrong = "never retrieved" in line or "never awaited" in line
             if wrong or "/traefik_toml_proxy/" in line.partition('File "')[2]:
                 found.append(line)
         return found
 
     def start(self) -> None:
-        """Start it, for the first time or again; returns when the public URL shows the Hub.
+        """Start it, for the first time or again; returns when the public URL serves the Hub.
 
         Raises:
-            AssertionError: If it has ended, or does not serve in time; with its output.
+            AssertionError: If it has ended, or does not serve in time.
         """
         self.home.mkdir(exist_ok=True)
         self.started_in.mkdir(exist_ok=True)
@@ -127,10 +129,10 @@ class Quickstart:
         assert not self._ended(), f"ended with status {self._process.returncode}"
 
     def stop(self) -> None:
-        """Ask it to stop, as Ctrl-C or a service manager would, and wait until all that it started has ended.
+        """Send SIGTERM, as a service manager would, and wait until all its processes have ended.
 
         Raises:
-            AssertionError: If something has not ended in time; it has been killed then.
+            AssertionError: If one has not ended in time; it is killed.
         """
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
@@ -145,7 +147,7 @@ class Quickstart:
             self.kill()
 
     def kill(self) -> None:
-        """End whatever is left of it at once."""
+        """Kill all its processes."""
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -153,10 +155,10 @@ class Quickstart:
             self._process.wait()
 
     def processes(self) -> dict[int, str]:
-        """Return the command lines, by number, of all running processes that it has started, itself included.
+        """Return the command lines, by process id, of the Hub and all processes that it has started.
 
-        Whoever has its home folder in the environment or on the command line is one: Traefik and the servers are in
-        sessions of their own, and what they leave behind becomes somebody else's child.
+        They are found by the home folder in their environment or on their command line: Traefik and the servers are in
+        their own sessions, and processes that they leave behind get another parent.
         """
         found = {}
         for pid in all_others():

@@ -1,4 +1,4 @@
-"""The quickstart, used in a real browser as a person would: log in, open a notebook, run a cell, stop the server."""
+"""The quickstart in a real browser: log in, open a notebook, run a cell, stop the server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# For one step, such as the page of JupyterLab to be there.
+# For one step, such as loading JupyterLab.
 _STEP_MILLISECONDS = 60_000 * PATIENCE
 
 pytestmark = [
@@ -35,7 +35,7 @@ pytestmark = [
 
 @pytest_asyncio.fixture
 async def page(tmp_path: Path) -> AsyncIterator[Page]:
-    """A page of a new browser; what it looked like in the end is in page.png."""
+    """A page of a new browser; a screenshot of its last state is in page.png."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=_CHROMIUM, args=_FLAGS)
         page = await browser.new_page()
@@ -44,12 +44,12 @@ async def page(tmp_path: Path) -> AsyncIterator[Page]:
         yield page
         picture = tmp_path / "page.png"
         await page.screenshot(path=picture)
-        print(f"What the page looked like in the end: {picture}")  # shown when the test has failed
+        print(f"The last state of the page: {picture}")  # shown when the test has failed
         await browser.close()
 
 
 async def _run(page: Page, cell: Locator) -> None:
-    """Run a cell; again if nothing comes, as a person would: JupyterLab drops what it gets while it takes its kernel."""
+    """Run a cell, again if there is no output: JupyterLab drops input while it connects to the kernel."""
 
     async def has_output() -> bool:
         await cell.locator(".cm-content").click()
@@ -64,7 +64,7 @@ async def _run(page: Page, cell: Locator) -> None:
 
 
 async def test_a_notebook_runs_code_until_its_server_is_stopped(quickstart: Quickstart, page: Page) -> None:
-    """Log in, open a notebook, run a cell (over a websocket), stop the server, and see the Hub's page in its place."""
+    """After the server is stopped, its URL shows the Hub's page."""
     await page.goto(quickstart.url)
     await page.get_by_label("Username").fill("Ada Lovelace")
     await page.get_by_role("button", name="Sign in").click()

@@ -1,4 +1,4 @@
-"""The quickstart, used over HTTP alone: quick enough for every run of the tests."""
+"""The quickstart over HTTP, without a browser."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def person(request: pytest.FixtureRequest, quickstart: Quickstart) -> Asyn
 
 
 async def test_any_name_gets_a_server_that_runs_code_until_it_is_stopped(person: Person) -> None:
-    """Log in, wait for the server, run code in it over a websocket, stop it, and see the Hub's page in its place."""
+    """After the server is stopped, its URL shows the Hub's page."""
     waiting = await person.log_in()
     assert urlsplit(waiting.effective_url).path.startswith("/hub/spawn-pending/")
 

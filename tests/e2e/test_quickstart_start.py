@@ -1,4 +1,4 @@
-"""What the quickstart does when it is started, and what it leaves behind."""
+"""Starting the quickstart: its files, its messages, its addresses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from e2e.quickstart import Quickstart, command, environment
 
 
 def _start(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Start it up to the point where it has read its settings, and show them."""
+    """Let it read its configuration and print it."""
     home.mkdir(exist_ok=True)
     return subprocess.run(
         command(*arguments, "--show-config"),
@@ -29,21 +29,21 @@ def _start(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_writes_nothing_to_the_folder_that_it_is_started_in(quickstart: Quickstart) -> None:
-    """It may be a checkout that cannot be written to."""
+def test_it_writes_nothing_to_its_working_directory(quickstart: Quickstart) -> None:
+    """That may be a read-only checkout."""
     assert list(quickstart.started_in.iterdir()) == []
 
 
-def test_its_files_are_in_one_folder_for_its_user_alone(quickstart: Quickstart) -> None:
-    """They hold the cookie secret and users' notebooks."""
+def test_its_files_are_in_one_private_folder(quickstart: Quickstart) -> None:
+    """They include the cookie secret and users' notebooks."""
     [folder] = (quickstart.home / ".local" / "state").iterdir()
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert [file.name for file in quickstart.home.iterdir()] == [".local"]
 
 
-async def test_who_is_logged_in_still_is_when_it_is_started_again(own_quickstart: Quickstart) -> None:
-    """A second start finds the database and the cookie secret of the first."""
+async def test_users_stay_logged_in_after_a_restart(own_quickstart: Quickstart) -> None:
+    """The second start finds the database and the cookie secret of the first."""
     async with contextlib.aclosing(Person(own_quickstart.url, "alice")) as person:
         await person.log_in(then="/hub/home")
 
@@ -54,28 +54,28 @@ async def test_who_is_logged_in_still_is_when_it_is_started_again(own_quickstart
     assert (page.code, urlsplit(page.effective_url).path) == (HTTPStatus.OK, "/hub/home")
 
 
-def test_it_says_that_whoever_can_use_the_machine_is_let_in(quickstart: Quickstart) -> None:
-    """Loopback is for all users of a machine."""
+def test_it_warns_that_every_user_of_the_machine_can_log_in(quickstart: Quickstart) -> None:
+    """All users of a machine can connect to loopback."""
     assert "EVERYBODY WHO CAN USE THIS MACHINE" in quickstart.output
     assert "DANGER" not in quickstart.output
 
 
 @pytest.mark.parametrize("address", ["--JupyterHub.bind_url=http://0.0.0.0:8000", "--url=http://:8000", "--ip=0.0.0.0"])
-def test_an_address_that_others_can_reach_is_called_a_danger(tmp_path: Path, address: str) -> None:
-    """Anybody is let in without a password, so it had better be meant."""
+def test_it_warns_about_an_address_that_others_can_reach(tmp_path: Path, address: str) -> None:
+    """Anybody can log in without a password."""
     assert "DANGER" in _start(tmp_path / "home", address).stderr
 
 
-def test_another_port_alone_leaves_it_on_loopback(tmp_path: Path) -> None:
-    """JupyterHub itself would listen on all addresses then."""
+def test_with_another_port_it_stays_on_loopback(tmp_path: Path) -> None:
+    """By default, JupyterHub would listen on all addresses."""
     said = _start(tmp_path / "home", "--port=9000")
 
     assert ".ip = '127.0.0.1'" in said.stdout
     assert "DANGER" not in said.stderr
 
 
-def test_it_says_what_to_do_where_it_cannot_write(tmp_path: Path) -> None:
-    """A home that cannot be written to is named, with the variable that moves the files."""
+def test_it_says_what_to_do_if_it_cannot_write(tmp_path: Path) -> None:
+    """The error names the variable that moves the files."""
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / ".local").touch()
 

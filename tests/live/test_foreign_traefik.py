@@ -1,4 +1,4 @@
-"""With ``should_start = False`` the proxy only writes its file; somebody else runs the Traefik that watches it."""
+"""With ``should_start = False``, the proxy only writes its file, and somebody else runs the Traefik that watches it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.waiting import eventually, meanwhile
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import ConfigurationError, RouteNotLive, StoreLocked
 
-# Another admin's file in the same folder: a route of theirs, on the same entry point.
+# Somebody else's file in the same folder, with a route on the same entry point.
 _THEIRS = """
 [http.routers.theirs]
 rule = "PathPrefix(`/theirs`)"
@@ -30,7 +30,7 @@ url = "{url}"
 
 @pytest.fixture
 def watched(tmp_path: Path) -> Path:
-    """The folder that the foreign Traefik watches, or has its file in."""
+    """The folder with the routes file."""
     folder = tmp_path / "watched"
     folder.mkdir()
     return folder
@@ -49,12 +49,12 @@ def _names(folder: Path) -> list[str]:
 async def test_routes_are_live_in_a_traefik_that_watches_the_file(
     tmp_path: Path, watched: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
 ) -> None:
-    """Adding, changing and deleting is live at traefik_url when the call returns, as with a Traefik of our own."""
+    """Changes are live at traefik_url when the call returns, as with a Traefik that the proxy starts."""
     file = watched / "routes.toml"
     traefik = ForeignTraefik(tmp_path, provider={"filename": str(file)})
     proxy = _external(make_proxy, traefik, file)
     one, two = await make_backend("one"), await make_backend("two")
-    # Traefik watches a file only if it is there when it starts; the Hub's first question makes it.
+    # Traefik watches a file only if it exists at start; the Hub's first call creates it.
     assert await proxy.get_all_routes() == {}
 
     async with traefik:
@@ -70,7 +70,7 @@ async def test_routes_are_live_in_a_traefik_that_watches_the_file(
 async def test_routes_are_live_in_a_traefik_that_watches_the_folder(
     tmp_path: Path, watched: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
 ) -> None:
-    """The file may lie, and appear, among those of other people, whose routes keep working."""
+    """The file may be created later, among files of other people, whose routes keep working."""
     theirs, ours = await make_backend("theirs"), await make_backend("ours")
     (watched / "theirs.toml").write_text(_THEIRS.format(url=theirs.url))
     async with ForeignTraefik(tmp_path, provider={"directory": str(watched)}) as traefik:
@@ -88,11 +88,11 @@ async def test_routes_are_live_in_a_traefik_that_watches_the_folder(
 async def test_in_a_watched_folder_one_change_is_one_reload(
     tmp_path: Path, watched: Path, make_proxy: ProxyMaker
 ) -> None:
-    """Making a new version beside the file wakes nobody; only its coming into place does."""
+    """Traefik reloads when a new version is moved into place, not while it is being written."""
     async with ForeignTraefik(tmp_path, provider={"directory": str(watched)}) as traefik:
         proxy = _external(make_proxy, traefik, watched / "routes.toml")
         await proxy.add_route("/user/first/", "http://127.0.0.1:1", {})
-        # Traefik works off its events in order: whatever the very first version has brought about has been seen.
+        # Traefik handles events in order, so it has handled those of the very first version by now.
         before = traefik.files_read
 
         for number in range(10):
@@ -101,8 +101,8 @@ async def test_in_a_watched_folder_one_change_is_one_reload(
         assert traefik.files_read == before + 10
 
 
-async def test_before_any_route_there_are_none_and_nothing_is_waited_for(watched: Path, make_proxy: ProxyMaker) -> None:
-    """The Hub asks for all routes before it does anything else, maybe before Traefik runs; the file is made then."""
+async def test_the_first_call_does_not_wait_for_traefik(watched: Path, make_proxy: ProxyMaker) -> None:
+    """The Hub first asks for all routes, perhaps before Traefik runs; that creates the file."""
     proxy = make_proxy(should_start=False, dynamic_config_file=str(watched / "routes.toml"))
     began = time.monotonic()
 
@@ -114,8 +114,8 @@ async def test_before_any_route_there_are_none_and_nothing_is_waited_for(watched
     assert _names(watched) == ["routes.toml", "routes.toml.tmp"]
 
 
-async def test_nobody_at_the_entry_point_is_told_in_time(watched: Path, make_proxy: ProxyMaker) -> None:
-    """The error names the file, the address, what came back, and what to look at; the route stays written."""
+async def test_an_add_fails_in_time_if_nobody_answers_at_traefik_url(watched: Path, make_proxy: ProxyMaker) -> None:
+    """The error names the file, the URL, the answer and what to check; the route stays written."""
     file, url = watched / "routes.toml", f"http://127.0.0.1:{free_port()}"
     proxy = make_proxy(
         should_start=False,
@@ -137,10 +137,10 @@ async def test_nobody_at_the_entry_point_is_told_in_time(watched: Path, make_pro
     assert list(await proxy.get_all_routes()) == ["/user/a/"]
 
 
-async def test_a_traefik_that_knows_another_entry_point_is_told_in_time(
+async def test_an_add_fails_in_time_if_traefik_has_another_entry_point(
     tmp_path: Path, watched: Path, make_proxy: ProxyMaker
 ) -> None:
-    """Where traefik_entrypoint is not what Traefik calls it, the answer that is not ours is in the error."""
+    """If traefik_entrypoint is not Traefik's name for it, the error shows Traefik's 404."""
     async with ForeignTraefik(tmp_path, provider={"directory": str(watched)}, entry_point="public") as traefik:
         proxy = make_proxy(
             should_start=False,
@@ -156,7 +156,7 @@ async def test_a_traefik_that_knows_another_entry_point_is_told_in_time(
 async def test_a_delete_that_is_not_live_in_time_only_warns(
     watched: Path, make_proxy: ProxyMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The Hub would not stop the user's server if it raised; the route is gone from the file."""
+    """An error would keep the Hub from stopping the user's server; the route is gone from the file."""
     proxy = make_proxy(
         should_start=False,
         dynamic_config_file=str(watched / "routes.toml"),
@@ -174,7 +174,7 @@ async def test_a_delete_that_is_not_live_in_time_only_warns(
     assert await proxy.get_all_routes() == {}
 
 
-async def test_routes_that_were_written_in_time_are_served_by_a_traefik_that_comes_late(
+async def test_routes_that_were_written_before_traefik_starts_are_served(
     tmp_path: Path, watched: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
 ) -> None:
     """Traefik and the Hub may be started in any order."""
@@ -193,7 +193,7 @@ async def test_routes_that_were_written_in_time_are_served_by_a_traefik_that_com
 async def test_routes_outlive_the_hub(
     tmp_path: Path, watched: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
 ) -> None:
-    """While the Hub is away Traefik goes on serving; the next Hub finds the routes, and a change of one is live again."""
+    """While the Hub is down, Traefik keeps serving; the next Hub finds the routes and can change them."""
     file = watched / "routes.toml"
     backend, other = await make_backend("a"), await make_backend("other")
     async with ForeignTraefik(tmp_path, provider={"directory": str(watched)}) as traefik:
@@ -202,11 +202,11 @@ async def test_routes_outlive_the_hub(
         routes = await hub.get_all_routes()
         answers = []
 
-        async def users_go_on() -> None:
+        async def keep_asking() -> None:
             while True:
                 answers.append((await get(traefik.url, "/user/a/")).by)
 
-        async with meanwhile(users_go_on()):
+        async with meanwhile(keep_asking()):
             await hub.stop()
             seen = len(answers)
             await eventually(lambda: len(answers) > seen + 5)
@@ -221,7 +221,7 @@ async def test_routes_outlive_the_hub(
 
 
 async def test_two_hubs_do_not_write_one_file(watched: Path, make_proxy: ProxyMaker) -> None:
-    """The second is told who writes it, and the first goes on."""
+    """The second one is refused, with an error that names the file, and the first goes on."""
     settings = {"should_start": False, "dynamic_config_file": str(watched / "routes.toml")}
     first, second = make_proxy(**settings), make_proxy(**settings)
     await first.get_all_routes()
@@ -233,7 +233,7 @@ async def test_two_hubs_do_not_write_one_file(watched: Path, make_proxy: ProxyMa
 
 
 async def test_a_file_that_traefik_would_not_load_is_refused(watched: Path, make_proxy: ProxyMaker) -> None:
-    """The name must end in .toml; the error says so instead of waiting for a Traefik that never looks at it."""
+    """The name must end in .toml; the error says so at once."""
     proxy = make_proxy(should_start=False, dynamic_config_file=str(watched / "routes.conf"))
 
     with pytest.raises(ConfigurationError, match=r"must end in \.toml"):
@@ -242,8 +242,8 @@ async def test_a_file_that_traefik_would_not_load_is_refused(watched: Path, make
     assert _names(watched) == []
 
 
-async def test_the_group_may_be_let_in(watched: Path, make_proxy: ProxyMaker) -> None:
-    """dynamic_config_file_mode is the file's mode in every version, for a Traefik that runs as somebody else."""
+async def test_the_group_can_be_allowed_to_read_the_file(watched: Path, make_proxy: ProxyMaker) -> None:
+    """dynamic_config_file_mode sets the mode of every version, for a Traefik that runs as another user."""
     file = watched / "routes.toml"
     proxy = make_proxy(should_start=False, dynamic_config_file=str(file), dynamic_config_file_mode=0o640)
 

@@ -1,4 +1,4 @@
-"""Any text that JupyterHub lets into a name or into data is served exactly or refused; nobody else notices."""
+"""Any text that JupyterHub accepts in a name or in data is served exactly or refused, and affects no other route."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from support.hostile import LONG_TEXTS, NAMES, RAW_NAMES, as_browsers_send, esca
 
 from traefik_toml_proxy import InvalidRoute, TraefikTomlProxy
 
-# Another reader of TOML than the one that the proxy uses; the same code under its older name on Python 3.10.
+# A TOML parser that the proxy does not use; on Python 3.10 it is a package of its own.
 tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 BYSTANDERS = ["/", "/user/bystander/", "/user/bystander/server/", "/services/bystander/"]
 
 
 class Served:
-    """A real proxy with bystanders' routes, and one backend: a target's path tells which route a request took."""
+    """A real proxy with some routes of bystanders, and one backend; the target's path shows which route a request took."""
 
     def __init__(self, proxy: TraefikTomlProxy, backend: Backend) -> None:
         self.proxy = proxy
@@ -36,7 +36,7 @@ class Served:
         self._tags: dict[str, str] = {}
 
     def target(self, routespec: str) -> str:
-        """The target for ``routespec``: the same one each time it is asked for."""
+        """The target of ``routespec``, always the same one."""
         tag = self._tags.setdefault(routespec, f"route-{len(self._tags)}")
         return f"{self._backend.url}/{tag}"
 
@@ -49,7 +49,7 @@ class Served:
         await asyncio.gather(*(self.add(routespec) for routespec in routespecs))
 
     async def arrived(self, paths: Iterable[str]) -> list[str]:
-        """For each request, what its target saw of the path (the target's own path first), or the status."""
+        """Return for each request the path that its target saw (the target's own path first), or the status."""
         some = asyncio.Semaphore(20)
 
         async def one(path: str) -> str:
@@ -60,21 +60,21 @@ class Served:
         return await asyncio.gather(*map(one, paths))
 
     def expected(self, routespec: str, path: str) -> str:
-        """What :meth:`arrived` has where ``path`` took the route of ``routespec`` and came through unchanged."""
+        """What :meth:`arrived` returns if ``path`` took the route of ``routespec`` and arrived unchanged."""
         return "/" + self.target(routespec).rpartition("/")[2] + path
 
     async def check_bystanders(self) -> None:
-        """Check that the routes which nobody has touched are served as before."""
+        """Check that the bystanders' routes are served as before."""
         paths = [f"{routespec}some//file?z=%2F" for routespec in BYSTANDERS]
         assert [self.expected(r, p) for r, p in zip(BYSTANDERS, paths, strict=True)] == await self.arrived(paths)
 
     def file_status(self) -> tuple[int, int]:
-        """What changes with every version of the file: its inode and when it was written."""
+        """The inode and time of the file, which change with every version."""
         status = (Path(self.proxy.state_dir) / "dynamic.toml").stat()
         return status.st_ino, status.st_mtime_ns
 
     def check_file_and_log(self) -> None:
-        """Check that the file is TOML to two readers alike, and that Traefik has no complaint."""
+        """Check that two TOML parsers read the same from the file, and that Traefik has logged no error."""
         folder = Path(self.proxy.state_dir)
         text = (folder / "dynamic.toml").read_text("utf-8")
         assert tomllib.loads(text) == toml.loads(text)
@@ -95,7 +95,7 @@ def _spellings(name: str) -> set[str]:
 
 
 async def test_users_of_any_name_are_served_side_by_side(served: Served) -> None:
-    """Each of 250 hostile user names finds its own server, escaped as JupyterHub does it and in the spelling of others."""
+    """Each of 250 hostile user names reaches its own server, in JupyterHub's spelling and in others."""
     routespecs = {name: f"/user/{escaped(name)}/" for name in NAMES}
     await served.add_all(routespecs.values())
     requests = [
@@ -110,7 +110,7 @@ async def test_users_of_any_name_are_served_side_by_side(served: Served) -> None
 
 
 async def test_services_of_any_name_are_served_side_by_side(served: Served) -> None:
-    """A service's name comes to the proxy raw, and is served just so."""
+    """JupyterHub passes on a service's name raw."""
     routespecs = {name: f"/services/{name}/" for name in RAW_NAMES}
     await served.add_all(routespecs.values())
     requests = [
@@ -124,7 +124,7 @@ async def test_services_of_any_name_are_served_side_by_side(served: Served) -> N
 
 
 async def test_named_servers_of_any_name_leave_the_default_server_alone(served: Served) -> None:
-    """What is not below a named server's own path still goes to the user's default server, also when it looks alike."""
+    """Requests that are not below a named server's path go to the user's default server, however similar they look."""
     names = [name for name in NAMES if name not in LONG_TEXTS]
     routespecs = {name: f"/user/bystander/{escaped(name)}/" for name in names}
     await served.add_all(routespecs.values())
@@ -141,7 +141,7 @@ async def test_named_servers_of_any_name_leave_the_default_server_alone(served: 
 
 
 async def test_deleting_hostile_names_leaves_the_table_as_it_was(served: Served) -> None:
-    """Each can be deleted under the name that it was added by, and takes nobody along."""
+    """Each route can be deleted by its own routespec, and no other route goes with it."""
     before = await served.proxy.get_all_routes()
     routespecs = [f"/user/{escaped(name)}/" for name in NAMES] + [f"/services/{name}/" for name in RAW_NAMES]
     await served.add_all(routespecs)
@@ -156,7 +156,7 @@ async def test_deleting_hostile_names_leaves_the_table_as_it_was(served: Served)
 
 
 async def test_data_of_any_text_comes_back_as_it_was(served: Served) -> None:
-    """Names and values in a route's data are kept to the byte, and never get into the configuration."""
+    """A route's data is kept byte for byte, and never becomes part of Traefik's configuration."""
     data: dict[str, Any] = {name: {"as a value": name, "in a list": [name, {name: None}]} for name in NAMES[:-50]}
     data["long"] = LONG_TEXTS
     data["\ud800 a lone surrogate"] = {"\udfff": "\ud83d"}
@@ -169,8 +169,8 @@ async def test_data_of_any_text_comes_back_as_it_was(served: Served) -> None:
     served.check_file_and_log()
 
 
-async def test_two_spellings_of_one_place_do_not_fight_over_it(served: Served) -> None:
-    """A second routespec for the same requests is refused, and the first goes on as before."""
+async def test_a_second_spelling_of_a_place_is_refused(served: Served) -> None:
+    """The first routespec for the same requests is served as before."""
     first, *others = ["/user/a%40%62/", "/user/a%40b/", "/user/a@b/", "/user/a@%62/", "/user/%61%40b/"]
     await served.add(first)
 
@@ -183,7 +183,7 @@ async def test_two_spellings_of_one_place_do_not_fight_over_it(served: Served) -
     served.check_file_and_log()
 
 
-# Routespec, and a word of the reason.
+# A routespec, and a word from the error.
 REFUSED_ROUTESPECS = {
     "/user/./": "'.' or '..' segment",
     "/user/../": "'.' or '..' segment",
@@ -211,7 +211,7 @@ REFUSED_ROUTESPECS = {
 
 
 async def test_a_routespec_that_cannot_be_served_is_refused_with_a_reason(served: Served) -> None:
-    """The ValueError says why, shows the routespec on one line, escaped, and nothing has been written."""
+    """The ValueError says why and shows the routespec, escaped, on one line; nothing is written."""
     before = served.file_status()
 
     refusals = await asyncio.gather(*map(served.add, REFUSED_ROUTESPECS), return_exceptions=True)
@@ -229,7 +229,7 @@ async def test_a_routespec_that_cannot_be_served_is_refused_with_a_reason(served
 
 
 async def test_a_very_long_routespec_is_shown_in_part(served: Served) -> None:
-    """A refusal is a line that can be read, whatever the length of what is refused."""
+    """The error is of a readable length."""
     with pytest.raises(InvalidRoute, match=r"… \(10010 characters\)") as refusal:
         await served.add("/user/" + "x" * 10_000 + "/../")
 
@@ -256,8 +256,8 @@ REFUSED_HOSTS = [
 ]
 
 
-async def test_a_host_that_cannot_be_told_apart_is_refused(make_proxy: ProxyMaker, make_backend: BackendMaker) -> None:
-    """A host in a routespec is a plain host name: no port, no pattern, no text that could be anything else."""
+async def test_a_host_that_is_no_plain_host_name_is_refused(make_proxy: ProxyMaker, make_backend: BackendMaker) -> None:
+    """No port, no pattern, no other text is accepted."""
     proxy = make_proxy(host_routing=True)
     await proxy.start()
     backend = await make_backend("hub")
@@ -304,7 +304,7 @@ REFUSED_TARGETS = [
 
 
 async def test_a_target_that_cannot_be_reached_exactly_is_refused(served: Served) -> None:
-    """A refused target leaves the route that was there before in its place."""
+    """The route that was there before stays."""
     await served.add("/user/a/")
 
     refusals = await asyncio.gather(
@@ -331,8 +331,8 @@ REFUSED_DATA: list[Any] = [
 ]
 
 
-async def test_data_that_json_cannot_give_back_is_refused(served: Served) -> None:
-    """What would come back otherwise than it was given is not taken, whatever else is being added."""
+async def test_data_that_json_would_change_is_refused(served: Served) -> None:
+    """Other routes in the same batch are added."""
     *refusals, taken = await asyncio.gather(
         *(served.proxy.add_route("/user/a/", "http://127.0.0.1:1", data) for data in REFUSED_DATA),
         served.add("/user/b/"),
@@ -346,7 +346,7 @@ async def test_data_that_json_cannot_give_back_is_refused(served: Served) -> Non
 
 
 async def test_a_refused_route_among_many_fails_alone(served: Served) -> None:
-    """Of a hundred concurrent adds with one impossible in ten, the ninety are served."""
+    """Of a hundred concurrent adds, ten are invalid, and the other ninety are served."""
     good = [f"/user/good-{number}/" for number in range(90)]
     bad = [f"/user/{'.' * (number % 2 + 1)}/{number}/" for number in range(10)]
 
@@ -364,7 +364,7 @@ _PIECES = st.one_of(
 _NAMES = st.lists(_PIECES, min_size=1, max_size=12).map("".join).filter(lambda name: set(name) - set("./\\"))
 
 
-# One proxy for all examples: that is the point, as what one leaves behind would harm the next.
+# One proxy for all examples: what one example leaves behind would harm the next.
 @settings(
     max_examples=25,
     deadline=None,
@@ -374,8 +374,8 @@ _NAMES = st.lists(_PIECES, min_size=1, max_size=12).map("".join).filter(lambda n
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(names=st.lists(_NAMES, min_size=20, max_size=40, unique=True))
-async def test_names_that_nobody_thought_of(served: Served, names: list[str]) -> None:
-    """Random names, dozens at a time, are each served exactly, and are gone without a trace afterwards."""
+async def test_random_names_are_served_and_deleted(served: Served, names: list[str]) -> None:
+    """Dozens of random names at a time are each served exactly, and leave nothing when they are deleted."""
     good = [name for name in names if not {".", ".."} & set(name.replace("\\", "/").split("/"))]
     routespecs = [f"/user/{escaped(name)}/" for name in good]
     await served.add_all(routespecs)

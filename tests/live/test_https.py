@@ -47,7 +47,7 @@ async def proxy(make_proxy: ProxyMaker, free_port: int, pair: Pair) -> TraefikTo
 async def test_the_entry_point_shows_the_given_certificate(
     proxy: TraefikTomlProxy, make_backend: BackendMaker, pair: Pair
 ) -> None:
-    """A client that trusts that one certificate alone reaches the routes, and the server hears that it was https."""
+    """A client that trusts only this certificate reaches the routes, and the backend learns that it was https."""
     backend = await make_backend("a")
     await proxy.add_route("/user/a/", backend.url, {})
 
@@ -56,10 +56,10 @@ async def test_the_entry_point_shows_the_given_certificate(
     assert seen["headers"]["X-Forwarded-Proto"] == "https"
 
 
-async def test_http_is_not_served_on_the_port_of_https(
+async def test_http_is_not_served_on_the_https_port(
     proxy: TraefikTomlProxy, make_backend: BackendMaker, pair: Pair
 ) -> None:
-    """Nobody's password travels in the clear because of a link with the wrong scheme."""
+    """No password is sent in clear text because of a link with the wrong scheme."""
     await proxy.add_route("/", (await make_backend("hub")).url, {})
 
     assert (await get(proxy.public_url, "/")).status == 404
@@ -69,7 +69,7 @@ async def test_http_is_not_served_on_the_port_of_https(
 async def test_a_route_change_keeps_the_certificate(
     proxy: TraefikTomlProxy, make_backend: BackendMaker, pair: Pair
 ) -> None:
-    """Every version of the file shows the same certificate, also without any route in it."""
+    """Every version of the file has the same certificate, even without any route."""
     backend = await make_backend("a")
 
     served = []
@@ -85,7 +85,7 @@ async def test_a_route_change_keeps_the_certificate(
 async def test_the_admin_s_dynamic_configuration_wins(
     tmp_path: Path, make_proxy: ProxyMaker, free_port: int, pair: Pair
 ) -> None:
-    """What extra_dynamic_config says of the default certificate counts, not what the proxy would have said."""
+    """A default certificate in extra_dynamic_config replaces the proxy's."""
     mine = make_certificate(tmp_path, "mine")
     certificate = {"certFile": str(mine.cert), "keyFile": str(mine.key)}
     proxy = make_proxy(
@@ -101,7 +101,7 @@ async def test_the_admin_s_dynamic_configuration_wins(
 async def test_certificate_and_key_may_be_one_file_with_a_relative_path(
     make_proxy: ProxyMaker, free_port: int, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Traefik runs in another folder than the Hub, and finds the files all the same."""
+    """Traefik's working directory is not the Hub's, but it finds the files."""
     both = pair.cert.with_name("both.pem")
     both.write_bytes(pair.key.read_bytes() + pair.cert.read_bytes())
     monkeypatch.chdir(both.parent)
@@ -115,7 +115,7 @@ async def test_certificate_and_key_may_be_one_file_with_a_relative_path(
 async def test_a_foreign_traefik_shows_the_given_certificate(
     tmp_path: Path, make_proxy: ProxyMaker, make_backend: BackendMaker, pair: Pair
 ) -> None:
-    """Where somebody else's entry point speaks TLS, it does so with JupyterHub's certificate."""
+    """If its entry point speaks TLS, it uses JupyterHub's certificate."""
     watched = tmp_path / "watched"
     watched.mkdir()
     traefik = ForeignTraefik(tmp_path, provider={"directory": str(watched)}, tls=True)
@@ -138,7 +138,7 @@ async def test_a_foreign_traefik_shows_the_given_certificate(
 async def test_many_routes_are_served_over_https(
     tmp_path: Path, make_proxy: ProxyMaker, make_backend: BackendMaker, free_port: int, pair: Pair, should_start: bool
 ) -> None:
-    """In two layers, too, every route is there over https, and none without."""
+    """In two layers, too, every route is served over https, and none over http."""
     watched = tmp_path / "watched"
     watched.mkdir()
     async with contextlib.AsyncExitStack() as stack:
@@ -165,7 +165,7 @@ async def test_many_routes_are_served_over_https(
 
 
 def _unusable(folder: Path) -> dict[str, Pair]:
-    """Pairs of files that are no certificate with its key."""
+    """Return pairs of files that are not a certificate and its key."""
     good, other = make_certificate(folder, "good"), make_certificate(folder, "other")
     (folder / "garbage.crt").write_bytes(b"\x00\xff garbage")
     return {
@@ -179,10 +179,10 @@ def _unusable(folder: Path) -> dict[str, Pair]:
 
 @pytest.mark.parametrize("should_start", [True, False])
 @pytest.mark.parametrize("kind", ["no certificate", "no key", "of two pairs", "encrypted", "no PEM"])
-async def test_a_certificate_that_cannot_be_used_is_told_before_anything_runs(
+async def test_a_certificate_that_cannot_be_used_is_an_error_before_anything_runs(
     tmp_path: Path, make_proxy: ProxyMaker, free_port: int, kind: str, should_start: bool
 ) -> None:
-    """Traefik would show a certificate of its own instead; here an error names both files, and nothing is left running."""
+    """Traefik would silently use its own certificate; the error names both files."""
     pair = _unusable(tmp_path)[kind]
     proxy = make_proxy(
         public_url=f"https://127.0.0.1:{free_port}",
@@ -200,8 +200,8 @@ async def test_a_certificate_that_cannot_be_used_is_told_before_anything_runs(
     assert not (tmp_path / "state" / "traefik-process.json").exists()
 
 
-async def test_an_encrypted_key_is_called_so(make_proxy: ProxyMaker, tmp_path: Path) -> None:
-    """The one mistake that the usual error message hides is named."""
+async def test_the_error_says_that_a_key_is_encrypted(make_proxy: ProxyMaker, tmp_path: Path) -> None:
+    """The usual message would not."""
     pair = make_certificate(tmp_path, "encrypted", password=b"secret")
     proxy = make_proxy(public_url="https://127.0.0.1:1", **pair.traits)
 
@@ -215,7 +215,7 @@ async def test_an_encrypted_key_is_called_so(make_proxy: ProxyMaker, tmp_path: P
 async def test_the_proxy_listens_where_bind_url_says(
     make_proxy: ProxyMaker, make_backend: BackendMaker, free_port: int, form: str
 ) -> None:
-    """A path in the URL is the Hub's business, not that of the entry point."""
+    """A path in the URL is for the Hub, not for the entry point."""
     proxy = make_proxy(public_url=form.format(free_port))
     await proxy.start()
     await proxy.add_route("/x/", (await make_backend("x")).url, {})
@@ -233,7 +233,7 @@ async def test_the_proxy_listens_on_ipv6(make_proxy: ProxyMaker, make_backend: B
     assert (await get(f"http://[::1]:{free_port}", "/x/")).by == "x"
 
 
-# bind_url, where Traefik listens, where the Hub asks. Those that listen on more than loopback are only looked at here.
+# bind_url, Traefik's address, the Hub's URL. No test listens on more than loopback, so these are only computed.
 _ADDRESSES = [
     ("http://:8000", ":8000", "http://127.0.0.1:8000"),
     ("http://:8000/base/", ":8000", "http://127.0.0.1:8000"),
@@ -252,13 +252,13 @@ _ADDRESSES = [
 def test_every_form_of_bind_url_has_an_address_to_listen_on_and_one_to_ask(
     public_url: str, address: str, url: str
 ) -> None:
-    """Where Traefik listens on all addresses, the Hub asks on loopback."""
+    """If Traefik listens on all addresses, the Hub uses loopback."""
     assert (listen_address(public_url), reachable_url(public_url)) == (address, url)
 
 
 @pytest.mark.parametrize("public_url", ["http+unix://%2Ftmp%2Fhub.sock", "unix+http://%2Ftmp%2Fhub.sock"])
 async def test_a_unix_socket_is_refused(make_proxy: ProxyMaker, tmp_path: Path, public_url: str) -> None:
-    """Traefik cannot listen there; the error says what to set instead, and nothing has been made."""
+    """Traefik cannot listen there; the error says what to set instead, and no file is created."""
     proxy = make_proxy(public_url=public_url)
 
     with pytest.raises(ConfigurationError, match=r"unix socket .* Set c\.JupyterHub\.bind_url to an address"):

@@ -1,4 +1,4 @@
-"""Through real Traefik, a table in layers routes as it does when it is flat, and as configurable-http-proxy does."""
+"""In a real Traefik, layers route as a flat table does, and as configurable-http-proxy does."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from support.strategies import read_toml
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.traefik import layers
 
-# Of a size that configurable-http-proxy takes, too; it lets no encoded slash be a part of a name.
+# Names that configurable-http-proxy accepts, too: not too long, and without an encoded slash.
 SHORT_NAMES = [name for name in NAMES if name not in LONG_TEXTS and "/" not in name]
 
-# Users and their named servers, names that begin alike, a user with many servers, other places.
+# Users and their named servers, names with common prefixes, a user with many servers, other places.
 ROUTES = [
     "/",
     *(f"/user/{escaped(name)}/" for name in SHORT_NAMES),
@@ -31,7 +31,7 @@ ROUTES = [
     "/services/x@y/",
     "/@/space%20word/user/a/",
 ]
-# All users' names begin alike: what is outside has a parent of its own.
+# All users' names have a common prefix, so the routes outside it have their own parent.
 STUDENTS = [routespec for routespec in ROUTES if "/user/" not in routespec or "/student" in routespec]
 RESERVED = ["/", "/user/busy/", "/services/x@y/", *(f"/user/@{number:04}/" for number in range(0, 300, 3))]
 REQUESTS = [
@@ -68,7 +68,7 @@ HOST_ROUTES = [
     "a-b/",
     "a_b/",
 ]
-# All but one begin alike.
+# All but one have a common prefix.
 HOSTS_OF_USERS = ["/", *(routespec for routespec in HOST_ROUTES if routespec.startswith(("u-", "a.example.org/")))]
 HOST_REQUESTS = [
     (host, path)
@@ -83,7 +83,7 @@ HOST_REQUESTS = [
 
 
 async def _route(proxy: TraefikTomlProxy, make_backend: BackendMaker, routespecs: list[str]) -> dict[str, str]:
-    """Add routes; the target's path tells which of them a request has taken."""
+    """Add routes whose targets' paths show which of them a request has taken."""
     backend = await make_backend("all")
     tags = {f"route-{number}": routespec for number, routespec in enumerate(routespecs)}
     await asyncio.gather(*(proxy.add_route(spec, f"{backend.url}/{tag}", {}) for tag, spec in tags.items()))
@@ -96,7 +96,7 @@ async def _route_chp(chp: Chp, proxy: TraefikTomlProxy) -> None:
 
 
 async def _taken(url: str, requests: list[tuple[str | None, str]], tags: dict[str, str]) -> dict[object, object]:
-    """Return for each request, of a host and a path, the routespec of the route that it takes, or the status without one."""
+    """Return, for each request (a host and a path), the routespec of its route, or the status if it has none."""
     taken: dict[object, object] = {}
     for host, path in requests:
         answer = await get(url, path, host=host)
@@ -105,7 +105,7 @@ async def _taken(url: str, requests: list[tuple[str | None, str]], tags: dict[st
 
 
 async def _flatten(proxy: TraefikTomlProxy, monkeypatch: pytest.MonkeyPatch, more: str = "/flat/") -> None:
-    """Let the proxy write its routes as a flat table, with one more that no request is for."""
+    """Make the proxy write a flat table; it adds a route that no request matches."""
     assert _layered(proxy)
     monkeypatch.setattr(layers, "FEW_ROUTES", 1_000_000)
     await proxy.add_route(more, "http://127.0.0.1:1", {})
@@ -138,7 +138,7 @@ async def test_requests_take_the_routes_of_a_flat_table(
     routespecs: list[str],
     one_outside: bool,
 ) -> None:
-    """Also those that a parent takes and none of its children: they go to the Hub, or to nobody where there is no Hub."""
+    """Requests that match a parent but none of its children go to the Hub, or get 404 if there is no route for it."""
     tags = await _route(proxy, make_backend, routespecs)
     requests: list[tuple[str | None, str]] = [(None, path) for path in REQUESTS]
     assert _has_one_outside(proxy) == one_outside
@@ -154,7 +154,7 @@ async def test_requests_take_the_routes_of_a_flat_table(
 async def test_requests_take_the_routes_of_chp(
     proxy: TraefikTomlProxy, make_backend: BackendMaker, routespecs: list[str]
 ) -> None:
-    """With hundreds of routes as with a few: configurable-http-proxy is the reference.
+    """configurable-http-proxy is the reference, for hundreds of routes as for a few.
 
     Its own table fails (500) for what it does not know that is or lies below a name that every JavaScript object has.
     """
@@ -174,14 +174,14 @@ async def test_requests_take_the_routes_of_chp(
 @pytest.mark.parametrize(
     ("routespecs", "one_outside"), [(HOST_ROUTES, False), (HOSTS_OF_USERS, True)], ids=["all", "of users"]
 )
-async def test_hosts_are_told_apart_as_in_a_flat_table(
+async def test_hosts_are_distinguished_as_in_a_flat_table(
     make_proxy: ProxyMaker,
     make_backend: BackendMaker,
     monkeypatch: pytest.MonkeyPatch,
     routespecs: list[str],
     one_outside: bool,
 ) -> None:
-    """With a host for each user, hosts that begin alike, and a dot at the end of a host."""
+    """There is a host for each user; some have a common prefix or a dot at the end."""
     proxy = make_proxy(host_routing=True)
     await proxy.start()
     tags = await _route(proxy, make_backend, routespecs)
@@ -195,7 +195,7 @@ async def test_hosts_are_told_apart_as_in_a_flat_table(
 
 
 async def test_a_flat_table_grows_into_layers_and_back(proxy: TraefikTomlProxy, make_backend: BackendMaker) -> None:
-    """Each route is live as soon as it is added, also the one that makes all others move."""
+    """Each route is live when it is added, even the one that turns the table into layers."""
     backend = await make_backend("all")
     names = [f"/user/{number}/" for number in range(layers.FEW_ROUTES + 5)]
     seen = []
@@ -213,7 +213,7 @@ async def test_a_flat_table_grows_into_layers_and_back(proxy: TraefikTomlProxy, 
 
 
 async def test_the_admin_can_add_to_any_router(make_proxy: ProxyMaker, make_backend: BackendMaker) -> None:
-    """A middleware for one route in layers; and what a child must not have makes the table flat instead of broken."""
+    """A middleware works in layers; settings that a child cannot have make the table flat, not invalid."""
     routespecs = [f"/user/{number}/" for number in range(layers.FEW_ROUTES)]
     plain = make_proxy()
     await plain.start()

@@ -1,4 +1,4 @@
-"""Requests reach the same server as with configurable-http-proxy, the reference for routing; needs it installed."""
+"""Requests reach the same server as with configurable-http-proxy, the reference for routing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
     reason="configurable-http-proxy is neither on PATH nor named by the environment variable CHP_COMMAND",
 )
 
-# Routespecs as JupyterHub makes them: the Hub's, users', named servers', services', an admin's.
+# Routespecs as JupyterHub makes them: for the Hub, users, named servers, services, and an admin's extra routes.
 ROUTES = [
     "/",
     "/user/a/",
@@ -48,7 +48,7 @@ ROUTES = [
     "/%40/space%20word/user/a/",
 ]
 
-# What browsers and JupyterHub send: the address bar, links, redirects, JavaScript's encodeURIComponent.
+# Paths as browsers and JupyterHub send them: from the address bar, links, redirects, JavaScript's encodeURIComponent.
 REQUESTS = [
     "/",
     "/hub/login?next=%2Fuser%2Fa%2F",
@@ -141,7 +141,7 @@ REQUESTS = [
     "/user/user/it%27s/",
 ]
 
-# Host and path. A browser sends a host in small letters, and the port where it is not the scheme's own.
+# Host and path. A browser sends the host in lower case, and the port unless it is the scheme's default.
 HOST_ROUTES = [
     "/",
     "a.example.org/user/a/",
@@ -181,14 +181,14 @@ HOST_REQUESTS = [
 
 
 class Difference(NamedTuple):
-    """A request that another server gets, and why that is not a mistake."""
+    """A request that reaches another server, and why that is right."""
 
     ours: str | None
     chp: str | None
     why: str
 
 
-# Nothing here is sent by browsers (they resolve dots themselves) or by JupyterHub.
+# Neither browsers (they resolve dots themselves) nor JupyterHub send any of these.
 DIFFERENCES = {
     "/user%2Fa/x": Difference("/", "/user/a/", "an encoded slash is part of a segment, and does not end one"),
     "/user/a%2Fx": Difference("/", "/user/a/", "an encoded slash is part of a segment, and does not end one"),
@@ -218,7 +218,7 @@ async def chp() -> AsyncIterator[Chp]:
 async def _route_both(
     proxy: TraefikTomlProxy, chp: Chp, make_backend: BackendMaker, routespecs: list[str]
 ) -> dict[str, str]:
-    """Add the same routes to both; the target's path tells which route a request has taken."""
+    """Add the same routes to both; the targets' paths show which route a request has taken."""
     backend = await make_backend("both")
     tags = {f"route-{number}": routespec for number, routespec in enumerate(routespecs)}
     await asyncio.gather(*(proxy.add_route(spec, f"{backend.url}/{tag}", {}) for tag, spec in tags.items()))
@@ -240,7 +240,7 @@ async def _all_taken(url: str, paths: list[str], tags: dict[str, str]) -> dict[s
 async def test_what_browsers_and_jupyterhub_send_takes_the_same_route(
     proxy: TraefikTomlProxy, chp: Chp, make_backend: BackendMaker
 ) -> None:
-    """Raw and encoded reserved characters, spaces, unicode, case, slashes: each request finds the server it found before."""
+    """That includes raw and encoded reserved characters, spaces, Unicode, case and slashes."""
     tags = await _route_both(proxy, chp, make_backend, ROUTES)
 
     ours = await _all_taken(proxy.public_url, REQUESTS, tags)
@@ -249,10 +249,10 @@ async def test_what_browsers_and_jupyterhub_send_takes_the_same_route(
     assert ours == chps
 
 
-async def test_without_a_hub_route_the_same_requests_reach_nobody(
+async def test_without_a_hub_route_the_same_requests_get_404(
     proxy: TraefikTomlProxy, chp: Chp, make_backend: BackendMaker
 ) -> None:
-    """What no route covers gets an answer from the proxy alone: 404 in both."""
+    """Both proxies answer a request without a route themselves."""
     tags = await _route_both(proxy, chp, make_backend, ROUTES[1:])
 
     ours = {path: (await get(proxy.public_url, path)).status for path in REQUESTS}
@@ -263,7 +263,7 @@ async def test_without_a_hub_route_the_same_requests_reach_nobody(
 
 
 async def test_the_path_that_arrives_is_the_same(proxy: TraefikTomlProxy, chp: Chp, make_backend: BackendMaker) -> None:
-    """A target with a path gets it before the request's path, with as many slashes as configurable-http-proxy puts."""
+    """A target's path is put before the request's, with the same slashes as in configurable-http-proxy."""
     backend = await make_backend("both")
     for routespec, path in {
         "/none": "",
@@ -286,8 +286,8 @@ async def test_the_path_that_arrives_is_the_same(proxy: TraefikTomlProxy, chp: C
     assert ours == chps
 
 
-async def test_hosts_are_told_apart_in_the_same_way(make_proxy: ProxyMaker, make_backend: BackendMaker) -> None:
-    """With JupyterHub.subdomain_host the host, without its port, and the path decide; `/` is for all other hosts."""
+async def test_hosts_are_distinguished_in_the_same_way(make_proxy: ProxyMaker, make_backend: BackendMaker) -> None:
+    """With JupyterHub.subdomain_host, the host (without its port) and the path decide; ``/`` is for all other hosts."""
     proxy = make_proxy(host_routing=True)
     await proxy.start()
     async with Chp(host_routing=True) as chp:
@@ -300,8 +300,8 @@ async def test_hosts_are_told_apart_in_the_same_way(make_proxy: ProxyMaker, make
 
 
 async def test_hostile_names_take_the_same_route(proxy: TraefikTomlProxy, chp: Chp, make_backend: BackendMaker) -> None:
-    """Quotes, backslashes, braces, control characters, unicode: whatever a user is called, both find that user's server."""
-    # 10,000 characters are more than Node takes, and it lets no encoded slash be part of a name.
+    """Quotes, backslashes, braces, control characters, Unicode: both find the user's server, whatever the name."""
+    # Node refuses paths of 10,000 characters, and configurable-http-proxy splits names at an encoded slash.
     names = [name for name in NAMES if name not in LONG_TEXTS and "/" not in name]
     tags = await _route_both(proxy, chp, make_backend, ["/", *(f"/user/{escaped(name)}/" for name in names)])
     forms = [form(name) for name in names for form in (escaped, as_browsers_send)]
@@ -316,7 +316,7 @@ async def test_hostile_names_take_the_same_route(proxy: TraefikTomlProxy, chp: C
 
 
 async def test_known_differences_of_hosts(make_proxy: ProxyMaker, make_backend: BackendMaker) -> None:
-    """Hosts are compared as the rest of the web compares them: without regard to case or to a dot at the end."""
+    """Hosts are compared as is usual on the web: without regard to case or to a dot at the end."""
     proxy = make_proxy(host_routing=True)
     await proxy.start()
     routes = ["/", "A-B.example.org/"]
@@ -332,7 +332,7 @@ async def test_known_differences_of_hosts(make_proxy: ProxyMaker, make_backend: 
 
 
 async def test_known_differences(proxy: TraefikTomlProxy, chp: Chp, make_backend: BackendMaker) -> None:
-    """These are all the requests known to take another route, and the README tells of each kind."""
+    """These are all kinds of known differences; the documentation lists them."""
     tags = await _route_both(proxy, chp, make_backend, ROUTES)
 
     taken = {

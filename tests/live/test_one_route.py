@@ -1,4 +1,4 @@
-"""The thinnest thread: one route through a real Traefik."""
+"""The smallest complete test: one route through a real Traefik."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from traefik_toml_proxy import TraefikTomlProxy
 async def test_a_route_is_served_when_add_returns_and_gone_when_delete_returns(
     proxy: TraefikTomlProxy, make_backend: BackendMaker
 ) -> None:
-    """The very next request after add_route reaches the target, and the very next after delete_route does not."""
+    """The next request after add_route reaches the target, and the next one after delete_route does not."""
     alice = await make_backend("alice")
 
     await proxy.add_route("/user/alice/", alice.url, {"user": "alice"})

@@ -1,4 +1,4 @@
-"""Routes through a real Traefik keep JupyterHub's contract for a proxy (jupyterhub/proxy.py, class Proxy)."""
+"""With a real Traefik, routes keep JupyterHub's contract for proxies (jupyterhub/proxy.py, class Proxy)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from traefik_toml_proxy import ProxyError, TraefikTomlProxy
 
 
 def _state(proxy: TraefikTomlProxy) -> tuple[int, int, bytes]:
-    """What differs between any two versions of the file: inode, time, content (the revision included)."""
+    """Return what differs between any two versions of the file: inode, time and content."""
     path = Path(proxy.state_dir) / "dynamic.toml"
     status = path.stat()
     return status.st_ino, status.st_mtime_ns, path.read_bytes()
@@ -39,8 +39,8 @@ ROUTESPECS = [
 
 
 @pytest.mark.parametrize("routespec", ROUTESPECS)
-async def test_a_route_is_got_as_it_was_added(proxy: TraefikTomlProxy, routespec: str) -> None:
-    """Routespec (with the trailing slash that JupyterHub gives it), target and data come back to the byte."""
+async def test_a_route_is_returned_as_it_was_added(proxy: TraefikTomlProxy, routespec: str) -> None:
+    """Routespec (with JupyterHub's trailing slash), target and data come back byte for byte."""
     target = "https://LOCALHOST:1234/Path/%7e/"
     data: dict[str, Any] = {"user": "ä", "server_name": "", "n": [1, 2.5, None, True, {"deep": {}}]}
     key = routespec.rstrip("/") + "/"
@@ -57,8 +57,8 @@ async def test_a_route_is_got_as_it_was_added(proxy: TraefikTomlProxy, routespec
     assert await proxy.get_all_routes() == {}
 
 
-async def test_what_is_got_are_fresh_copies(proxy: TraefikTomlProxy) -> None:
-    """Whatever the Hub does to a dict that it gave or was given, the route table stays as it is."""
+async def test_returned_routes_are_copies(proxy: TraefikTomlProxy) -> None:
+    """Changing a dict that was passed in or returned does not change the route table."""
     given = {"user": "a", "list": [1]}
     await proxy.add_route("/user/a/", "http://127.0.0.1:1", given)
     expected = {"routespec": "/user/a/", "target": "http://127.0.0.1:1", "data": {"user": "a", "list": [1]}}
@@ -75,8 +75,10 @@ async def test_what_is_got_are_fresh_copies(proxy: TraefikTomlProxy) -> None:
     assert {"/user/a/": expected} == await proxy.get_all_routes()
 
 
-async def test_a_route_serves_its_prefix_on_whole_segments(proxy: TraefikTomlProxy, make_backend: BackendMaker) -> None:
-    """``/user/a`` serves ``/user/a``, ``/user/a/``, ``/user/a?x=1`` and ``/user/a/b``, but never ``/user/ab``."""
+async def test_a_route_matches_its_prefix_on_whole_segments(
+    proxy: TraefikTomlProxy, make_backend: BackendMaker
+) -> None:
+    """``/user/a`` matches ``/user/a``, ``/user/a/``, ``/user/a?x=1`` and ``/user/a/b``, but not ``/user/ab``."""
     hub, alice = await make_backend("hub"), await make_backend("alice")
     await proxy.add_route("/", hub.url, {})
     await proxy.add_route("/user/a", alice.url, {})
@@ -92,10 +94,10 @@ async def test_a_route_serves_its_prefix_on_whole_segments(proxy: TraefikTomlPro
 
 @pytest.mark.parametrize("added", ["/user/a", "/user/a/"])
 @pytest.mark.parametrize("deleted", ["/user/a", "/user/a/"])
-async def test_a_trailing_slash_makes_no_other_route(
+async def test_a_trailing_slash_makes_no_difference(
     proxy: TraefikTomlProxy, make_backend: BackendMaker, added: str, deleted: str
 ) -> None:
-    """With and without it, a routespec is the same route: one to get, to serve and to delete."""
+    """With or without it, a routespec names the same route in every call."""
     alice = await make_backend("alice")
     await proxy.add_route(added, alice.url, {})
     assert (await get(proxy.public_url, "/user/a/x")).by == "alice"
@@ -108,10 +110,10 @@ async def test_a_trailing_slash_makes_no_other_route(
 
 
 @pytest.mark.parametrize(("first", "second"), [("/user/a/", "/user/a/server/"), ("/user/a/server/", "/user/a/")])
-async def test_a_default_server_and_a_named_one_come_and_go_without_each_other(
+async def test_a_default_server_and_a_named_one_are_independent(
     proxy: TraefikTomlProxy, make_backend: BackendMaker, first: str, second: str
 ) -> None:
-    """A named server lies under the default server's path; removing either leaves the other as it was."""
+    """A named server is below the default server's path; deleting either leaves the other as it was."""
     backends = {"/": await make_backend("hub"), first: await make_backend(first), second: await make_backend(second)}
     for routespec, backend in backends.items():
         await proxy.add_route(routespec, backend.url, {})
@@ -134,7 +136,7 @@ async def test_a_default_server_and_a_named_one_come_and_go_without_each_other(
 
 
 async def test_a_changed_target_is_live_when_add_returns(proxy: TraefikTomlProxy, make_backend: BackendMaker) -> None:
-    """A server that was started again is on another port; the next request goes there, every time."""
+    """A restarted server has another port; the next request always goes there."""
     backends = [await make_backend(f"start {number}") for number in range(4)]
 
     served = []
@@ -148,7 +150,7 @@ async def test_a_changed_target_is_live_when_add_returns(proxy: TraefikTomlProxy
 async def test_every_route_is_live_when_its_own_add_returns(
     proxy: TraefikTomlProxy, make_backend: BackendMaker
 ) -> None:
-    """Also when hundreds are added at once, each call returns only when its route is served, or is not any more."""
+    """Even if hundreds are added or deleted at once, each call returns only when its own change is live."""
     backend = await make_backend("all")
 
     async def one_user(number: int) -> tuple[str | None, int]:
@@ -167,7 +169,7 @@ async def test_every_route_is_live_when_its_own_add_returns(
 async def test_the_path_of_a_target_is_put_before_the_request_s(
     proxy: TraefikTomlProxy, make_backend: BackendMaker
 ) -> None:
-    """As configurable-http-proxy does for extra_routes: ``/docs/x`` at a target ``/site`` asks for ``/site/docs/x``."""
+    """As with configurable-http-proxy, a request for ``/docs/x`` reaches a target ``/site`` as ``/site/docs/x``."""
     site = await make_backend("site")
     await proxy.add_route("/docs/", site.url + "/site", {"extra": True})
     await proxy.add_route("/slash/", site.url + "/site/", {"extra": True})
@@ -179,10 +181,10 @@ async def test_the_path_of_a_target_is_put_before_the_request_s(
     assert (await proxy.get_all_routes())["/slash/"]["target"] == site.url + "/site/"
 
 
-async def test_a_target_without_a_path_gets_the_request_s_alone(
+async def test_a_target_without_a_path_gets_only_the_request_s_path(
     proxy: TraefikTomlProxy, make_backend: BackendMaker
 ) -> None:
-    """Changing between a target with a path and one without leaves nothing of the old one."""
+    """Nothing of the old target's path remains after a change."""
     site = await make_backend("site")
 
     arrived = []
@@ -194,7 +196,7 @@ async def test_a_target_without_a_path_gets_the_request_s_alone(
 
 
 async def test_an_unchanged_add_writes_nothing(proxy: TraefikTomlProxy, make_backend: BackendMaker) -> None:
-    """The Hub re-adds every extra route at each check; the file stays the same one, revision included."""
+    """The Hub adds its extra routes again at each check; the file and its revision stay the same."""
     site = await make_backend("site")
     data = {"extra": True, "order": {"b": 1, "a": 2}}
     await proxy.add_route("/docs/", site.url + "/site", data)
@@ -208,15 +210,15 @@ async def test_an_unchanged_add_writes_nothing(proxy: TraefikTomlProxy, make_bac
 
 
 async def test_changed_data_alone_is_kept(proxy: TraefikTomlProxy) -> None:
-    """The same target with other data is a change, and the last one stays."""
+    """The same target with other data is a change."""
     await proxy.add_route("/user/a/", "http://127.0.0.1:1", {"server_name": ""})
     await proxy.add_route("/user/a/", "http://127.0.0.1:1", {"server_name": "b"})
 
     assert (await proxy.get_route("/user/a/") or {})["data"] == {"server_name": "b"}
 
 
-async def test_deleting_what_is_not_there_only_warns(proxy: TraefikTomlProxy, caplog: pytest.LogCaptureFixture) -> None:
-    """The Hub deletes routes to be sure; nothing is written, and one line names the routespec."""
+async def test_deleting_a_missing_route_only_warns(proxy: TraefikTomlProxy, caplog: pytest.LogCaptureFixture) -> None:
+    """The Hub may delete a route that is not there; nothing is written, and a warning names the routespec."""
     await proxy.add_route("/user/a/", "http://127.0.0.1:1", {})
     before = _state(proxy)
     caplog.clear()
@@ -233,7 +235,7 @@ async def test_deleting_what_is_not_there_only_warns(proxy: TraefikTomlProxy, ca
 async def test_a_routespec_of_the_other_kind_is_a_value_error(
     make_proxy: ProxyMaker, host_routing: bool, routespec: str
 ) -> None:
-    """A host without host routing, or none with it, is refused by every call, as JupyterHub's tests ask."""
+    """Every call refuses a host without host routing, or a missing one with it, as JupyterHub's tests require."""
     proxy = make_proxy(host_routing=host_routing)
     await proxy.start()
 
@@ -246,8 +248,10 @@ async def test_a_routespec_of_the_other_kind_is_a_value_error(
     assert await proxy.get_all_routes() == {}
 
 
-async def test_hosts_have_routes_of_their_own(make_proxy: ProxyMaker, make_backend: BackendMaker) -> None:
-    """With host routing the host, whatever its case and port, and the path decide; `/` is for all hosts."""
+async def test_with_host_routing_each_host_has_its_own_routes(
+    make_proxy: ProxyMaker, make_backend: BackendMaker
+) -> None:
+    """The host, whatever its case and port, and the path decide; ``/`` is for all hosts."""
     proxy = make_proxy(host_routing=True)
     await proxy.start()
     names = ["hub", "a", "a-named", "b", "services", "longer"]
@@ -280,10 +284,10 @@ async def test_hosts_have_routes_of_their_own(make_proxy: ProxyMaker, make_backe
     assert (await proxy.get_route("B.Example.org/user/b") or {})["routespec"] == "B.Example.org/user/b/"
 
 
-async def test_a_host_of_its_own_comes_before_the_route_for_all_hosts(
+async def test_a_host_s_own_route_has_priority_over_the_one_for_all_hosts(
     make_proxy: ProxyMaker, make_backend: BackendMaker
 ) -> None:
-    """Also at the root: as many hosts as there are, each has its own, and any other has the Hub's."""
+    """That holds at the root as well: each host has its own route, and any other gets the Hub's."""
     proxy = make_proxy(host_routing=True)
     await proxy.start()
     backend = await make_backend("all")
@@ -297,7 +301,7 @@ async def test_a_host_of_its_own_comes_before_the_route_for_all_hosts(
 
 
 async def test_a_hub_at_a_base_url(proxy: TraefikTomlProxy, make_backend: BackendMaker) -> None:
-    """Below ``/@/space%20word/`` everything is served in each spelling of the prefix, and nothing beside it is."""
+    """Below ``/@/space%20word/``, every spelling of the prefix is served, and nothing outside it."""
     hub, alice = await make_backend("hub"), await make_backend("alice")
     await proxy.add_route("/@/space%20word/", hub.url, {"hub": True})
     await proxy.add_route("/@/space%20word/user/a/", alice.url, {"user": "a", "server_name": ""})
@@ -318,7 +322,7 @@ async def test_a_hub_at_a_base_url(proxy: TraefikTomlProxy, make_backend: Backen
 
 
 async def test_before_start_there_are_no_routes(make_proxy: ProxyMaker) -> None:
-    """The Hub may delete a route before it starts the proxy; an add, which could not be served, is an error."""
+    """The Hub may delete a route before it starts the proxy; adding one is an error."""
     proxy = make_proxy()
 
     await proxy.delete_route("/user/a/")

@@ -1,4 +1,4 @@
-"""What an admin sets reaches Traefik: trusted proxies, its own configuration merged over ours, its environment."""
+"""The admin's settings reach Traefik: trusted proxies, extra configuration, environment variables."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ async def _headers_seen(proxy: TraefikTomlProxy, backend: Backend) -> dict[str, 
 
 
 @pytest.mark.parametrize("trusted", [["127.0.0.1"], ["10.1.2.3", "127.0.0.0/8"]])
-async def test_forwarded_headers_are_believed_from_trusted_proxies(
+async def test_forwarded_headers_from_trusted_proxies_are_kept(
     make_proxy: ProxyMaker, make_backend: BackendMaker, trusted: list[str]
 ) -> None:
-    """Where TLS ends in front of Traefik, JupyterHub learns from X-Forwarded-Proto that its users speak https."""
+    """If TLS is terminated in front of Traefik, JupyterHub learns from X-Forwarded-Proto that its users speak https."""
     headers = await _headers_seen(make_proxy(trusted_proxies=trusted), await make_backend("hub"))
 
     assert headers["X-Forwarded-Proto"] == "https"
@@ -37,10 +37,10 @@ async def test_forwarded_headers_are_believed_from_trusted_proxies(
 
 
 @pytest.mark.parametrize("trusted", [[], ["192.0.2.7", "2001:db8::/32"]])
-async def test_forwarded_headers_of_anybody_else_are_replaced(
+async def test_forwarded_headers_from_anybody_else_are_replaced(
     make_proxy: ProxyMaker, make_backend: BackendMaker, trusted: list[str]
 ) -> None:
-    """A client cannot pretend to be another one, or to have come by https."""
+    """A client cannot pretend to have another address, or to use https."""
     proxy = make_proxy(trusted_proxies=trusted)
     headers = await _headers_seen(proxy, await make_backend("hub"))
 
@@ -50,8 +50,8 @@ async def test_forwarded_headers_of_anybody_else_are_replaced(
 
 
 @pytest.mark.parametrize("wrong", ["localhost", "10.0.0.1/33", "10.0.0.0-10.0.0.9", "", "*", '"]\n[api]'])
-async def test_what_is_no_address_is_not_trusted(make_proxy: ProxyMaker, wrong: str) -> None:
-    """Traefik would not start; the error names the value before anything is started."""
+async def test_an_invalid_trusted_proxy_is_refused(make_proxy: ProxyMaker, wrong: str) -> None:
+    """The error names the value, before anything is started."""
     proxy = make_proxy(trusted_proxies=["10.0.0.1", wrong])
 
     with pytest.raises(
@@ -63,7 +63,7 @@ async def test_what_is_no_address_is_not_trusted(make_proxy: ProxyMaker, wrong: 
 
 
 async def test_the_admin_s_configuration_is_added_to_ours(make_proxy: ProxyMaker, make_backend: BackendMaker) -> None:
-    """A middleware of the admin's at the entry point acts on every route, and a router of theirs works beside ours."""
+    """The admin's middleware at the entry point applies to every route, and their router works next to ours."""
     static = {"entryPoints": {"http": {"http": {"middlewares": ["mine@file"]}}}}
     dynamic = {
         "http": {
@@ -82,7 +82,7 @@ async def test_the_admin_s_configuration_is_added_to_ours(make_proxy: ProxyMaker
 
 
 async def test_the_admin_s_static_configuration_wins(make_proxy: ProxyMaker, make_backend: BackendMaker) -> None:
-    """What the proxy sets for exact paths can be taken back, and the rest of the same table stays."""
+    """It can override a setting of the proxy; other settings in the same table stay."""
     proxy = make_proxy(extra_static_config={"entryPoints": {"http": {"http": {"sanitizePath": True}}}})
     await proxy.start()
     await proxy.add_route("/", (await make_backend("hub")).url, {})
@@ -90,8 +90,8 @@ async def test_the_admin_s_static_configuration_wins(make_proxy: ProxyMaker, mak
     assert (await get(proxy.public_url, "/a//b?c;d")).seen["path"] == "/a/b?c%3Bd"
 
 
-async def test_an_object_of_ours_may_be_added_to(make_proxy: ProxyMaker) -> None:
-    """A table that both have is merged, to any depth: ours keeps what the admin does not mention."""
+async def test_an_object_of_ours_can_be_extended(make_proxy: ProxyMaker) -> None:
+    """Tables are merged at every level: our settings stay unless the admin overrides them."""
     more = {"headers": {"customResponseHeaders": {"X-More": "1"}}}
     proxy = make_proxy(extra_dynamic_config={"http": {"middlewares": {"jupyterhub-revision": more}}})
     await proxy.start()
@@ -102,8 +102,8 @@ async def test_an_object_of_ours_may_be_added_to(make_proxy: ProxyMaker) -> None
     assert answer.headers["x-jupyterhub-routes-revision"].isdigit()
 
 
-async def test_a_setting_that_traefik_does_not_know_is_told(make_proxy: ProxyMaker) -> None:
-    """The start fails with Traefik's own words, and nothing is left running."""
+async def test_a_setting_that_traefik_does_not_know_fails_the_start(make_proxy: ProxyMaker) -> None:
+    """The error has Traefik's own message, and nothing is left running."""
     proxy = make_proxy(extra_static_config={"providers": {"file": {"nosuchoption": True}}})
 
     with pytest.raises(TraefikStartFailed, match="nosuchoption"):
@@ -120,7 +120,9 @@ async def test_a_setting_that_traefik_does_not_know_is_told(make_proxy: ProxyMak
         ("extra_static_config", {'a"]\n[api': {}}),
     ],
 )
-async def test_what_cannot_be_written_is_refused(make_proxy: ProxyMaker, trait: str, value: dict[str, Any]) -> None:
+async def test_a_setting_that_cannot_be_written_is_refused(
+    make_proxy: ProxyMaker, trait: str, value: dict[str, Any]
+) -> None:
     """The error names the trait, before anything is started."""
     proxy = make_proxy(**{trait: value})
 
@@ -128,10 +130,8 @@ async def test_what_cannot_be_written_is_refused(make_proxy: ProxyMaker, trait: 
         await proxy.start()
 
 
-async def test_traefik_gets_the_environment_that_is_meant_for_it(
-    make_proxy: ProxyMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """traefik_env, and nothing secret of the Hub's own; no proxy variables, which would divert users' requests."""
+async def test_traefik_gets_traefik_env_and_no_secrets(make_proxy: ProxyMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets no secrets of the Hub, and no proxy variables, which would divert users' requests."""
     monkeypatch.setenv("CONFIGPROXY_AUTH_TOKEN", "secret of the Hub")
     monkeypatch.setenv("JUPYTERHUB_CRYPT_KEY", "secret of the Hub")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")

@@ -1,4 +1,4 @@
-"""A real JupyterHub, with its own mock users and servers, in this process: what it expects of its proxy happens."""
+"""A real JupyterHub in this process, with its own mock users and servers, gets what it expects of its proxy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = [
     ),
 ]
 
-# Names that JupyterHub's own tests use, and a few more that are hard on a proxy.
+# User names from JupyterHub's own tests, and a few that are difficult for a proxy.
 USER_NAMES = ["zoe", "50fia", "秀樹", "~TestJH", "has@", "it's", "two words", 'a") || PathPrefix("/', "{{.}}", "a%40b"]
 
 HubMaker = Callable[..., Awaitable[Any]]
@@ -38,7 +38,7 @@ HubMaker = Callable[..., Awaitable[Any]]
 
 @pytest_asyncio.fixture
 async def make_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HubMaker]:
-    """Start Hubs at ``/@/space%20word/`` with our proxy and no time of their own for check_routes."""
+    """Start Hubs at ``/@/space%20word/`` with our proxy; they call check_routes only when a test does."""
     mocking = pytest.importorskip(
         "jupyterhub.tests.mocking", reason="what JupyterHub's own tests need is not installed"
     )
@@ -69,12 +69,12 @@ async def make_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 
 
 async def _ask(hub: Any, path: str, *, method: str = "GET", **headers: str) -> Response:
-    """Ask as a browser does: through the public entry point."""
+    """Send a request to the public entry point, as a browser does."""
     return await get(hub.proxy.public_url, hub.base_url + path, method=method, headers=headers)
 
 
 async def _api(hub: Any, path: str, *, method: str = "GET") -> int:
-    """Call the Hub's API as its administrator, through the public entry point; returns the status."""
+    """Call the Hub's API as an admin, through the public entry point; returns the status."""
     from jupyterhub.tests.utils import auth_header
 
     headers = auth_header(hub.db, "admin") | {"Content-Length": "0"}
@@ -88,7 +88,7 @@ def _add_user(hub: Any, name: str) -> Any:
 
 
 async def _start_server(hub: Any, name: str) -> Any:
-    """Have the Hub start a user's server; returns the user."""
+    """Make the Hub start a user's server; returns the user."""
     user = _add_user(hub, name)
     assert await _api(hub, f"users/{quote(name, safe='')}/server", method="POST") in {201, 202}
     await eventually(lambda: user.spawner.ready, within=20)
@@ -96,7 +96,7 @@ async def _start_server(hub: Any, name: str) -> Any:
 
 
 class MockServer:
-    """What a Hub knows of a running server, for users whose servers are backends of the test."""
+    """Makes a Hub believe that a user has a running server, which is a backend of the test."""
 
     def __init__(self, hub: Any, name: str, url: str) -> None:
         from jupyterhub import orm
@@ -113,7 +113,7 @@ class MockServer:
 
 
 async def test_a_user_s_server_is_reached_when_it_is_ready_and_not_when_it_has_stopped(make_hub: HubMaker) -> None:
-    """Start and stop by the Hub's API, for a user name full of traps, below a base_url with traps of its own."""
+    """It is started and stopped through the Hub's API; both the user name and the base_url have special characters."""
     hub = await make_hub()
     name = "it's {{a}}@`\"\\"
 
@@ -128,10 +128,10 @@ async def test_a_user_s_server_is_reached_when_it_is_ready_and_not_when_it_has_s
     assert list(await hub.proxy.get_all_routes()) == [hub.hub.routespec]
 
 
-async def test_check_routes_brings_back_what_is_missing_and_removes_what_is_stale(
+async def test_check_routes_restores_missing_routes_and_removes_stale_ones(
     make_hub: HubMaker, make_backend: BackendMaker
 ) -> None:
-    """A route that was deleted, one with a wrong target, and one of nobody: afterwards all is as the Hub knows it."""
+    """A deleted route, one with a wrong target and one without a user: all are put right."""
     hub = await make_hub()
     proxy = hub.proxy
     backends = {name: await make_backend(name) for name in USER_NAMES}
@@ -154,10 +154,10 @@ async def test_check_routes_brings_back_what_is_missing_and_removes_what_is_stal
     assert served == {name: name for name in USER_NAMES}
 
 
-async def test_check_routes_writes_nothing_where_all_is_well(
+async def test_check_routes_writes_nothing_if_nothing_has_changed(
     make_hub: HubMaker, make_backend: BackendMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What comes back from the proxy equals what the Hub has asked for, so its regular check changes nothing for ever."""
+    """The proxy returns exactly what the Hub has added, so the Hub's regular check finds no difference."""
     hub = await make_hub()
     hub.proxy.extra_routes = {hub.base_url + "docs/": "http://127.0.0.1:1/site/"}
     for name in USER_NAMES:
@@ -174,7 +174,7 @@ async def test_check_routes_writes_nothing_where_all_is_well(
 
 
 async def test_extra_routes_are_added_and_stale_ones_removed(make_hub: HubMaker, make_backend: BackendMaker) -> None:
-    """c.Proxy.extra_routes: below the Hub's address and beside it, with the path of the target put before."""
+    """c.Proxy.extra_routes may be below the base_url or outside it; the target's path is put before the request's."""
     hub = await make_hub()
     site = await make_backend("site")
     routespecs = ["/has%20space/foo/", "/missing-trailing/slash", "/has/@/", "/has/" + quote("üñîçø∂é")]
@@ -194,7 +194,7 @@ async def test_extra_routes_are_added_and_stale_ones_removed(make_hub: HubMaker,
 
 
 async def test_a_service_with_a_raw_name_is_reached(make_hub: HubMaker, make_backend: BackendMaker) -> None:
-    """JupyterHub hands over the name of a service as it is; one check later it is served, and stays."""
+    """JupyterHub passes on a service's name raw; it is served, and stays after check_routes."""
     services = {"plain": await make_backend("plain"), 'it\'s "my" `service` {{1}}': await make_backend("odd")}
     hub = await make_hub(services=[{"name": name, "url": backend.url} for name, backend in services.items()])
 
@@ -204,8 +204,8 @@ async def test_a_service_with_a_raw_name_is_reached(make_hub: HubMaker, make_bac
     assert served == {name: backend.name for name, backend in services.items()}
 
 
-async def test_the_hub_tells_its_routes_by_its_api(make_hub: HubMaker, make_backend: BackendMaker) -> None:
-    """GET /hub/api/proxy turns what the proxy returns into JSON, and POST checks the routes."""
+async def test_the_hub_s_api_returns_the_routes(make_hub: HubMaker, make_backend: BackendMaker) -> None:
+    """GET /hub/api/proxy returns them as JSON, and POST calls check_routes."""
     hub = await make_hub()
     server = MockServer(hub, "zoe", (await make_backend("zoe")).url)
 

@@ -1,4 +1,4 @@
-"""Laws of traefik/layers.py: in layers, a request takes the route that it takes in a flat table, and sooner."""
+"""Laws of traefik/layers.py: layers do not change which route a request takes, and need fewer comparisons."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _small_tables_have_layers() -> Iterator[None]:
         yield
 
 
-# Names that are the beginning of one another, or differ in a character that is reserved, encoded, or far away from others.
+# Names that are prefixes of each other, or differ in a character that is reserved, encoded, or far from the others.
 _CHARACTERS = [
     "a",
     "b",
@@ -65,7 +65,7 @@ _hosts = st.one_of(
 
 @st.composite
 def some_places(draw: st.DrawFn, least: int = FEW) -> list[Place]:
-    """Places of one Hub: all without a host, or all with one, but for the Hub's ``/`` (see ``test_rules_laws.py``)."""
+    """Places of one Hub: all without a host, or all with one except the Hub's ``/`` (see ``test_rules_laws.py``)."""
     host = _hosts if draw(st.booleans()) else st.just("")
     few = draw(st.lists(st.sampled_from(_CHARACTERS), min_size=2, max_size=6, unique=True))
     near = st.lists(st.sampled_from(few), min_size=1, max_size=3).map("".join).filter(can_be_a_segment)
@@ -84,7 +84,7 @@ def arranged(places: list[Place]) -> tuple[Layers, dict[Place, tuple[str, ...]]]
 
 
 def taken(request: Request, found: Layers, parents_of: dict[Place, tuple[str, ...]]) -> Place | None:
-    """Return the place whose router a request reaches, as Traefik finds it (pkg/server/router/router.go)."""
+    """Return the place whose router Traefik chooses for a request (pkg/server/router/router.go)."""
     matching = [parent for parent in found.parents if read_rule(parent.rule)(request)]
     if not matching:
         return None
@@ -96,7 +96,7 @@ def taken(request: Request, found: Layers, parents_of: dict[Place, tuple[str, ..
 @given(places=some_places(), data=st.data())
 @settings(SETTINGS, max_examples=150)
 def test_a_request_takes_the_route_with_the_longest_prefix(places: list[Place], data: st.DataObject) -> None:
-    """Promise 5, through both layers; also what a parent takes and none of its children."""
+    """Promise 5, through both layers, including requests that match a parent but none of its children."""
     found, parents_of = arranged(places)
     table = table_of_places(places)
     for _ in range(10):
@@ -110,7 +110,7 @@ def test_a_request_takes_the_route_with_the_longest_prefix(places: list[Place], 
 @given(places=some_places())
 @SETTINGS
 def test_a_request_is_compared_with_few_routers(places: list[Place]) -> None:
-    """The parents, and the children of any one of them, are at most 3.1 times the square root of the routes, and three."""
+    """Parents plus the children of any parent: at most 3.1 times the square root of the number of routes, plus 3."""
     found, parents_of = arranged(places)
     children = Counter(name for names in parents_of.values() for name in names)
 
@@ -120,7 +120,7 @@ def test_a_request_is_compared_with_few_routers(places: list[Place]) -> None:
 @given(places=some_places())
 @SETTINGS
 def test_each_router_has_a_parent_and_each_parent_children(places: list[Place]) -> None:
-    """A router whose parent is missing is an error to Traefik, and so is a parent without children; names are unique."""
+    """To Traefik, a missing parent is an error, and so is a parent without children; names are unique."""
     found, parents_of = arranged(places)
     names = [parent.name for parent in found.parents]
 
@@ -132,7 +132,7 @@ def test_each_router_has_a_parent_and_each_parent_children(places: list[Place]) 
 @given(places=some_places(least=FEW + 2))
 @SETTINGS
 def test_only_the_neighbours_of_a_change_get_other_parents(places: list[Place]) -> None:
-    """With one route in the place of another, only routes under a parent that takes requests for one of the two move."""
+    """If one route replaces another, only routes move whose parent matches requests for one of the two."""
     one, other, *rest = places
     before, parents_before = arranged([one, *rest])
     after, parents_after = arranged([other, *rest])
@@ -151,8 +151,8 @@ def test_only_the_neighbours_of_a_change_get_other_parents(places: list[Place]) 
 
 @given(places=some_places())
 @SETTINGS
-def test_a_key_is_that_of_one_place_alone(places: list[Place]) -> None:
-    """And it is the beginning of another key if and only if the place encloses the other place."""
+def test_two_places_have_two_keys(places: list[Place]) -> None:
+    """One key is a prefix of the other if and only if its place encloses the other place."""
     assert len(places) == len({key(place) for place in places})
     for one in places:
         for other in places:
@@ -167,7 +167,7 @@ layered_tables = tables(min_size=FEW, max_size=FEW + 2)
 @given(settings=dynamic_settings, routes=layered_tables)
 @SETTINGS
 def test_a_snapshot_in_layers_is_read_back_exactly(settings: DynamicSettings, routes: list[Route]) -> None:
-    """Promise 6, exact memory; and all readers see the same file."""
+    """Promise 6, exact memory; all readers see the same file."""
     snapshot = read_snapshot(TomlRenderer(settings, writer="a test").render(Snapshot(1, RouteTable(routes))).decode())
 
     assert snapshot is not None
@@ -176,10 +176,10 @@ def test_a_snapshot_in_layers_is_read_back_exactly(settings: DynamicSettings, ro
 
 @given(settings=dynamic_settings, routes=layered_tables, data=st.data())
 @SETTINGS
-def test_rendering_again_in_layers_is_rendering_afresh(
+def test_a_used_renderer_renders_layers_as_a_new_one(
     settings: DynamicSettings, routes: list[Route], data: st.DataObject
 ) -> None:
-    """What a renderer keeps of earlier tables cannot be seen, whether they had layers or not."""
+    """What it keeps of earlier tables has no effect, whether they had layers or not."""
     renderer = TomlRenderer(settings, writer="a test")
     for revision in range(4):
         some = data.draw(st.lists(st.sampled_from(routes), unique_by=lambda route: route.place))
@@ -189,8 +189,8 @@ def test_rendering_again_in_layers_is_rendering_afresh(
 
 @given(settings=dynamic_settings, routes=layered_tables)
 @SETTINGS
-def test_children_leave_to_their_parents_what_is_theirs(settings: DynamicSettings, routes: list[Route]) -> None:
-    """A child names no entry point and no TLS, and a parent no service (pkg/server/router/router.go:90-165)."""
+def test_children_and_parents_have_no_settings_of_each_other(settings: DynamicSettings, routes: list[Route]) -> None:
+    """A child has no entry points and no TLS, and a parent has no service (pkg/server/router/router.go:90-165)."""
     http = read_toml(TomlRenderer(settings, writer="a test").render(Snapshot(1, RouteTable(routes))).decode())["http"]
     routers = http["routers"]
     children = [router for router in routers.values() if "parentRefs" in router]

@@ -21,8 +21,8 @@ def name_of(routespec: str) -> str:
 
 @given(routespec=routespecs())
 @SETTINGS
-def test_a_router_name_is_one_that_every_provider_takes(routespec: str) -> None:
-    """Only letters, digits and ``-``: no ``@`` (pkg/server/provider/provider.go:18-29), not all digits."""
+def test_a_router_name_is_valid_for_every_provider(routespec: str) -> None:
+    """It has only letters, digits and ``-``, no ``@`` (pkg/server/provider/provider.go:18-29), and is not a number."""
     name = name_of(routespec)
 
     assert re.fullmatch(r"[A-Za-z0-9_-]+", name)
@@ -38,8 +38,8 @@ pairs = st.one_of(
 
 @given(pair=pairs)
 @SETTINGS
-def test_router_names_differ_also_where_case_is_ignored(pair: tuple[str, str]) -> None:
-    """Siblings are merged where case is ignored (pkg/config/kv/kv_node.go:70), so the names of two routes never are."""
+def test_router_names_differ_even_when_case_is_ignored(pair: tuple[str, str]) -> None:
+    """The key-value providers ignore case and merge equal names (pkg/config/kv/kv_node.go:70)."""
     one, two = pair
 
     assert (one == two) == (name_of(one).lower() == name_of(two).lower())

@@ -1,4 +1,4 @@
-"""Laws of routes.py: everything is taken exactly or refused with a reason, and a table is a dict with one rule more."""
+"""Laws of routes.py: everything is accepted exactly or refused with a reason; a table is a dict with one more rule."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ any_text = st.one_of(texts, st.text(st.characters(), max_size=6))
 
 
 def refusal_of(check: Callable[[], object]) -> InvalidRoute | None:
-    """Return how ``check`` refuses, or None if it does not; any other error is a fault."""
+    """Return the InvalidRoute that ``check`` raises, or None; any other exception fails the test."""
     try:
         check()
     except InvalidRoute as refusal:
@@ -43,8 +43,8 @@ def refusal_of(check: Callable[[], object]) -> InvalidRoute | None:
 
 @given(routespec=st.one_of(any_text, any_text.map("/{}/".format), any_text.map("/user/{}/".format)))
 @SETTINGS
-def test_a_routespec_is_taken_or_refused(routespec: str) -> None:
-    """Promise 4: any text is served correctly or refused with a ValueError that names it; no other error comes out."""
+def test_a_routespec_is_accepted_or_refused(routespec: str) -> None:
+    """Promise 4: any text is served correctly or refused with a ValueError that names it."""
     refusal = refusal_of(lambda: parse_routespec(routespec))
 
     assert refusal is None or (refusal.routespec == routespec and str(refusal).isprintable())
@@ -53,7 +53,7 @@ def test_a_routespec_is_taken_or_refused(routespec: str) -> None:
 @given(routespec=routespecs())
 @SETTINGS
 def test_the_canonical_spelling_names_the_same_place(routespec: str) -> None:
-    """The canonical spelling of a place is a routespec, and its own canonical spelling."""
+    """It is a routespec, and the canonical spelling of itself."""
     place = parse_routespec(routespec)
 
     assert place == parse_routespec(place.canonical)
@@ -61,8 +61,8 @@ def test_the_canonical_spelling_names_the_same_place(routespec: str) -> None:
 
 @given(host=hosts, segments=st.lists(segments, max_size=3), data=st.data())
 @SETTINGS
-def test_a_name_is_its_own_segment_however_it_is_spelled(host: str, segments: list[str], data: st.DataObject) -> None:
-    """A routespec is [host]/path/ with user names percent-encoded and service names raw (jupyterhub/user.py:684)."""
+def test_a_name_is_the_same_segment_however_it_is_spelled(host: str, segments: list[str], data: st.DataObject) -> None:
+    """In a routespec, user names are percent-encoded and service names are raw (jupyterhub/user.py:684)."""
     spelled = [data.draw(spellings(segment)) for segment in segments]
     routespec = host + "/" + "".join(text + "/" for text in spelled)
 
@@ -76,7 +76,7 @@ def test_a_name_is_its_own_segment_however_it_is_spelled(host: str, segments: li
 def test_a_place_has_one_canonical_spelling(
     host: str, segments: list[str], other: list[str], data: st.DataObject
 ) -> None:
-    """Two routespecs are the same place if and only if their canonical spellings are equal."""
+    """Two routespecs have the same place if and only if their canonical spellings are equal."""
     one = host + "/" + "".join(data.draw(spellings(segment)) + "/" for segment in segments)
     two = host.swapcase() + "/" + "".join(data.draw(spellings(segment)) + "/" for segment in other)
 
@@ -85,8 +85,8 @@ def test_a_place_has_one_canonical_spelling(
 
 @given(target=st.one_of(any_text, any_text.map("http://{}".format), any_text.map("http://h:1/{}".format)))
 @SETTINGS
-def test_a_target_is_taken_or_refused(target: str) -> None:
-    """Promise 4 for targets: what is taken is ASCII without a character that ends a URL, what is not is named."""
+def test_a_target_is_accepted_or_refused(target: str) -> None:
+    """Promise 4: an accepted target is ASCII without any character that ends a URL; the error shows a refused one."""
     refusal = refusal_of(lambda: check_target("/x/", target))
 
     assert refusal is None or (refusal.routespec == "/x/" and str(refusal).isprintable())
@@ -95,15 +95,15 @@ def test_a_target_is_taken_or_refused(target: str) -> None:
 
 @given(target=targets)
 @SETTINGS
-def test_every_usual_target_is_taken(target: str) -> None:
-    """``http[s]://host[:port][/path]`` is a target, with a host name, an IPv4 or an IPv6 address."""
+def test_every_usual_target_is_accepted(target: str) -> None:
+    """``http[s]://host[:port][/path]`` may have a host name, an IPv4 or an IPv6 address."""
     check_target("/x/", target)
 
 
 @given(data=objects)
 @SETTINGS
-def test_data_is_taken_or_refused(data: object) -> None:
-    """Promise 6: what is taken comes back equal, and of the same types; all else is refused with a ValueError."""
+def test_data_is_accepted_or_refused(data: object) -> None:
+    """Promise 6: accepted data comes back equal and of the same types; all other data is refused with a ValueError."""
     try:
         route = Route.checked("/x/", "http://h:1", data)
     except InvalidRoute:
@@ -113,8 +113,8 @@ def test_data_is_taken_or_refused(data: object) -> None:
 
 @given(data=json_dicts)
 @SETTINGS
-def test_each_reader_gets_a_dict_of_its_own(data: dict[str, Any]) -> None:
-    """Promise 6: every dict that is JSON is taken and comes back equal, and nobody who changes one changes another."""
+def test_each_caller_gets_its_own_dict(data: dict[str, Any]) -> None:
+    """Promise 6: every JSON dict is accepted and comes back equal; changing it does not change the route."""
     before = copy.deepcopy(data)
     route = Route.checked("/x/", "http://h:1", data)
 
@@ -126,8 +126,8 @@ def test_each_reader_gets_a_dict_of_its_own(data: dict[str, Any]) -> None:
 
 @given(data=json_dicts, depth=st.sampled_from([100, 101, 400, 990, 1000, 10_000]))
 @SETTINGS
-def test_what_cannot_be_read_everywhere_is_refused(data: dict[str, Any], depth: int) -> None:
-    """Promise 4: no depth of data ends in another error, now or when somebody asks for all routes."""
+def test_data_of_any_depth_is_accepted_or_refused(data: dict[str, Any], depth: int) -> None:
+    """Promise 4: nested data raises no other error, neither now nor when all routes are asked for."""
     nested: dict[str, Any] = data
     for _ in range(depth):
         nested = {"in": nested}
@@ -138,7 +138,7 @@ def test_what_cannot_be_read_everywhere_is_refused(data: dict[str, Any], depth: 
 @given(data=st.data(), known=st.lists(routes, min_size=1, max_size=5))
 @SETTINGS
 def test_a_table_is_a_dict_in_which_a_place_has_one_routespec(data: st.DataObject, known: list[Route]) -> None:
-    """A batch of changes does what the same changes do to a dict, one after the other, but for two spellings of a place."""
+    """A batch of changes does what the same changes do to a dict in order, except for two spellings of a place."""
     others = [Route.checked(route.routespec, "http://other:1", {}) for route in known]
     spelled = [Route.checked(route.place, "http://spelled:1", {}) for route in known]
     changes = st.one_of(
@@ -147,7 +147,7 @@ def test_a_table_is_a_dict_in_which_a_place_has_one_routespec(data: st.DataObjec
     )
     table, model = RouteTable(), dict[str, Route]()
     for batch in data.draw(st.lists(st.lists(changes, max_size=4), min_size=1, max_size=4)):
-        table.with_changes(data.draw(st.lists(changes, max_size=2)))  # a commit that fails: nobody sees that table
+        table.with_changes(data.draw(st.lists(changes, max_size=2)))  # as when a commit fails: the table is discarded
         before, unchanged = table, dict(model)
         table, outcomes = table.with_changes(batch)
 
@@ -159,7 +159,7 @@ def test_a_table_is_a_dict_in_which_a_place_has_one_routespec(data: st.DataObjec
 
 
 def _change(model: dict[str, Route], change: Change) -> bool | str:
-    """Do to a dict what a change asks for; say whether it changed anything, or which routespec was refused."""
+    """Apply a change to a dict; return whether it changed anything, or which routespec was refused."""
     before = model.get(change.routespec)
     if change.route is None:
         return model.pop(change.routespec, None) is not None
@@ -176,8 +176,8 @@ def _told(outcome: bool | InvalidRoute) -> bool | str:
 
 @given(routespec=routespecs(), target=targets, data=json_dicts)
 @SETTINGS
-def test_a_route_is_what_was_given(routespec: str, target: str, data: dict[str, Any]) -> None:
-    """Promise 6: get_all_routes gives back byte for byte what add_route was given."""
+def test_a_route_returns_what_was_given(routespec: str, target: str, data: dict[str, Any]) -> None:
+    """Promise 6: get_all_routes returns, byte for byte, what add_route was given."""
     route = Route.checked(routespec, target, data)
 
     assert {"routespec": routespec, "target": target, "data": data} == route.as_dict()
@@ -186,7 +186,7 @@ def test_a_route_is_what_was_given(routespec: str, target: str, data: dict[str, 
 @given(one=routes, two=routes)
 @SETTINGS
 def test_two_routes_share_a_table_unless_they_share_a_place(one: Route, two: Route) -> None:
-    """A place has one routespec: two spellings of it would fight over each request."""
+    """A place has one routespec: each request for it would match both spellings."""
     assume(one.routespec != two.routespec)
     same = place_of(one.routespec) == place_of(two.routespec)
 

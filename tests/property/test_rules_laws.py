@@ -1,4 +1,4 @@
-"""Laws of traefik/rules.py, held against a reading of rules as Traefik reads them (support/rule_reading.py)."""
+"""Laws of traefik/rules.py, checked with an interpreter of Traefik's rules (support/rule_reading.py)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from traefik_toml_proxy.traefik.rules import go_string, priority, rule
 def test_a_rule_matches_the_requests_at_or_below_its_place(
     host: str, segments: tuple[str, ...], data: st.DataObject
 ) -> None:
-    """Promise 5: whole path segments, raw or encoded; a slash that is ``%2F`` stays in its segment; hosts in any case."""
+    """Promise 5: whole segments match, raw or encoded; ``%2F`` does not end a segment; hosts match in any case."""
     spelled = "".join(data.draw(spellings(segment)) + "/" for segment in segments)
     matches = read_rule(rule(parse_routespec(f"{host}/{spelled}")))
     request = data.draw(requests(host, segments))
@@ -29,7 +29,7 @@ def test_a_rule_matches_the_requests_at_or_below_its_place(
 @given(text=st.text())
 @SETTINGS
 def test_go_reads_back_any_text(text: str) -> None:
-    """The Go Programming Language Specification, String literals: between quotes, any character but those that end it."""
+    """The Go Programming Language Specification, String literals: within the quotes, any character may appear."""
     assert text == read_go_string(go_string(text))
     assert re.fullmatch(TOKENS, go_string(text))
 
@@ -37,7 +37,7 @@ def test_go_reads_back_any_text(text: str) -> None:
 @given(places=places_of_one_hub(), data=st.data())
 @SETTINGS
 def test_the_longest_prefix_wins(places: list[Place], data: st.DataObject) -> None:
-    """Promise 5: of all routers that match, the one with the highest priority is the one with the longest prefix."""
+    """Promise 5: of all routers that match, the one with the highest priority has the longest prefix."""
     asked = data.draw(st.sampled_from(places))
     request = data.draw(requests(asked.host, asked.segments))
 

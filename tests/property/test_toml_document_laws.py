@@ -19,7 +19,7 @@ revisions = st.integers(0, 10**15)
 
 
 def given_routes(table: RouteTable) -> dict[str, dict[str, Any]]:
-    """Return what JupyterHub gave, by routespec."""
+    """Return the routes as dicts, by routespec."""
     return {route.routespec: route.as_dict() for route in table}
 
 
@@ -75,10 +75,10 @@ def test_each_route_has_its_own_router_and_service(
 
 @given(settings=dynamic_settings, data=st.data(), known=st.lists(routes, min_size=1, max_size=5))
 @SETTINGS
-def test_rendering_again_is_rendering_afresh(
+def test_a_used_renderer_renders_as_a_new_one(
     settings: DynamicSettings, data: st.DataObject, known: list[Route]
 ) -> None:
-    """What a renderer keeps of earlier tables cannot be seen: its bytes are those of a new renderer."""
+    """What it keeps of earlier tables has no effect on the bytes."""
     other_targets = [Route(route.routespec, "http://other:1", "{}", route.place) for route in known]
     changes = st.one_of(
         st.sampled_from([*known, *other_targets]).map(lambda route: Change(route.routespec, route)),
@@ -96,7 +96,7 @@ def test_rendering_again_is_rendering_afresh(
 def test_the_order_of_adding_does_not_matter(
     settings: DynamicSettings, routes: list[Route], data: st.DataObject
 ) -> None:
-    """Two tables with the same routes are the same text."""
+    """Two tables with the same routes have the same text."""
     shuffled = data.draw(st.permutations(routes))
 
     expected = TomlRenderer(settings, writer="a test").render(Snapshot(1, RouteTable(routes)))
@@ -122,7 +122,7 @@ def test_a_damaged_file_is_read_or_a_value_error(
 
 @given(settings=dynamic_settings, routes=tables(max_size=4), data=st.data())
 @SETTINGS
-def test_what_is_read_by_lines_is_what_a_reader_of_toml_reads(
+def test_reading_by_lines_gives_what_a_toml_parser_gives(
     settings: DynamicSettings, routes: list[Route], data: st.DataObject
 ) -> None:
     """A file is read line by line as it is read whole, also where somebody has edited it."""

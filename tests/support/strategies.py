@@ -180,7 +180,7 @@ _few_paths = st.lists(_few_segments, max_size=4).map(tuple)
 
 @st.composite
 def places_of_one_hub(draw: st.DrawFn) -> list[Place]:
-    """Places of one Hub: all without a host, or, with host routing, all with one but for the Hub's ``/``.
+    """Places of one Hub: all without a host, or, with host routing, all with one except the Hub's ``/``.
 
     (``Proxy.validate_routespec`` takes no others: jupyterhub/proxy.py:214-238.)
     """
