@@ -19,6 +19,7 @@ class MemoryPlace:
         snapshot: The last one that was committed.
         owner: The store that has opened it.
         damage: What somebody else has done to it, as ``Store.damage`` says it.
+        loses_answers: Whether commits are kept but fail all the same, as when the answer of a server gets lost.
         failures: Raised by the next commits, one each.
     """
 
@@ -27,6 +28,7 @@ class MemoryPlace:
         self.owner: MemoryStore | None = None
         self.damage: str | None = None
         self.failures: deque[Exception] = deque()
+        self.loses_answers = False
 
 
 class MemoryStore:
@@ -63,12 +65,14 @@ class MemoryStore:
         if self.place.failures:
             raise self.place.failures.popleft()
         self.place.snapshot = snapshot
-        self.place.damage = None
+        self.place.damage = "may hold a change that failed" if self.place.loses_answers else None
+        if self.place.loses_answers:
+            raise CommitFailed(self.location, "the answer got lost")
         self.commits.append(snapshot)
 
     async def damage(self) -> str | None:
         """Return what a test has put into ``place.damage`` since the last commit."""
-        return self.place.damage if self.commits else None
+        return self.place.damage if self.begun else None
 
     async def close(self) -> None:
         """Give up the place."""

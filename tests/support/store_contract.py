@@ -25,6 +25,9 @@ class Shelf(Protocol):
     def full_disk(self) -> AbstractContextManager[object]:
         """Make commits fail inside the block."""
 
+    def failures(self) -> list[AbstractContextManager[object]]:
+        """Return all the ways in which a commit can fail, each for one block."""
+
     def harm(self) -> None:
         """Do to the kept snapshot what nobody else should do."""
 
@@ -119,6 +122,27 @@ async def a_failed_commit_leaves_the_last_one(shelf: Shelf) -> None:
     await second.close()
 
 
+async def a_failed_commit_is_reported_if_it_may_have_been_kept(shelf: Shelf) -> None:
+    """However a commit fails, the old snapshot is kept, or the new one is and damage() says so until the next commit."""
+    store = shelf.store()
+    await store.open()
+    for number, failing in enumerate(shelf.failures()):
+        old, new = Snapshot(10 * number + 1, table_of("ada")), Snapshot(10 * number + 2, table_of("bob"))
+        await store.commit(old)
+        assert await store.damage() is None
+        with failing, pytest.raises(CommitFailed):
+            await store.commit(new)
+        first, second = await store.damage(), await store.damage()
+        assert first == second
+        await store.close()
+        kept = await store.open()
+        assert (kept.revision, first is None) in [(old.revision, True), (old.revision, False), (new.revision, False)]
+        assert routes_of(kept) == routes_of(old if kept.revision == old.revision else new)
+    await store.commit(Snapshot(1000, table_of("cleo")))
+    assert await store.damage() is None
+    await store.close()
+
+
 async def a_cancelled_commit_is_whole_or_not_there(shelf: Shelf) -> None:
     """A commit whose caller is cancelled leaves the old snapshot or the new one, and the next commit works."""
     first, second = shelf.store(), shelf.store()
@@ -168,6 +192,7 @@ CONTRACT: list[Callable[[Shelf], Awaitable[None]]] = [
     closing_frees_the_place,
     closing_what_was_never_opened_is_allowed,
     a_failed_commit_leaves_the_last_one,
+    a_failed_commit_is_reported_if_it_may_have_been_kept,
     a_cancelled_commit_is_whole_or_not_there,
     an_untouched_place_is_not_damaged,
     damage_is_reported_until_the_next_commit,

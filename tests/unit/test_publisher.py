@@ -346,6 +346,37 @@ class TestFailedCommits:
         assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
+class TestServableRoutes:
+    """A proxy can refuse routes that others could serve."""
+
+    async def test_a_route_that_the_proxy_cannot_serve_is_refused(self, desk: Desk) -> None:
+        """Nothing is written for it."""
+        desk.unservable = {"/user/ada/"}
+        with pytest.raises(InvalidRoute, match="this proxy cannot serve it"):
+            await desk.add("ada")
+
+        assert len(desk.store.commits) == 1
+
+    async def test_stored_routes_that_the_proxy_cannot_serve_are_left_out(self, desk: Desk) -> None:
+        """Settings may have changed since they were added."""
+        await desk.add("ada")
+        await desk.add("bob")
+        await desk.store.close()
+        desk.unservable = {"/user/ada/"}
+        publisher = desk.another(live_timeout=30)
+
+        assert [route.routespec for route in await publisher.open()] == ["/user/bob/"]
+
+    async def test_a_new_session_never_uses_a_revision_again(self, desk: Desk) -> None:
+        """The first commit has a later revision than any that the store has seen."""
+        await desk.add("ada")
+        await desk.store.close()
+        publisher = desk.another(live_timeout=30)
+        await publisher.begin(await publisher.open())
+
+        assert publisher.revision == 3
+
+
 class TestCancelledCallers:
     """A cancelled caller does not cancel the commit that it shares with others."""
 
@@ -525,6 +556,26 @@ class TestMending:
         assert desk.publisher.revision == 3
         assert [record.getMessage() for record in caplog.records] == [
             "/memory/dynamic.toml was deleted: writing it again"
+        ]
+
+    async def test_a_failed_commit_that_may_have_been_kept_is_undone(
+        self, desk: Desk, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The caller gets the error, and soon the store holds the committed table again, under a new revision."""
+        await desk.add("ada")
+        desk.place.loses_answers = True
+        with pytest.raises(CommitFailed, match="the answer got lost"):
+            await desk.add("bob")
+        desk.place.loses_answers = False
+        await eventually(lambda: len(desk.store.commits) == 3)
+
+        assert desk.names == ["ada"]
+        assert [(snapshot.revision, set(snapshot.table)) for snapshot in desk.store.commits[1:]] == [
+            (2, set(table_of("ada"))),
+            (4, set(table_of("ada"))),
+        ]
+        assert [record.getMessage() for record in caplog.records] == [
+            "/memory/dynamic.toml may hold a change that failed: writing it again"
         ]
 
     async def test_damage_is_repaired_while_a_caller_waits_for_traefik(self, desk: Desk) -> None:

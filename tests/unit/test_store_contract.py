@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from support.disk import disturbed, failing
+from support.disk import STEPS_BEFORE, disturbed, failing
 from support.fakes import MemoryPlace, MemoryStore
 from support.store_contract import CONTRACT, Shelf
 from support.stores import toml_store
@@ -29,6 +29,9 @@ class TomlShelf:
     def full_disk(self) -> AbstractContextManager[object]:
         return disturbed(self.path, "write", failing(errno.ENOSPC))
 
+    def failures(self) -> list[AbstractContextManager[object]]:
+        return [disturbed(self.path, step, failing(errno.EIO)) for step in STEPS_BEFORE]
+
     def harm(self) -> None:
         self.path.unlink()
 
@@ -45,6 +48,20 @@ class MemoryShelf:
     def full_disk(self) -> AbstractContextManager[object]:
         self.store().break_next(OSError(errno.ENOSPC, "No space left on device"))
         return contextlib.nullcontext()
+
+    def failures(self) -> list[AbstractContextManager[object]]:
+        return [self._full_disk_later(), self._lost_answer()]
+
+    @contextlib.contextmanager
+    def _full_disk_later(self) -> Iterator[None]:
+        with self.full_disk():
+            yield
+
+    @contextlib.contextmanager
+    def _lost_answer(self) -> Iterator[None]:
+        self.place.loses_answers = True
+        yield
+        self.place.loses_answers = False
 
     def harm(self) -> None:
         self.place.damage = "was deleted"

@@ -50,18 +50,18 @@ format = 2
 revision = 7
 count = 1
 
+[http.middlewares.jupyterhub-revision.headers.customResponseHeaders]
+X-Jupyterhub-Routes-Revision = "7"
+
+[jupyterhub.routes]
+{ALICE_NAME} = '{ALICE_LINE}'
+
 [http.routers.jupyterhub-revision]
 rule = "Path(\\"/secret/revision\\")"
 entryPoints = ["http"]
 priority = 1000000
 middlewares = ["jupyterhub-revision"]
 service = "noop@internal"
-
-[http.middlewares.jupyterhub-revision.headers.customResponseHeaders]
-X-Jupyterhub-Routes-Revision = "7"
-
-[jupyterhub.routes]
-{ALICE_NAME} = '{ALICE_LINE}'
 
 [http.routers.{ALICE_NAME}]
 rule = "Path(\\"/user/alice\\") || PathPrefix(\\"/user/alice/\\")"

@@ -85,7 +85,7 @@ class TomlRenderer:
         self._introduction = _introduction(writer)
         # The texts of the last document, by the objects of their pieces.
         self._routes: dict[Callable[[], Objects], _RouteText] = {}
-        self._parents: dict[Callable[[], Objects], bytes] = {}
+        self._routers: dict[Callable[[], Objects], bytes] = {}
         self._remaining: tuple[Mapping[str, Any] | None, str] = (None, "")
 
     def render(self, snapshot: Snapshot) -> bytes:
@@ -99,9 +99,9 @@ class TomlRenderer:
             elif text.parents != piece.parents:
                 text = text.with_parents(piece.parents)
             self._routes[piece.objects] = text
-        self._parents = {
-            piece.objects: self._parents.get(piece.objects) or _objects_text(piece.objects())
-            for piece in assembly.parents
+        self._routers = {
+            piece.objects: self._routers.get(piece.objects) or _objects_text(piece.objects())
+            for piece in assembly.routers
         }
         if self._remaining[0] is not assembly.remaining:
             self._remaining = (assembly.remaining, "\n" + dumps(assembly.remaining) if assembly.remaining else "")
@@ -116,7 +116,7 @@ class TomlRenderer:
         texts = self._routes.values()
         if texts:
             parts += [_BEFORE_ROUTES.encode(), *(text.line for text in texts)]
-        return b"".join((*parts, *self._parents.values(), *(text.body for text in texts)))
+        return b"".join((*parts, *self._routers.values(), *(text.body for text in texts)))
 
 
 def _check_extra(extra: Mapping[str, Any]) -> None:

@@ -103,10 +103,9 @@ def parent_objects(settings: DynamicSettings, parent: Parent) -> Objects:
     return _with_extra(settings, {"routers": {parent.name: router}})
 
 
-def revision_objects(settings: DynamicSettings, revision: int) -> Objects:
-    """Return the router and the middleware that tell, at a secret path, which revision is live."""
+def revision_router(settings: DynamicSettings) -> Objects:
+    """Return the router of the revision route, which tells at a secret path which revision is live."""
     name = settings.names.revision
-    headers = {"headers": {"customResponseHeaders": {REVISION_HEADER: str(revision)}}}
     router = {
         "rule": f"Path({go_string(settings.revision_path)})",
         **_at_top(settings),
@@ -115,7 +114,13 @@ def revision_objects(settings: DynamicSettings, revision: int) -> Objects:
         # Always there, and answers 418 (pkg/server/service/internalhandler.go:49).
         "service": "noop@internal",
     }
-    return _with_extra(settings, {"routers": {name: router}, "middlewares": {name: headers}})
+    return _with_extra(settings, {"routers": {name: router}})
+
+
+def revision_header(settings: DynamicSettings, revision: int) -> Objects:
+    """Return the middleware of the revision route, which has the revision."""
+    headers = {"headers": {"customResponseHeaders": {REVISION_HEADER: str(revision)}}}
+    return _with_extra(settings, {"middlewares": {settings.names.revision: headers}})
 
 
 def remaining_tree(settings: DynamicSettings, taken: Mapping[str, set[str]]) -> dict[str, Any]:

@@ -11,7 +11,15 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ..routes import Route, RouteTable, Snapshot, parse_routespec
-from .dynamic import DynamicSettings, Objects, parent_objects, remaining_tree, revision_objects, route_objects
+from .dynamic import (
+    DynamicSettings,
+    Objects,
+    parent_objects,
+    remaining_tree,
+    revision_header,
+    revision_router,
+    route_objects,
+)
 from .layers import FLAT, Parent, arrange, key
 
 # What an admin can add to the router of a route that is a child; everything else belongs to its parent.
@@ -40,14 +48,15 @@ class Assembly(NamedTuple):
 
     Attributes:
         remaining: The tree of everything that is in no piece; the same object as before if it has not changed.
-        revision: The revision route.
-        parents: The parent routers, outer ones before inner ones; none if there are few routes.
+        revision: The header with the revision.
+        routers: The router of the revision route, then the parent routers, outer ones before inner ones; no parents if there
+            are few routes.
         routes: The routes, in the order of their keys (see ``layers.py``).
     """
 
     remaining: Mapping[str, Any]
     revision: Piece
-    parents: list[Piece]
+    routers: list[Piece]
     routes: list[Piece]
 
 
@@ -56,6 +65,7 @@ class Assembler:
 
     def __init__(self, settings: DynamicSettings) -> None:
         self.settings = settings
+        self._revision_router = Piece(settings.names.revision, partial(revision_router, settings))
         # What the last assembly has, by key.
         self._keys: dict[str, str] = {}
         self._routes: dict[str, Piece] = {}
@@ -88,8 +98,9 @@ class Assembler:
             pieces[key_] = piece
         self._routes = pieces
         self._parents = {parent: self._parents.get(parent) or self._parent(parent) for parent in layers.parents}
-        revision = Piece(settings.names.revision, partial(revision_objects, settings, snapshot.revision))
-        return Assembly(self._remaining_tree(), revision, list(self._parents.values()), list(pieces.values()))
+        revision = Piece(settings.names.revision, partial(revision_header, settings, snapshot.revision))
+        routers = [self._revision_router, *self._parents.values()]
+        return Assembly(self._remaining_tree(), revision, routers, list(pieces.values()))
 
     def _by_key(self, table: RouteTable) -> dict[str, Route]:
         known, self._keys = self._keys, {}

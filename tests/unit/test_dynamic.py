@@ -1,0 +1,159 @@
+"""traefik_toml_proxy.traefik.dynamic: the objects of one route, one parent and the revision route, and what remains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from traefik_toml_proxy.errors import ConfigurationError
+from traefik_toml_proxy.routes import Route
+from traefik_toml_proxy.traefik.dynamic import (
+    Certificate,
+    DynamicSettings,
+    parent_objects,
+    remaining_tree,
+    revision_header,
+    revision_router,
+    route_objects,
+)
+from traefik_toml_proxy.traefik.layers import Parent
+
+ALICE = Route.checked("/user/alice/", "http://127.0.0.1:8001", {})
+PARENT = Parent("jupyterhub-x", 'PathPrefix("/user/")', 3)
+
+
+def settings(**changes: Any) -> DynamicSettings:
+    """Return default settings with these changes."""
+    return DynamicSettings(**{"entry_point": "http", "revision_path": "/secret/revision"} | changes)
+
+
+def test_the_objects_of_a_route() -> None:
+    """A router at the entry point, and a service with one server."""
+    assert route_objects(settings(), ALICE, "alice", is_child=False) == {
+        "routers": {
+            "alice": {
+                "rule": 'Path("/user/alice") || PathPrefix("/user/alice/")',
+                "entryPoints": ["http"],
+                "priority": 3,
+                "service": "alice",
+            }
+        },
+        "services": {"alice": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:8001"}]}}},
+    }
+
+
+def test_a_child_has_neither_entry_point_nor_tls() -> None:
+    """They belong to its parent (pkg/server/router/router.go:90-165)."""
+    router = route_objects(settings(router_tls=True), ALICE, "alice", is_child=True)["routers"]["alice"]
+
+    assert router.keys() == {"rule", "priority", "service"}
+
+
+def test_the_path_of_a_target_is_kept() -> None:
+    """By default, Traefik drops the path of a server's URL (pkg/proxy/httputil/proxy.go:96-102)."""
+    route = Route.checked("/user/bob/", "http://127.0.0.1:8002/base", {})
+    service = route_objects(settings(), route, "bob", is_child=False)["services"]["bob"]
+
+    assert service["loadBalancer"]["servers"] == [{"url": "http://127.0.0.1:8002/base", "preservePath": True}]
+
+
+@pytest.mark.parametrize(("router_tls", "expected"), [(False, {}), (True, {"tls": {}})])
+def test_routers_at_the_top_ask_for_tls_if_the_entry_point_does_not(router_tls: bool, expected: dict[str, Any]) -> None:
+    """A parent's router has no service; its children have."""
+    some = settings(router_tls=router_tls)
+
+    assert parent_objects(some, PARENT) == {
+        "routers": {
+            "jupyterhub-x": {"rule": PARENT.rule, "entryPoints": ["http"], **expected, "priority": 3},
+        }
+    }
+    assert ("tls" in revision_router(some)["routers"]["jupyterhub-revision"]) is router_tls
+    assert ("tls" in route_objects(some, ALICE, "a", is_child=False)["routers"]["a"]) is router_tls
+
+
+def test_the_revision_route_is_above_all_others() -> None:
+    """It asks for the secret path, at a service that Traefik always has, and its middleware adds the revision."""
+    router = revision_router(settings())["routers"]["jupyterhub-revision"]
+
+    assert router == {
+        "rule": 'Path("/secret/revision")',
+        "entryPoints": ["http"],
+        "priority": 1_000_000,
+        "middlewares": ["jupyterhub-revision"],
+        "service": "noop@internal",
+    }
+    assert revision_header(settings(), 7) == {
+        "middlewares": {
+            "jupyterhub-revision": {"headers": {"customResponseHeaders": {"X-Jupyterhub-Routes-Revision": "7"}}}
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ({"routers": {"alice": {"priority": 9}}}, {"priority": 9}),
+        ({"routers": {"alice": {"middlewares": ["m"]}}}, {"priority": 3, "middlewares": ["m"]}),
+        ({"routers": {"bob": {"priority": 9}}, "services": {}}, {"priority": 3}),
+        ({"middlewares": {"alice": {"compress": {}}}}, {"priority": 3}),
+    ],
+)
+def test_the_admin_s_additions_are_merged_by_kind_and_name(extra: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Theirs win; those for other objects do not matter."""
+    objects = route_objects(settings(extra={"http": extra}), ALICE, "alice", is_child=False)
+
+    assert objects.keys() == {"routers", "services"}
+    assert expected.items() <= objects["routers"]["alice"].items()
+
+
+def test_the_admin_can_add_to_the_revision_route() -> None:
+    """Its router and its middleware are objects like all others."""
+    middleware = {"headers": {"customResponseHeaders": {"X-More": "x"}}}
+    extra = {"http": {"middlewares": {"jupyterhub-revision": middleware}}}
+    header = revision_header(settings(extra=extra), 7)["middlewares"]["jupyterhub-revision"]
+
+    assert header["headers"]["customResponseHeaders"] == {"X-Jupyterhub-Routes-Revision": "7", "X-More": "x"}
+
+
+def test_what_remains_is_the_certificate_and_what_the_admin_adds_elsewhere() -> None:
+    """Objects that are merged into others are left out, and so are empty sections, which Traefik refuses."""
+    extra: dict[str, Any] = {
+        "http": {"routers": {"alice": {"priority": 9}, "own": {"rule": "r"}}, "services": {"alice": {}}},
+        "tcp": {"routers": {}},
+        "tls": {"options": {"default": {"minVersion": "x"}}},
+    }
+    tree = remaining_tree(
+        settings(extra=extra, default_certificate=Certificate("/c.crt", "/c.key")),
+        {"routers": {"alice"}, "services": {"alice"}},
+    )
+
+    assert tree == {
+        "http": {"routers": {"own": {"rule": "r"}}},
+        "tls": {
+            "options": {"default": {"minVersion": "x"}},
+            "stores": {"default": {"defaultCertificate": {"certFile": "/c.crt", "keyFile": "/c.key"}}},
+        },
+    }
+    assert "alice" in extra["http"]["routers"]
+
+
+def test_without_additions_nothing_remains() -> None:
+    """No certificate, no extra configuration: an empty tree."""
+    assert remaining_tree(settings(), {}) == {}
+    assert settings(extra={"http": {"routers": {}}}).extra_objects() == {}
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        ({"http": []}, "'http', and all in it, must be tables"),
+        ({"http": None}, "'http', and all in it, must be tables"),
+        ({"http": {"routers": ["x"]}}, "'http', and all in it, must be tables"),
+        ({"http": {"routers": {"x": 1}}}, "all in 'http.routers' must be tables"),
+    ],
+)
+def test_additions_that_are_not_tables_are_refused(extra: dict[str, Any], reason: str) -> None:
+    """The error names the trait."""
+    with pytest.raises(ConfigurationError, match=f"extra_dynamic_config: {reason}"):
+        settings(extra=extra)
