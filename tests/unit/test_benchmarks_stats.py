@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.stats import Sample, longest, percentile, spread, summarize
+from benchmarks.stats import Sample, is_above, longest, percentile, share_above, spread, summarize
 
 
 def sample(ms: float, changes: int = 1, missed: int = 0, gap: float | None = None) -> Sample:
@@ -57,3 +57,18 @@ def test_a_spread_has_the_percentiles_of_all_times() -> None:
     times = [float(number) for number in range(1, 101)]
 
     assert spread(times) == {"n": 100, "p50_ms": 50.0, "p90_ms": 90.0, "p99_ms": 99.0, "max_ms": 100.0}
+
+
+@pytest.mark.parametrize(
+    ("values", "others", "share"), [([3.0], [1.0, 2.0], 1.0), ([1.0, 4.0], [2.0, 3.0], 0.5), ([1.0], [1.0, 2.0], 0.25)]
+)
+def test_a_share_counts_all_pairs_and_equal_ones_half(values: list[float], others: list[float], share: float) -> None:
+    assert share_above(values, others) == share
+
+
+def test_values_are_above_others_only_if_that_is_unlikely_to_be_chance() -> None:
+    """Four values against four can be ordered in 70 ways, and five against five in 252: one of them is the extreme."""
+    assert is_above([2.0] * 5, [1.0] * 5)
+    assert not is_above([2.0] * 4, [1.0] * 4)
+    assert not is_above([1.0] * 5, [1.0] * 5)
+    assert not is_above([1.0] * 5, [2.0] * 5)
