@@ -76,40 +76,46 @@ def _add_routes(commands: Any) -> None:
     command = commands.add_parser(
         "routes",
         help="only how long adding and deleting routes takes, with other parameters",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     command.add_argument(
         "--existing",
         type=int,
         nargs="+",
-        default=list(default.existing),
+        default=default.existing,
         metavar="N",
-        help="sizes of the table (numbers of routes) at which single changes and bursts are measured",
+        help="sizes of the table (numbers of routes) at which single changes and bursts are measured (default: %(default)s)",
     )
     command.add_argument(
-        "--burst", type=int, default=default.burst, help="how many routes a burst changes at once; 0: no bursts"
+        "--burst",
+        type=int,
+        default=default.burst,
+        help="how many routes a burst changes at once; 0: no bursts (default: %(default)s)",
     )
     command.add_argument(
         "--burst-existing",
         type=int,
         default=default.burst_existing,
         metavar="N",
-        help="size of the table for the ratios to one reload; unless it is in --existing, only bursts are measured at it",
+        help="size of the table for the ratios to one reload; unless it is in --existing, only bursts are measured at it "
+        "(default: %(default)s)",
     )
     command.add_argument(
         "--repeat",
         type=int,
         default=default.repeat,
-        help="how many single adds and deletes for each contender, at most",
+        help="how many single adds and deletes for each contender, at most (default: %(default)s)",
     )
     command.add_argument(
-        "--bursts", type=int, default=default.bursts, help="how many bursts for each contender, at most"
+        "--bursts",
+        type=int,
+        default=default.bursts,
+        help="how many bursts for each contender, at most (default: %(default)s)",
     )
     command.add_argument(
         "--seconds",
         type=float,
         default=default.seconds,
-        help="seconds for each contender's single changes at each size, and again for its bursts",
+        help="seconds for each contender's single changes at each size, and again for its bursts (default: %(default)s)",
     )
     _add_common(command)
 

@@ -29,7 +29,7 @@ _ONCE = (
 
 
 class Figure(NamedTuple):
-    """One measurement of both versions, measured several times.
+    """A figure that was measured for both versions, several times or once.
 
     Attributes:
         existing: How many routes there were.
