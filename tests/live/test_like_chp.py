@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import NamedTuple
 
 import pytest
@@ -14,6 +14,7 @@ from support.fixtures import BackendMaker, ProxyMaker
 from support.hostile import LONG_TEXTS, NAMES, as_browsers_send, escaped
 
 from traefik_toml_proxy import TraefikTomlProxy
+from traefik_toml_proxy.routes import Route, RouteTable
 
 pytestmark = pytest.mark.skipif(
     CHP_COMMAND is None,
@@ -237,6 +238,13 @@ async def _all_taken(url: str, paths: list[str], tags: dict[str, str]) -> dict[s
     return {path: await _taken(url, path, tags) for path in paths}
 
 
+def _defined(path: str, routespecs: Iterable[str], *, host: str = "127.0.0.1") -> str | None:
+    """Return the routespec of the route that a request takes by the definition, RouteTable.match."""
+    table = RouteTable(Route.checked(routespec, "http://127.0.0.1:1", {}) for routespec in routespecs)
+    route = table.match(host, path.partition("?")[0])
+    return route.routespec if route else None
+
+
 async def test_what_browsers_and_jupyterhub_send_takes_the_same_route(
     proxy: TraefikTomlProxy, chp: Chp, make_backend: BackendMaker
 ) -> None:
@@ -247,6 +255,7 @@ async def test_what_browsers_and_jupyterhub_send_takes_the_same_route(
     chps = await _all_taken(chp.url, REQUESTS, tags)
 
     assert ours == chps
+    assert ours == {path: _defined(path, ROUTES) for path in REQUESTS}
 
 
 async def test_without_a_hub_route_the_same_requests_get_404(
@@ -297,6 +306,7 @@ async def test_hosts_are_distinguished_in_the_same_way(make_proxy: ProxyMaker, m
         chps = {(h, p): await _taken(chp.url, p, tags, host=h) for h, p in HOST_REQUESTS}
 
     assert ours == chps
+    assert ours == {(h, p): _defined(p, HOST_ROUTES, host=h) for h, p in HOST_REQUESTS}
 
 
 async def test_hostile_names_take_the_same_route(proxy: TraefikTomlProxy, chp: Chp, make_backend: BackendMaker) -> None:
@@ -313,6 +323,7 @@ async def test_hostile_names_take_the_same_route(proxy: TraefikTomlProxy, chp: C
     chps = await _all_taken(chp.url, requests, tags)
 
     assert ours == chps
+    assert ours == {path: _defined(path, tags.values()) for path in requests}
 
 
 async def test_known_differences_of_hosts(make_proxy: ProxyMaker, make_backend: BackendMaker) -> None:
