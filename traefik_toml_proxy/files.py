@@ -1,4 +1,4 @@
-"""Files that are replaced whole, private files, and locks that name their owner. Does I/O, never on the event loop."""
+"""Files replaced atomically, private files, and locks that name their owner. Does I/O, never on the event loop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LockHeld(OSError):
     """Another process holds a lock.
 
     Attributes:
-        owner: What the lock file says about that process.
+        owner: What the lock file says about that process, such as ``process 123``.
     """
 
     def __init__(self, path: Path, owner: str) -> None:
@@ -31,10 +31,10 @@ class LockHeld(OSError):
 
 
 class ReplaceFailed(OSError):
-    """A file could not be replaced; it is as it was.
+    """A file could not be replaced; its old version is still in place.
 
     Attributes:
-        step: What failed: ``open``, ``write``, ``fsync`` or ``rename``.
+        step: The step that failed: ``open``, ``write``, ``fsync`` or ``rename``.
     """
 
     def __init__(self, path: Path, step: str, cause: OSError) -> None:
@@ -48,7 +48,7 @@ class ReplaceFailed(OSError):
 async def run_to_completion(call: Callable[..., T], *arguments: object) -> T:
     """Call a function in a thread and return its result; when cancelled, wait for the thread before cancelling.
 
-    A thread cannot be cancelled: it would go on using a file or a lock that may belong to someone else by then.
+    A thread cannot be cancelled. Left running, it could use a file or lock that somebody else owns by then.
     """
     calling = asyncio.ensure_future(aiofiles.os.wrap(call)(*arguments))
     cancelled = False
@@ -79,10 +79,10 @@ class Fingerprint(NamedTuple):
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Replace a file by one that only its owner can read, as a whole. Blocks.
+    """Atomically replace a file with one that only its owner can read. Blocks.
 
     Raises:
-        OSError: If that fails; the old file, if there was one, is still there.
+        OSError: If the file cannot be written; an old version stays in place.
     """
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = _create(new, 0o600)
@@ -97,7 +97,7 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def _create(path: Path, mode: int) -> int:
-    """Return the descriptor of a new file, which must not exist; no umask applies."""
+    """Create a file, which must not exist yet, and return its descriptor. The umask does not apply."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(descriptor, mode)
@@ -108,7 +108,7 @@ def _create(path: Path, mode: int) -> int:
 
 
 class OwnerLock:
-    """A lock file that one process at a time holds, and that names this process. All methods block."""
+    """A lock file that names the process holding it. All methods block."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -129,14 +129,14 @@ class OwnerLock:
             os.close(descriptor)
             if not isinstance(error, BlockingIOError):
                 raise
-            raise LockHeld(self.path, owner or "it did not say which") from None
-        with contextlib.suppress(OSError):  # the lock holds even if a full disk leaves it without a name
+            raise LockHeld(self.path, owner or "an unknown process") from None
+        with contextlib.suppress(OSError):  # without a name, as on a full disk, the lock still holds
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
 
     def was_lost(self) -> bool:
-        """Whether the lock was taken, but somebody has removed or replaced its file since."""
+        """Whether the lock file has been removed or replaced since the lock was taken."""
         if self._descriptor is None:
             return False
         try:
@@ -148,7 +148,7 @@ class OwnerLock:
         """Take a lost lock again; its folder must exist.
 
         Raises:
-            LockHeld: If another process was quicker.
+            LockHeld: If another process has taken it meanwhile.
             OSError: If the file cannot be made or locked.
         """
         lost = self._descriptor
@@ -157,26 +157,26 @@ class OwnerLock:
             os.close(lost)
 
     def release(self) -> None:
-        """Let another process take the lock. May be called twice."""
+        """Release the lock. May be called twice."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 class AtomicFile:
-    """A file that readers only ever see whole, with one process as its only writer.
+    """A file that only one process writes, and that readers always see complete.
 
     New versions are written in a folder beside the file, ``<name>.tmp/``. It is on the same file system, so renaming is
     atomic, and a program that watches the file's own folder (Traefik's ``directory`` option) sees one event for each new
-    version, when it is complete. Neither the folder nor anything in it ends in ``.toml``, so Traefik loads none of it.
+    version, when it is complete. No name in it ends in ``.toml``, and neither does its own, so Traefik loads none of it.
     """
 
     def __init__(self, path: Path, mode: int) -> None:
-        """Prepare to write a file; nothing is touched yet.
+        """Set the path and the permissions; nothing is read or written yet.
 
         Args:
-            path: The file; an absolute path without symbolic links.
-            mode: Its permissions, such as 0o600.
+            path: An absolute path without symbolic links.
+            mode: The permissions of the file, such as 0o600.
         """
         self.path = path
         self.mode = mode
@@ -185,11 +185,11 @@ class AtomicFile:
         self._written: Fingerprint | None = None
 
     def lock(self) -> None:
-        """Become the only writer, and remove what an earlier one left unfinished. Blocks.
+        """Become the only writer, and remove unfinished versions of an earlier one. Blocks.
 
         Raises:
             LockHeld: If another process is the writer.
-            OSError: If the folder cannot be made or used.
+            OSError: If the folder cannot be created or used.
         """
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._make_folder()
@@ -197,22 +197,22 @@ class AtomicFile:
         self.remove_leftovers()
 
     def remove_leftovers(self) -> None:
-        """Remove new versions that were not finished. Call only while holding the lock. Blocks."""
+        """Remove unfinished new versions. Call only while holding the lock. Blocks."""
         for leftover in self._folder.glob("new-*"):
             leftover.unlink()
 
     def unlock(self) -> None:
-        """Let another process become the writer. May be called twice."""
+        """Stop being the writer. May be called twice."""
         self._lock.release()
 
     async def replace(self, data: bytes) -> None:
-        """Replace the content of the file by ``data``. When cancelled, it finishes before raising.
+        """Replace the content of the file with ``data``. If cancelled, it still finishes before raising.
 
         Raises:
-            ReplaceFailed: With the step that failed; the file is as it was.
+            ReplaceFailed: If a step failed; the old version is still in place.
             LockHeld: If another process has become the writer.
         """
-        # All steps in one thread hop: each hop costs a good part of the time that Traefik needs to reload.
+        # All steps share one thread hop: a hop takes a noticeable part of the time that Traefik needs to reload.
         await run_to_completion(self._replace, data)
 
     def _replace(self, data: bytes) -> None:
@@ -232,7 +232,7 @@ class AtomicFile:
             finally:
                 os.close(descriptor)
             step = "rename"
-            # lstat and not fstat: on overlay file systems the two can differ.
+            # lstat, not fstat: they can differ on overlay file systems.
             written = Fingerprint.of(new.lstat())
             new.replace(self.path)
         except BaseException as error:
@@ -245,30 +245,30 @@ class AtomicFile:
         self._sync_folder()
 
     def _keep_lock(self) -> None:
-        """Take the lock again if somebody has removed its file."""
+        """Take the lock again if its file has been removed."""
         if self._lock.was_lost() and self.path.parent.is_dir():
             self._make_folder()
             self._lock.reacquire()
             self.remove_leftovers()
 
     def _make_folder(self) -> None:
-        """Make the folder for new versions, with the same readers as the file's folder: Traefik looks into it as well."""
+        """Create the folder for new versions; whoever can read the file's folder can read it, as Traefik lists both."""
         if not self._folder.is_dir():
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            # Keep the group that the parent folder passes on, for a Traefik that reads through that group.
+            # Keep an inherited setgid bit: Traefik may have access only through the group of the parent folder.
             inherited = stat.S_IMODE(self._folder.stat().st_mode) & stat.S_ISGID
             self._folder.chmod(stat.S_IMODE(self.path.parent.stat().st_mode) & 0o755 | inherited)
         status = self._folder.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            # Its owner could exchange a new version before it is renamed.
-            reason = "it belongs to another user, or others may write to it, so they could change the routes; remove it"
+            # Whoever can write here could swap a new version before it is renamed.
+            reason = "it belongs to another user or others can write to it, so they could change the routes; remove it"
             raise PermissionError(errno.EPERM, reason, str(self._folder))
 
     def _sync_folder(self) -> None:
         """Make the rename durable.
 
-        If this fails, the new version is in place all the same, and only a power failure could bring the old one back:
-        no reason to tell the caller that nothing has changed.
+        A failure is not reported: the caller would take it that nothing has changed, but the new version is in place, and
+        only a power failure could bring the old one back.
         """
         with contextlib.suppress(OSError):
             folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -278,14 +278,14 @@ class AtomicFile:
                 os.close(folder)
 
     def damage(self) -> str | None:
-        """Return what somebody else did to the file since it was last replaced, or None. Blocks."""
+        """Return what others have done to the file since it was last replaced, or None. Blocks."""
         if self._written is None:
             return None
         try:
             self._keep_lock()
             now = Fingerprint.of(self.path.lstat())
         except LockHeld:
-            return None  # it has another writer now; the next change reports that
+            return None  # there is another writer now; the next replacement raises that
         except FileNotFoundError:
             return "was deleted"
         except OSError as error:
@@ -295,5 +295,5 @@ class AtomicFile:
         if now.size == 0:
             return "was emptied"
         if now._replace(mode=self._written.mode) == self._written:
-            return f"has other permissions ({stat.filemode(now.mode)})"
+            return f"has different permissions ({stat.filemode(now.mode)})"
         return "was edited or replaced"

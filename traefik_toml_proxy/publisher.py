@@ -14,16 +14,16 @@ from .errors import InvalidRoute, ProxyError, RouteNotLive, StoreError, quoted
 from .routes import Change, Route, RouteTable, Snapshot
 from .seams import LiveCheck, Store
 
-# How long the event loop may be held at a time, in seconds.
+# The longest time to hold the event loop at once, in seconds.
 _LONGEST_TURN = 0.003
-# How many looks in a row may find that the last commit is not live before it is committed again: it may just be loading.
+# How many checks in a row may find the last commit not live before it is committed again: it may still be loading.
 _PATIENCE = 5
 _LONGEST_PATIENCE = 60
 
 
 @dataclass(slots=True, eq=False)
 class _Request:
-    """One waiting call: the change it wants, and the future that gets the outcome."""
+    """One waiting call: the change it asks for, and the future that gets the outcome."""
 
     routespec: str
     make_route: Callable[[], Route] | None
@@ -32,14 +32,14 @@ class _Request:
     changed: bool = False
 
     def plan(self) -> None:
-        """Check the route; one that cannot be served is refused here."""
+        """Make the change; if the route cannot be served, the caller gets the error."""
         try:
             self.change = Change(self.routespec, self.make_route and self.make_route())
-        except Exception as refusal:  # noqa: BLE001 - arguments of a wrong type, too: they must not fail the whole batch
-            self.settle(refusal)
+        except Exception as error:  # noqa: BLE001 - such as a TypeError, which must not fail the whole batch
+            self.settle(error)
 
     def settle(self, error: Exception | None) -> None:
-        """Give the caller the outcome, if it still waits (a cancelled caller does not cancel the shared commit)."""
+        """Give the caller the outcome, if it is still waiting: a cancelled caller does not cancel the shared commit."""
         if self.done.done():
             return
         if error is None:
@@ -49,7 +49,7 @@ class _Request:
 
 
 async def _with_pauses(batch: list[_Request]) -> AsyncIterator[_Request]:
-    """Iterate over a batch and let other tasks run now and then: the Hub may change thousands of routes at once."""
+    """Iterate over a batch, yielding to the event loop regularly: the Hub may change thousands of routes at once."""
     loop = asyncio.get_running_loop()
     paused = loop.time()
     for request in batch:
@@ -60,11 +60,11 @@ async def _with_pauses(batch: list[_Request]) -> AsyncIterator[_Request]:
 
 
 class RoutePublisher:
-    """Keeps the table in memory, the store, and what users are served the same.
+    """Keeps the table in memory, the store, and the routes that users are served in agreement.
 
-    One writer at a time takes all waiting changes, commits them as one snapshot, waits until it is live, answers the
-    callers, and takes what has arrived meanwhile. When nothing waits, a change is committed at once. The table moves
-    forward only after its store did.
+    A single writer task takes all waiting changes, commits them as one snapshot, waits until it is live, and gives the
+    callers their results; then it takes the changes that have arrived in the meantime. An idle writer commits a change at
+    once. The table in memory changes only after a successful commit.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class RoutePublisher:
         check_route: Callable[[Route], object],
         log: logging.Logger,
     ) -> None:
-        """Prepare to publish routes; call :meth:`open` and :meth:`begin` before anything else.
+        """Set up without any I/O; call :meth:`open` and :meth:`begin` before anything else.
 
         Args:
-            store: Where the routes are kept; not opened. This publisher is its only user, but does not close it.
-            live_check: Tells what is live.
+            store: Where the routes are stored; not opened yet. Only this publisher uses it, but whoever made it closes it.
+            live_check: Tells which revision is live.
             live_timeout: Seconds to wait for a commit to be live.
             check_route: Raises ValueError for a route that this proxy cannot serve.
             log: Where repairs are reported.
@@ -90,18 +90,18 @@ class RoutePublisher:
         self._live_timeout = live_timeout
         self._check_route = check_route
         self._log = log
-        # Guards the store and the two attributes that follow it: one commit at a time, and the table moves with it.
+        # Guards the store, _committed and _revision, so that commits happen one at a time.
         self._lock = asyncio.Lock()
         self._committed = Snapshot(0, RouteTable())
         self._revision = 0
         self._live_revision = -1
-        # Changed only between two awaits, so they need no lock.
+        # Never read and changed across an await, so they need no lock.
         self._waiting: list[_Request] = []
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
         # The last problem that was logged, to avoid repeats.
         self._logged: str | None = None
-        # The revision that the watcher has found not to be live.
+        # The last revision that the watcher found not to be live.
         self._missed_revision = -1
 
     @property
@@ -118,18 +118,18 @@ class RoutePublisher:
         """Open the store.
 
         Returns:
-            The routes that were committed last, by whichever process; without those that this proxy cannot serve.
+            The routes of the last commit, whichever process made it, without those that this proxy cannot serve.
 
         Raises:
-            StoreLocked: If another process uses the store.
-            StoreError: If it cannot be used.
+            StoreLocked: If another process owns the store.
+            StoreError: If the store cannot be used.
         """
         snapshot = await self._store.open()
         self._revision = snapshot.revision
         return RouteTable(self._servable(snapshot.table))
 
     def _servable(self, routes: Iterable[Route]) -> Iterable[Route]:
-        """Return the routes that pass the check: settings may have changed since the others were added."""
+        """Return the routes that this proxy can serve: its settings may have changed since they were stored."""
         for route in routes:
             try:
                 self._check_route(route)
@@ -139,10 +139,10 @@ class RoutePublisher:
                 yield route
 
     async def begin(self, table: RouteTable) -> None:
-        """Commit the first table, so that there is something to be live; does not wait until it is.
+        """Commit the first table; does not wait until it is live.
 
         Raises:
-            CommitFailed: If it could not be written.
+            CommitFailed: If the table could not be written.
         """
         await self._commit(table)
 
@@ -150,7 +150,7 @@ class RoutePublisher:
         """Wait until the last commit is live.
 
         Raises:
-            RouteNotLive: If it is not within ``timeout`` seconds.
+            RouteNotLive: If it is not live within ``timeout`` seconds.
         """
         revision = self.revision
         if self._live_revision >= revision:
@@ -167,9 +167,9 @@ class RoutePublisher:
         """Add a route, or replace the one with this routespec; return when it is live.
 
         Raises:
-            InvalidRoute: If it cannot be served exactly, or its place is routed under another spelling.
+            InvalidRoute: If it cannot be served exactly, or the same place already has a route in another spelling.
             CommitFailed: If it could not be written; it is not in the table.
-            RouteNotLive: If it is written, and stays so, but is not live in time.
+            RouteNotLive: If it was written but did not become live in time; it stays written.
         """
 
         def make_route() -> Route:
@@ -180,14 +180,14 @@ class RoutePublisher:
         await self._submit(routespec, make_route)
 
     async def delete(self, routespec: str) -> bool:
-        """Delete the route with this routespec; return when it is not served any more.
+        """Delete the route with this routespec; return when it is no longer served.
 
         Returns:
             Whether there was one.
 
         Raises:
-            CommitFailed: If it could not be written; the route is still in the table.
-            RouteNotLive: If it is written, and stays so, but the old table is still served when the time is up.
+            CommitFailed: If the change could not be written; the route is still in the table.
+            RouteNotLive: If the change was written but did not become live in time; it stays written.
         """
         return await self._submit(routespec, None)
 
@@ -196,12 +196,12 @@ class RoutePublisher:
             raise StoreError("The proxy has been stopped; its routes cannot be changed.")
         request = _Request(routespec, make_route, asyncio.get_running_loop().create_future())
         self._waiting.append(request)
-        if self._writer is None or self._writer.done():  # done: somebody has cancelled all tasks
+        if self._writer is None or self._writer.done():  # done, if all tasks were cancelled
             self._writer = asyncio.create_task(self._write_all(), name="traefik_toml_proxy writer")
         return await request.done
 
     async def _write_all(self) -> None:
-        """Commit batch after batch, until nothing waits."""
+        """Commit batch after batch, until nothing is waiting."""
         while self._waiting:
             batch, self._waiting = self._waiting, []
             failure: Exception | None = StoreError("The proxy was stopped before the change was live.")
@@ -210,20 +210,20 @@ class RoutePublisher:
                 failure = None
             except ProxyError as error:
                 failure = error
-            except Exception as error:  # noqa: BLE001 - a bug: logged with its traceback, and the callers get it
+            except Exception as error:  # noqa: BLE001 - a bug: log the traceback, and raise it in the callers
                 failure = error
                 self._log.exception("Writing the routes failed unexpectedly")
             finally:
-                # Whatever happens to a batch, no caller waits for ever.
+                # Whatever happens, no caller is left waiting.
                 for request in batch:
                     request.settle(failure)
         self._writer = None
 
     async def _write(self, batch: list[_Request]) -> None:
-        """Commit one batch and settle the requests with an outcome of their own; the caller settles all others.
+        """Commit one batch. If this raises, the caller settles the requests that have no outcome yet.
 
         Raises:
-            RouteNotLive: If it is written, but not live in time.
+            RouteNotLive: If the batch was written but did not become live in time.
         """
         async for request in _with_pauses(batch):
             request.plan()
@@ -239,7 +239,7 @@ class RoutePublisher:
             if after is not before:
                 await self._commit(after)
         except StoreError as error:
-            # A request whose wish was already fulfilled by the old table has not failed.
+            # A request for what the old table already has did not fail.
             for request in planned:
                 if request.change and before.get(request.routespec) != request.change.route:
                     request.settle(error)
@@ -253,14 +253,14 @@ class RoutePublisher:
             await self._commit_locked(table)
 
     async def _commit_locked(self, table: RouteTable) -> None:
-        # A revision is used only once, even when its commit fails: it may have been written all the same.
+        # Never reuse a revision, even if its commit fails: it may have been written anyway.
         self._revision += 1
         snapshot = Snapshot(self._revision, table)
         await self._store.commit(snapshot)
         self._committed = snapshot
 
-    async def mend_store(self) -> None:
-        """Commit again if what the store holds may differ from the last commit. Does not raise; logs it once."""
+    async def repair_store(self) -> None:
+        """Commit again if the stored snapshot may differ from the last commit. Does not raise; logs it once."""
         async with self._lock:
             damage = await self._store.damage()
             if damage is None:
@@ -278,41 +278,40 @@ class RoutePublisher:
         except StoreError as error:
             if self._logged != str(error):
                 self._logged = str(error)
-                self._log.error("The routes could not be put right; will try again: %s", error)
+                self._log.error("The routes could not be written again; will retry: %s", error)
 
     async def watch(self, interval: float) -> None:
-        """Put right, for ever, what others do to the store, and commit again what is not live.
+        """Repair the store when others change it, and commit again if the last commit is not live. Never returns.
 
         Args:
-            interval: Seconds between two looks.
+            interval: Seconds between two checks.
         """
         missed, patience = 0, _PATIENCE
         while True:
             await asyncio.sleep(interval)
             try:
-                await self.mend_store()
+                await self.repair_store()
                 missed = await self._count_missed(missed, patience)
                 if missed > patience:
-                    # A lost file event, or a version that the proxy could not read: a new version is a new event.
+                    # The file event was lost, or the version could not be loaded: a new version makes a new event.
                     missed, patience = 0, min(patience * 2, _LONGEST_PATIENCE)
                     async with self._lock:
                         await self._commit_again()
                 elif missed == 0:
                     patience = _PATIENCE
-            except Exception:  # noqa: BLE001 - a bug: logged with its traceback; the next look may go better
-                self._log.exception("Checking the routes failed unexpectedly; will go on")
+            except Exception:  # noqa: BLE001 - a bug: log the traceback; the next check may succeed
+                self._log.exception("Checking the routes failed unexpectedly; will retry")
 
     async def _count_missed(self, missed: int, patience: int) -> int:
-        """Ask once whether the last commit is live.
+        """Ask once whether the last commit is live, and count how often in a row it was not.
 
         Args:
-            missed: How often in a row it was not.
-            patience: How often in a row it may not be before that is logged.
+            missed: The count so far.
+            patience: The count at which a warning is logged.
 
         Returns:
-            The new number. The same number while a commit is under way, or while nobody answers (starting the proxy again
-            is not done here). Each revision is counted anew: when changes follow one another, the last one is often
-            just being loaded.
+            The new count. It stays the same during a commit, and while the proxy does not answer (restarting it is not
+            done here). It starts over for each revision, since the last of several changes is often still loading.
         """
         revision = self.revision
         answer = await self._live_check.ask()
@@ -332,7 +331,7 @@ class RoutePublisher:
         return missed + 1
 
     async def close(self) -> None:
-        """Stop writing; callers that still wait get an error. May be called twice."""
+        """Stop writing; callers that are still waiting get an error. May be called twice."""
         self._closed = True
         waiting, self._waiting = self._waiting, []
         for request in waiting:

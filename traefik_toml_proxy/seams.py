@@ -1,8 +1,8 @@
-"""The seams of the package: the protocols between its parts, and the values that cross them. Pure.
+"""The protocols between the parts of the package, and the values that cross them. Pure.
 
 A :class:`~traefik_toml_proxy.publisher.RoutePublisher` keeps a :class:`Store` up to date and asks a :class:`LiveCheck`
-whether users are served what it has committed. :class:`Activity` tells when users were last seen. What implements them
-may use any file, process or network; who calls them need not know which.
+whether the last commit is live, which means that users are served it. :class:`Activity` tells when users were last seen.
+Implementations may use any file, process or network; callers do not depend on which.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Store(Protocol):
         """Where the snapshot is kept, for messages: a path or a URL."""
 
     async def open(self) -> Snapshot:
-        """Become the only owner of what is kept. Called once, before anything else.
+        """Become the only owner of the store. Called once, before anything else.
 
         Returns:
-            The snapshot that was committed last, by whichever process; an empty one with revision 0 if there is none.
+            The last committed snapshot, whichever process committed it; an empty one with revision 0 if there is none.
 
         Raises:
             StoreLocked: If another process is the owner.
@@ -34,36 +34,36 @@ class Store(Protocol):
         """
 
     async def commit(self, snapshot: Snapshot) -> None:
-        """Replace what is kept, as a whole and durably.
+        """Replace the stored snapshot, atomically and durably.
 
-        After an error the store holds either the snapshot it held before or this one, never a mixture. A store that
-        cannot tell which reports it through :meth:`damage` until the next commit.
+        After an error, the store holds either the previous snapshot or this one, never a mixture. A store that cannot
+        tell which must report that from :meth:`damage` until the next commit.
 
         Raises:
-            CommitFailed: If the snapshot could not be written, or its outcome is unknown.
+            CommitFailed: If the snapshot could not be written, or it is unknown whether it was.
             StoreLocked: If another process has become the owner.
         """
 
     async def damage(self) -> str | None:
-        """Return how what is kept may differ from what was committed last, or None if it does not.
+        """Return how the stored snapshot may differ from the last commit, or None if it does not.
 
-        The text completes a sentence that begins with the location: ``was deleted``, ``may hold a change that failed``.
-        The same damage is reported until the next commit. Does not raise.
+        The text completes a sentence that begins with the location: ``was deleted``, ``may contain a failed change``.
+        Damage is reported by every call until the next commit. Does not raise.
         """
 
     async def close(self) -> None:
-        """Give up ownership; what is kept stays. May be called twice, and without :meth:`open`."""
+        """Give up ownership; the snapshot stays stored. May be called twice, and without :meth:`open`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a :class:`LiveCheck` found out.
+    """The result of a :class:`LiveCheck`.
 
     Attributes:
         revision: The revision that users are served, or None if that is not known.
-        answered: Whether there was an answer at all; False while the proxy is down.
-        description: What was asked and what it answered, in words, for messages.
-        advice: What an admin can look at when this is not the revision they expect; whole sentences, or "".
+        answered: Whether the proxy answered at all; False while it is down.
+        description: What was asked and what the answer was, in words, for messages.
+        advice: What an admin can check if this is not the expected revision; whole sentences, or "".
     """
 
     revision: int | None
@@ -77,7 +77,7 @@ class Answer:
 
 
 class LiveCheck(Protocol):
-    """Knows which revision users are served."""
+    """Finds out which revision is live."""
 
     async def ask(self) -> Answer:
         """Ask once. Does not raise."""
@@ -87,10 +87,10 @@ class LiveCheck(Protocol):
 
         Args:
             revision: The revision to wait for.
-            timeout: Seconds to wait at most.
+            timeout: The maximum number of seconds to wait.
 
         Returns:
-            The last answer. If it does not serve ``revision``, the time was up. Does not raise.
+            The last answer; it does not serve ``revision`` if the time ran out. Does not raise.
         """
 
     async def close(self) -> None:
@@ -101,7 +101,7 @@ class Activity(Protocol):
     """Knows when users were last seen by the proxy."""
 
     async def last_seen(self) -> Mapping[str, datetime]:
-        """Return, by routespec, when a request or message last went to that route; each with a time zone.
+        """Return, by routespec, when the last request or message went to that route; each time has a time zone.
 
-        Routes that have seen no traffic, or of which this is not known, are left out. Does not raise.
+        Routes without traffic, or without information about it, are left out. Does not raise.
         """

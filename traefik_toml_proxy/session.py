@@ -1,4 +1,4 @@
-"""What a proxy has up between start and stop, and how it is ended: in reverse order. Only async, no I/O."""
+"""Everything a proxy keeps open between start and stop, closed in reverse order. Only async, no I/O."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from .publisher import RoutePublisher
 from .seams import Activity
 
-# Seconds between two looks at the store and at what is live.
+# Seconds between two checks of the store and of the live revision.
 _WATCH_INTERVAL = 1.0
 
 
-class Endings:
-    """How to end what has been begun. Each ending runs once; an error in one is logged, and the rest still run."""
+class CleanupStack:
+    """A stack of cleanup calls. Each runs once; an error in one is logged, and the rest still run."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
         self._stack = contextlib.AsyncExitStack()
 
-    def add(self, what: str, end: Callable[[], Awaitable[object]]) -> None:
-        """Remember how to end something that is about to be begun, or has been.
+    def add(self, what: str, call: Callable[[], Awaitable[object]]) -> None:
+        """Add a cleanup call for something that is already open, or about to be opened.
 
         Args:
-            what: What is ended, for the log.
-            end: Ends it; must allow for a beginning that failed.
+            what: What is cleaned up, for the log.
+            call: Cleans it up; must also work if opening it failed.
         """
-        self._stack.push_async_callback(self._run_one, what, end)
+        self._stack.push_async_callback(self._run_one, what, call)
 
     def add_task(self, task: asyncio.Task[None]) -> None:
-        """Remember to cancel a task and wait for it."""
+        """Cancel a task, and wait for it, when the session ends."""
 
         async def cancel() -> None:
             task.cancel()
@@ -39,51 +39,51 @@ class Endings:
 
         self.add(task.get_name(), cancel)
 
-    async def _run_one(self, what: str, end: Callable[[], Awaitable[object]]) -> None:
+    async def _run_one(self, what: str, call: Callable[[], Awaitable[object]]) -> None:
         try:
-            await end()
-        except Exception:  # noqa: BLE001 - whatever it is, the rest is still to be ended
-            self._log.exception("Ending %s failed", what)
+            await call()
+        except Exception:  # noqa: BLE001 - one failed cleanup must not prevent the others
+            self._log.exception("Cleaning up %s failed", what)
 
     async def run(self) -> None:
-        """Run all endings, the last one first. Raises only for a cancellation, after all have run."""
+        """Run all cleanup calls, the last one first. If cancelled, all of them still run before it raises."""
         await self._stack.aclose()
 
 
 @contextlib.asynccontextmanager
-async def opening(log: logging.Logger) -> AsyncIterator[Endings]:
-    """Collect endings while a session is opened; if that fails, or is cancelled, run them."""
-    endings = Endings(log)
+async def cleanup_on_error(log: logging.Logger) -> AsyncIterator[CleanupStack]:
+    """Collect cleanup calls while a session is opened, and run them if that fails or is cancelled."""
+    cleanup = CleanupStack(log)
     try:
-        yield endings
+        yield cleanup
     except BaseException:
-        await endings.run()
+        await cleanup.run()
         raise
 
 
 class Session:
-    """What a proxy has up between start and stop.
+    """Everything a proxy keeps open between start and stop.
 
     Attributes:
         publisher: Holds the routes, and changes them.
-        activity: Knows when users were last seen, if anybody does.
+        activity: Tells when users were last seen; None if the proxy does not know.
     """
 
-    def __init__(self, publisher: RoutePublisher, endings: Endings, *, activity: Activity | None = None) -> None:
-        """Take over what has been opened, and watch over it from now on.
+    def __init__(self, publisher: RoutePublisher, cleanup: CleanupStack, *, activity: Activity | None = None) -> None:
+        """Take ownership of what has been opened, and watch the store and the live revision from now on.
 
         Args:
-            publisher: Opened and begun.
-            endings: How to end it, and all that it needs.
-            activity: Knows when users were last seen.
+            publisher: A publisher after ``open`` and ``begin``.
+            cleanup: The cleanup calls for everything opened so far.
+            activity: Tells when users were last seen; None if the proxy does not know.
         """
         self.publisher = publisher
         self.activity = activity
-        self._endings = endings
-        endings.add("writing the routes", publisher.close)
+        self._cleanup = cleanup
+        cleanup.add("the publisher", publisher.close)
         watching = publisher.watch(_WATCH_INTERVAL)
-        endings.add_task(asyncio.create_task(watching, name="traefik_toml_proxy watcher"))
+        cleanup.add_task(asyncio.create_task(watching, name="traefik_toml_proxy watcher"))
 
     async def close(self) -> None:
-        """End everything, in reverse order. May be called twice; raises only for a cancellation, after all is ended."""
-        await self._endings.run()
+        """Close everything, in reverse order. May be called twice. If cancelled, it still finishes before raising."""
+        await self._cleanup.run()

@@ -109,11 +109,11 @@ def test_a_route_that_is_not_live_says_where_to_look() -> None:
     error = RouteNotLive(7, "/state/dynamic.toml", 30.04, "http://h:1 answered 404", "Look at the log.")
 
     assert str(error) == (
-        "Revision 7 of the routes was written to /state/dynamic.toml, but after 30.0 s it is not live: "
+        "Revision 7 of the routes was written to /state/dynamic.toml, but it is not live after 30.0 s: "
         "http://h:1 answered 404. Look at the log."
     )
     assert (error.revision, error.answer) == (7, "http://h:1 answered 404")
-    assert str(RouteNotLive(7, "x", 1, "no answer")).endswith("it is not live: no answer.")
+    assert str(RouteNotLive(7, "x", 1, "no answer")).endswith("it is not live after 1.0 s: no answer.")
 
 
 def test_a_missing_traefik_names_the_command_that_installs_it() -> None:

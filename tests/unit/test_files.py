@@ -365,7 +365,7 @@ class TestLock:
         with monkeypatch.context() as patch:
             patch.setattr("os.pwrite", mock.Mock(side_effect=OSError(28, "No space left on device")))
             first.lock()
-        with pytest.raises(LockHeld, match="it did not say which"):
+        with pytest.raises(LockHeld, match="an unknown process"):
             second.lock()
         first.unlock()
         second.lock()
@@ -477,7 +477,7 @@ class TestDamage:
             (edit_in_place, "was edited or replaced"),
             (append, "was edited or replaced"),
             (replace, "was edited or replaced"),
-            (open_to_all, "has other permissions (-rw-rw-rw-)"),
+            (open_to_all, "has different permissions (-rw-rw-rw-)"),
             (make_folder, "was edited or replaced"),
             (make_link, "was edited or replaced"),
         ],

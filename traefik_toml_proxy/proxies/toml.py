@@ -1,4 +1,4 @@
-"""TraefikTomlProxy: the proxy with the routes in one TOML file that Traefik watches. Its session does the I/O."""
+"""TraefikTomlProxy: keeps the routes in one TOML file that Traefik watches. Its session does the I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from traitlets import Integer, Unicode
 
 from .._version import __version__
 from ..errors import ConfigurationError
-from ..runtime.session import open_beside, open_started
+from ..runtime.session import open_with_external_traefik, open_with_own_traefik
 from ..seams import Store
 from ..session import Session
 from ..stores.toml_document import TomlRenderer
@@ -19,9 +19,9 @@ from .traefik import TraefikProxy, absolute
 
 
 class TraefikTomlProxy(TraefikProxy):
-    """A JupyterHub proxy that routes through Traefik, with the routes in one TOML file that Traefik watches.
+    """A JupyterHub proxy that uses Traefik, and keeps the routes in one TOML file that Traefik watches.
 
-    Turn it on with ``c.JupyterHub.proxy_class = "traefik-toml"``.
+    Enable it with ``c.JupyterHub.proxy_class = "traefik-toml"``.
     """
 
     dynamic_config_file = Unicode(
@@ -30,8 +30,8 @@ class TraefikTomlProxy(TraefikProxy):
         help="""
         The file with the routes. Default: dynamic.toml in state_dir.
 
-        When should_start is False: the file that your Traefik watches (providers.file.filename), or a file in the folder
-        that it watches (providers.file.directory). Its name must end in .toml. Only one Hub may write it.
+        The name must end in .toml, and each Hub needs its own file. When should_start is False, it must be the file that
+        your Traefik watches (providers.file.filename), or a file in the folder that it watches (providers.file.directory).
         """,
     )
     dynamic_config_file_mode = Integer(
@@ -40,15 +40,15 @@ class TraefikTomlProxy(TraefikProxy):
         max=0o777,
         config=True,
         help="""
-        The permissions of the file with the routes; 0o640 lets a Traefik in the Hub's group read it.
+        The permissions of the file with the routes. With 0o640, a Traefik that runs in the Hub's group can read it.
         """,
     )
 
     async def _open_session(self) -> Session:
         publishing = self._publishing_settings(self._make_store)
         if self.should_start:
-            return await open_started(publishing, await self._traefik_settings(self._dynamic_file), self.log)
-        return await open_beside(publishing, self.log)
+            return await open_with_own_traefik(publishing, await self._traefik_settings(self._dynamic_file), self.log)
+        return await open_with_external_traefik(publishing, self.log)
 
     def _make_store(self, certificate: Certificate | None) -> Store:
         writer = f"traefik_toml_proxy {__version__} for the JupyterHub in process {os.getpid()}"
@@ -60,6 +60,6 @@ class TraefikTomlProxy(TraefikProxy):
         path = absolute(self.dynamic_config_file or str(Path(self.state_dir) / "dynamic.toml"))
         if path.suffix != ".toml":
             raise ConfigurationError(
-                f"dynamic_config_file is {path}; its name must end in .toml, or Traefik does not load it."
+                f"dynamic_config_file is {path}; its name must end in .toml, or Traefik will not load it."
             )
         return path

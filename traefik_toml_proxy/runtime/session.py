@@ -15,7 +15,7 @@ from ..files import AtomicFile, LockHeld, OwnerLock, ReplaceFailed, run_to_compl
 from ..publisher import RoutePublisher
 from ..routes import Route, RouteTable
 from ..seams import Store
-from ..session import Endings, Session, opening
+from ..session import CleanupStack, Session, cleanup_on_error
 from ..stores.toml_text import dumps
 from ..traefik.dynamic import Certificate
 from ..traefik.static import StaticSettings, static_tree
@@ -77,39 +77,41 @@ class TraefikSettings:
     ends_with_hub: Callable[[], bool]
 
 
-async def open_beside(publishing: PublishingSettings, log: logging.Logger) -> Session:
+async def open_with_external_traefik(publishing: PublishingSettings, log: logging.Logger) -> Session:
     """Publish to a Traefik that somebody else runs; it still serves the routes of the last session.
 
     Raises:
         ProxyError: With what happened and what to do.
     """
-    async with opening(log) as endings:
+    async with cleanup_on_error(log) as cleanup:
         certificate = None
         if publishing.ssl_cert:
             certificate = await asyncio.to_thread(checked_certificate, publishing.ssl_cert, publishing.ssl_key)
-        publisher, table = await _open_publisher(publishing, certificate, endings, log)
+        publisher, table = await _open_publisher(publishing, certificate, cleanup, log)
         await publisher.begin(table)
-        return Session(publisher, endings)
+        return Session(publisher, cleanup)
 
 
-async def open_started(publishing: PublishingSettings, traefik: TraefikSettings, log: logging.Logger) -> Session:
+async def open_with_own_traefik(
+    publishing: PublishingSettings, traefik: TraefikSettings, log: logging.Logger
+) -> Session:
     """Start Traefik, or take over the one that an earlier Hub has started; returns when it serves.
 
     Raises:
         ProxyError: With what happened and what to do; whatever was started has been stopped.
     """
-    async with opening(log) as endings:
-        return await _Start(publishing, traefik, endings, log).open()
+    async with cleanup_on_error(log) as cleanup:
+        return await _Start(publishing, traefik, cleanup, log).open()
 
 
 async def _open_publisher(
-    publishing: PublishingSettings, certificate: Certificate | None, endings: Endings, log: logging.Logger
+    publishing: PublishingSettings, certificate: Certificate | None, cleanup: CleanupStack, log: logging.Logger
 ) -> tuple[RoutePublisher, RouteTable]:
     """Open the store; return the publisher and the routes of the last session."""
     store = publishing.make_store(certificate)
-    endings.add("the store of the routes", store.close)
+    cleanup.add("the store", store.close)
     probe = EntryPointProbe(publishing.url, publishing.revision_path)
-    endings.add("the probe of the entry point", probe.close)
+    cleanup.add("the probe", probe.close)
     publisher = RoutePublisher(
         store, probe, live_timeout=publishing.live_timeout, check_route=publishing.check_route, log=log
     )
@@ -120,11 +122,11 @@ class _Start:
     """One start of Traefik: what has been opened so far, for the steps that follow."""
 
     def __init__(
-        self, publishing: PublishingSettings, traefik: TraefikSettings, endings: Endings, log: logging.Logger
+        self, publishing: PublishingSettings, traefik: TraefikSettings, cleanup: CleanupStack, log: logging.Logger
     ) -> None:
         self._publishing = publishing
         self._traefik = traefik
-        self._endings = endings
+        self._cleanup = cleanup
         self._log = log
 
     async def open(self) -> Session:
@@ -134,7 +136,7 @@ class _Start:
         program = await find_program(traefik.command, environment)
         await self._lock_state_dir()
         certificate = await self._certificate()
-        publisher, previous = await _open_publisher(self._publishing, certificate, self._endings, log)
+        publisher, previous = await _open_publisher(self._publishing, certificate, self._cleanup, log)
         static = static_tree(traefik.static, program.version)
         static_text = _static_text(static)
         static_file = await self._write_static(static_text)
@@ -148,18 +150,18 @@ class _Start:
             ends_with_hub=traefik.ends_with_hub,
             log=log,
         )
-        self._endings.add("Traefik", supervisor.stop)
+        self._cleanup.add("Traefik", supervisor.stop)
         if not await self._take_over(supervisor, publisher, previous):
             await self._start_new(supervisor, publisher, static["entryPoints"][traefik.static.entry_point]["address"])
 
-        async def put_everything_in_place() -> None:
+        async def prepare_restart() -> None:
             await asyncio.to_thread(_make_state_dir, traefik.state_dir)
-            await publisher.mend_store()
-            await self._mend_static(static_file, static_text)
+            await publisher.repair_store()
+            await self._repair_static(static_file, static_text)
             if not self._publishing.ssl_cert:
                 await asyncio.to_thread(default_certificate, traefik.state_dir)
 
-        supervisor.watch(put_everything_in_place)
+        supervisor.watch(prepare_restart)
         log.info(
             "Traefik %d.%d.%d (process %d) serves %s; routes: %d",
             *program.version,
@@ -167,13 +169,13 @@ class _Start:
             traefik.static.address,
             len(publisher.table),
         )
-        return Session(publisher, self._endings)
+        return Session(publisher, self._cleanup)
 
     async def _lock_state_dir(self) -> None:
         folder = self._traefik.state_dir
         await asyncio.to_thread(_make_state_dir, folder)
         lock = OwnerLock(folder / "hub.lock")
-        self._endings.add("the use of state_dir", lambda: asyncio.to_thread(lock.release))
+        self._cleanup.add("the lock of state_dir", lambda: asyncio.to_thread(lock.release))
         await run_to_completion(_lock, lock.acquire, folder, "state_dir")
 
     async def _certificate(self) -> Certificate:
@@ -185,7 +187,7 @@ class _Start:
 
     async def _write_static(self, text: bytes) -> AtomicFile:
         file = AtomicFile(self._traefik.static_file, 0o600)
-        self._endings.add("the static configuration", lambda: asyncio.to_thread(file.unlock))
+        self._cleanup.add("the static configuration", lambda: asyncio.to_thread(file.unlock))
         await run_to_completion(_lock, file.lock, file.path, "static_config_file")
         try:
             await file.replace(text)
@@ -193,7 +195,7 @@ class _Start:
             raise ConfigurationError(f"{error}. c.TraefikProxy.static_config_file says where it is.") from error
         return file
 
-    async def _mend_static(self, file: AtomicFile, text: bytes) -> None:
+    async def _repair_static(self, file: AtomicFile, text: bytes) -> None:
         """Write the static configuration again, if somebody else has changed it."""
         damage = await asyncio.to_thread(file.damage)
         if damage is not None:
