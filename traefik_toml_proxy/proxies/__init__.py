@@ -1,1 +1,1 @@
-"""The proxy classes that JupyterHub loads: each reads its traits and opens a session; a module for each class."""
+"""The proxy classes that JupyterHub loads, one module for each. A class reads its traits and opens a session."""

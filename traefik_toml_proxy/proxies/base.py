@@ -1,4 +1,4 @@
-"""RoutingProxy: JupyterHub's proxy API over a session, which does the I/O."""
+"""RoutingProxy: implements JupyterHub's proxy API with a session, which does the I/O."""
 
 from __future__ import annotations
 
@@ -14,89 +14,89 @@ from ..publisher import RoutePublisher
 from ..routes import Route
 from ..session import Session
 
-# get_all_routes lets other tasks run after this many routes.
+# After how many routes get_all_routes yields to the event loop.
 _ROUTES_AT_ONCE = 500
 
 
 class RoutingProxy(Proxy):
-    """A JupyterHub proxy that publishes its routes in a session.
+    """The base class of a JupyterHub proxy that publishes its routes in a session.
 
-    A subclass writes :meth:`_open_session`, and overrides :meth:`_check_route` if there are routes that it cannot serve.
+    Subclasses implement :meth:`_open_session`, and override :meth:`_check_route` if there are routes they cannot serve.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         # Held while a session is opened or closed.
-        self._opening = asyncio.Lock()
+        self._session_lock = asyncio.Lock()
         self._session: Session | None = None
 
-    # What a subclass writes.
+    # For subclasses.
 
     async def _open_session(self) -> Session:
-        """Open whatever is needed to publish routes; return when the proxy serves.
+        """Open everything needed to publish routes; return when the proxy serves requests.
 
         Raises:
-            ProxyError: With what happened and what to do; whatever was begun has been ended.
+            ProxyError: If it cannot; everything opened has been closed again. The message says what to do.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not say how its session is opened")
+        raise NotImplementedError(f"{type(self).__name__} does not implement _open_session")
 
     def _check_route(self, route: Route) -> None:
-        """Check that this proxy can serve a route, one from an earlier session included.
+        """Check that this proxy can serve a route, either a new one or one from an earlier session.
 
         Raises:
             ValueError: If it cannot.
         """
         self.validate_routespec(route.routespec)
 
-    # What JupyterHub calls.
+    # Called by JupyterHub.
 
     async def start(self) -> None:
-        """Start the proxy, or take over the one that is running; returns when it serves.
+        """Start the proxy, or take over the one that is running; return when it serves requests.
 
         Raises:
-            ProxyError: With what happened and what to do; whatever was started has been stopped.
+            ProxyError: If it cannot; everything started has been stopped again. The message says what to do.
         """
-        async with self._opening:
+        async with self._session_lock:
             self._session = await self._open_session()
 
     async def stop(self) -> None:
-        """Stop the proxy; its files stay. Does not raise: the Hub would not exit (jupyterhub/app.py:3608-3656)."""
-        async with self._opening:
+        """Stop the proxy; its files stay. Does not raise, or the Hub would not exit (jupyterhub/app.py:3608-3656)."""
+        async with self._session_lock:
             session, self._session = self._session, None
             if session is not None:
                 await session.close()
 
     async def add_route(self, routespec: str, target: str, data: dict[str, Any]) -> None:
-        """Route requests for ``routespec`` to ``target``; returns when that is live. Adding the same again does nothing.
+        """Route requests for ``routespec`` to ``target``; return when the route is live. Adding it again does nothing.
 
         Args:
             routespec: ``[host]/path/``.
             target: ``http[s]://host:port[/path]``.
-            data: What JupyterHub wants to know about the route later; must be JSON.
+            data: Returned by :meth:`get_route` and :meth:`get_all_routes`; a dict that JSON can represent.
 
         Raises:
             ValueError: If the route cannot be served exactly (:class:`~.errors.InvalidRoute`).
-            CommitFailed: If it could not be written; it was not added.
-            RouteNotLive: If it is written but not served in time; it stays written.
+            CommitFailed: If the route could not be written; it was not added.
+            RouteNotLive: If the route was written but did not become live in time; it stays written.
         """
         routespec = self.validate_routespec(routespec)
         publisher = await self._current_publisher()
         if publisher is None:
             raise ProxyError(f"The proxy has not been started; {quoted(routespec)} cannot be added.")
-        # A copy: the publisher reads the data later, when earlier changes have been committed.
+        # A copy, because the publisher may read the data later, after the commit in progress.
         await publisher.add(routespec, target, dict(data) if isinstance(data, dict) else data)
 
     async def delete_route(self, routespec: str) -> None:
-        """Delete the route for ``routespec``; returns when it is not served any more. Logs a warning if there is none.
+        """Delete the route for ``routespec``; return when it is no longer served. Logs a warning if there is none.
 
         Raises:
             ValueError: If the routespec has a host without host routing, or none with it.
-            CommitFailed: If it could not be written; the route is still there.
+            CommitFailed: If the change could not be written; the route is still there.
         """
         routespec = self.validate_routespec(routespec)
         publisher = await self._current_publisher()
         if publisher is None:
-            # The Hub does this for servers that have stopped while it was away (jupyterhub/app.py:3047-3054).
+            # The Hub does this for servers that stopped while it was down (jupyterhub/app.py:3047-3054).
             self.log.debug("The proxy has not been started, so it has no route %s", quoted(routespec))
             return
         try:
@@ -109,10 +109,10 @@ class RoutingProxy(Proxy):
                 self.log.warning("There is no route %s to delete", quoted(routespec))
 
     async def get_all_routes(self) -> dict[str, dict[str, Any]]:
-        """Return all routes by routespec, as fresh dicts with ``routespec``, ``target`` and ``data``.
+        """Return all routes by routespec, as new dicts with ``routespec``, ``target`` and ``data``.
 
-        If the session knows when users were last seen, ``data`` has ``last_activity`` as well: an ISO 8601 text in UTC, the
-        form that JupyterHub reads (jupyterhub/app.py, update_last_activity).
+        If the session knows when users were last seen, ``data`` has ``last_activity`` as well: an ISO 8601 string in UTC, as
+        JupyterHub reads it (jupyterhub/app.py, update_last_activity).
         """
         with PROXY_POLL_DURATION_SECONDS.time():
             publisher = await self._current_publisher()
@@ -132,7 +132,7 @@ class RoutingProxy(Proxy):
                 routes[routespec]["data"]["last_activity"] = seen.astimezone(timezone.utc).isoformat()
 
     async def get_route(self, routespec: str) -> dict[str, Any] | None:
-        """Return the route that was added under ``routespec``, as a fresh dict, or None.
+        """Return the route that was added under ``routespec``, as a new dict, or None.
 
         Raises:
             ValueError: If the routespec has a host without host routing, or none with it.
@@ -143,9 +143,9 @@ class RoutingProxy(Proxy):
         return route.as_dict() if route else None
 
     async def _current_publisher(self) -> RoutePublisher | None:
-        """Return the publisher, or None before the start; JupyterHub does not call start() if should_start is False."""
+        """Return the publisher, or None before the start. If should_start is False, JupyterHub does not call start()."""
         if self._session is None and not self.should_start:
-            async with self._opening:
+            async with self._session_lock:
                 if self._session is None:
                     self._session = await self._open_session()
         return self._session.publisher if self._session else None

@@ -1,4 +1,4 @@
-"""TraefikProxy: the traits that all proxies with Traefik share, turned into settings for a session."""
+"""TraefikProxy: the traits of every proxy that uses Traefik, converted to the settings of a session."""
 
 from __future__ import annotations
 
@@ -24,33 +24,38 @@ from .base import RoutingProxy
 
 
 class TraefikProxy(RoutingProxy):
-    """A JupyterHub proxy that routes through Traefik; where the routes are kept is for its subclasses to say."""
+    """The base class of JupyterHub proxies that use Traefik, with the settings that they share.
+
+    Subclasses decide where the routes are stored, such as :class:`TraefikTomlProxy`.
+    """
 
     state_dir = Unicode(
         "jupyterhub-traefik",
         config=True,
         help="""
-        The folder for what the proxy keeps: Traefik's configuration, its output, a default certificate.
+        The folder for the proxy's own files: Traefik's configuration, its output, and a default certificate.
 
-        A relative path starts at the folder that the Hub runs in. Made with permissions for the Hub's user alone (0700).
-        Two Hubs need two folders.
+        A relative path is relative to the working directory of the Hub. If the folder does not exist, it is created with
+        access for the Hub's user only (0700). Each Hub needs its own folder.
         """,
     )
     static_config_file = Unicode(
         "",
         config=True,
         help="""
-        Where to write the static configuration of the Traefik that the Hub starts. Default: traefik.toml in state_dir.
+        The file with Traefik's static configuration. Default: traefik.toml in state_dir.
 
-        It is overwritten at each start; add to it with extra_static_config. Not written when should_start is False.
+        It is overwritten at each start; to add to it, use extra_static_config. Not used when should_start is False.
         """,
     )
     extra_static_config = Dict(
         config=True,
         help="""
-        What to add to Traefik's static configuration, as nested dicts. Merged over the proxy's own; yours wins.
+        Additions to Traefik's static configuration, as nested dicts. They override the values that the proxy sets.
 
-        Example, an access log:
+        Not used when should_start is False.
+
+        For example, to write an access log:
 
             c.TraefikProxy.extra_static_config = {"accessLog": {"filePath": "/var/log/traefik-access.log"}}
         """,
@@ -58,9 +63,9 @@ class TraefikProxy(RoutingProxy):
     extra_dynamic_config = Dict(
         config=True,
         help="""
-        What to add to Traefik's dynamic configuration, as nested dicts. Merged over the proxy's own; yours wins.
+        Additions to Traefik's dynamic configuration, as nested dicts. They override the values that the proxy sets.
 
-        Example, a minimum TLS version:
+        For example, to require TLS 1.3:
 
             c.TraefikProxy.extra_dynamic_config = {"tls": {"options": {"default": {"minVersion": "VersionTLS13"}}}}
         """,
@@ -69,9 +74,9 @@ class TraefikProxy(RoutingProxy):
         minlen=0,
         config=True,
         help="""
-        The Traefik program to start, and its first arguments, such as ["/opt/traefik/traefik"].
+        The command that starts Traefik 3.6.2 or newer, such as ["/opt/traefik/traefik"]; may include arguments.
 
-        Default: `traefik` beside the running Python, else on PATH. Traefik 3.6.2 or newer.
+        Default: `traefik` from the folder of the Python that runs the Hub, or from PATH if there is none.
         """,
     )
     traefik_entrypoint = Unicode(
@@ -80,17 +85,17 @@ class TraefikProxy(RoutingProxy):
         help="""
         The name of Traefik's public entry point. Default: "https" when JupyterHub.ssl_cert is set, else "http".
 
-        When should_start is False, set it to the name in your own static configuration.
+        When should_start is False, it must be the name in your Traefik's static configuration.
         """,
     )
     traefik_url = Unicode(
         "",
         config=True,
         help="""
-        The URL at which the Hub reaches the public entry point, to see that a route is live: http[s]://host:port.
+        The URL where the Hub reaches Traefik's public entry point to check that routes are live: http[s]://host:port.
 
-        Default: made from JupyterHub.bind_url, with loopback for an empty host. When should_start is False and Traefik
-        listens elsewhere, set it.
+        Default: JupyterHub.bind_url, with a loopback address if that has no host. When should_start is False, set this if
+        Traefik listens at another address.
         """,
     )
     traefik_log_level = CaselessStrEnum(
@@ -98,7 +103,9 @@ class TraefikProxy(RoutingProxy):
         "ERROR",
         config=True,
         help="""
-        What Traefik tells, all of it in the Hub's log: DEBUG, INFO, WARN or ERROR. DEBUG is slow with many routes.
+        Traefik's log level: DEBUG, INFO, WARN or ERROR. DEBUG is slow with many routes.
+
+        Traefik's messages appear in the Hub's log.
         """,
     )
     traefik_env = Dict(
@@ -108,10 +115,11 @@ class TraefikProxy(RoutingProxy):
         help="""
         Environment variables for Traefik, such as the credentials of an ACME DNS provider.
 
-        GOGC is 200 unless it is set here: with 100, Go's own default, Traefik takes up to a third less memory, and longer to
-        load many routes.
+        From the Hub's environment, Traefik gets only PATH, HOME, LANG and similar variables, but no secrets and no proxy
+        variables.
 
-        Of the Hub's own environment it gets only PATH, HOME, LANG and the like: no secrets, no proxy variables.
+        GOGC is 200 unless you set it here. With Go's default of 100, Traefik uses up to a third less memory, but takes
+        longer to load many routes.
         """,
     )
     trusted_proxies = List(
@@ -120,8 +128,8 @@ class TraefikProxy(RoutingProxy):
         help="""
         The addresses or networks of proxies in front of Traefik, such as ["10.0.0.5", "192.168.0.0/16"].
 
-        X-Forwarded-* headers are believed from these alone; from all others they are replaced. Set it when TLS ends in
-        front of Traefik, or JupyterHub will take its users' https for http.
+        Traefik accepts X-Forwarded-* headers from these only, and replaces those from all other addresses. If a proxy in
+        front of Traefik terminates TLS, list it here, or JupyterHub will think that its users connect over http.
         """,
     )
     check_route_timeout = Float(
@@ -129,7 +137,7 @@ class TraefikProxy(RoutingProxy):
         min=1,
         config=True,
         help="""
-        Seconds to wait for a changed route to be live before add_route fails (the Hub then stops the user's server).
+        Seconds to wait for a changed route to become live. If a new route takes longer, the Hub stops the user's server.
         """,
     )
     start_timeout = Float(
@@ -137,26 +145,29 @@ class TraefikProxy(RoutingProxy):
         min=1,
         config=True,
         help="""
-        Seconds to wait at start for Traefik to serve, before it is ended and the Hub told why.
+        Seconds to wait at start until Traefik serves requests. If it takes longer, Traefik is stopped, and the Hub exits.
         """,
     )
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # Secret and new each time, so that only what this Hub has written can answer.
+        # Secret and new each time, so that no answer can come from an older file or another Hub.
         self._revision_path = f"/{secrets.token_hex(16)}/revision"
 
     def _check_route(self, route: Route) -> None:
         super()._check_route(route)
         check_target(route)
 
-    # The traits as settings, for the sessions that subclasses open.
+    # The traits, converted to settings. Subclasses pass them to the session.
 
     def _publishing_settings(self, make_store: Callable[[Certificate | None], Store]) -> PublishingSettings:
-        """Return how routes are published.
+        """Return the settings for publishing routes.
+
+        Args:
+            make_store: Makes the store, given the certificate that Traefik serves by default, if any.
 
         Raises:
-            ConfigurationError: If a setting cannot work.
+            ConfigurationError: If a setting cannot be used.
         """
         if getattr(self.app, "internal_ssl", False):
             raise ConfigurationError(
@@ -177,12 +188,12 @@ class TraefikProxy(RoutingProxy):
         """Return the settings of the Traefik that the Hub starts.
 
         Args:
-            dynamic_file: The file that it watches.
+            dynamic_file: The dynamic configuration file that Traefik watches.
 
         Raises:
-            ConfigurationError: If a setting cannot work.
+            ConfigurationError: If a setting cannot be used.
         """
-        # Traefik only notices files that are renamed in the very folder it was given, so no symbolic links.
+        # Traefik only sees a rename in the folder of the path it was given, so resolve symbolic links.
         dynamic_file = await asyncio.to_thread(dynamic_file.resolve)
         state_dir = absolute(self.state_dir)
         return TraefikSettings(
@@ -209,7 +220,7 @@ class TraefikProxy(RoutingProxy):
             entry_point=self._entry_point,
             revision_path=self._revision_path,
             default_certificate=certificate,
-            # Our own entry point speaks TLS to all its routers; of another one we cannot know.
+            # An entry point that we configure has TLS for all its routers; an external one may need it on each router.
             router_tls=bool(self.ssl_cert) and not self.should_start,
             extra=plain(self.extra_dynamic_config),
         )
@@ -220,5 +231,5 @@ class TraefikProxy(RoutingProxy):
 
 
 def absolute(configured: str) -> Path:
-    """Return a configured path as an absolute one; a relative path starts at the folder that the Hub runs in."""
+    """Return a configured path as an absolute path; a relative one is relative to the Hub's working directory."""
     return Path(configured).expanduser().absolute()
