@@ -182,7 +182,7 @@ class TestFailure:
         """It is ended after a while."""
         monkeypatch.setattr(program, "_VERSION_SECONDS", 0.3)
         command = any_script(tmp_path / "traefik", FOREVER)
-        await fails(make_proxy(traefik_command=[str(command)]), TraefikUnsupported, "silent")
+        await fails(make_proxy(traefik_command=[str(command)]), TraefikUnsupported, "not responding")
 
     async def test_a_program_that_does_not_serve(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
         """It has start_timeout seconds; then it is ended, and its last lines are in the error."""

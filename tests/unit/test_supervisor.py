@@ -266,7 +266,7 @@ class TestWatch:
         self, make: Maker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The pauses are for a Traefik that fails at start."""
-        monkeypatch.setattr(module, "_GOOD_LIFE", 0)
+        monkeypatch.setattr(module, "_STABLE_SECONDS", 0)
         process = make()
         await process.start()
         process.watch(nothing)

@@ -9,7 +9,7 @@ from traitlets import Integer, Unicode
 
 from .._version import __version__
 from ..errors import ConfigurationError
-from ..runtime.session import open_with_external_traefik, open_with_own_traefik
+from ..runtime.session import open_with_external_traefik, open_with_managed_traefik
 from ..seams import Store
 from ..session import Session
 from ..stores.toml_document import TomlRenderer
@@ -47,7 +47,9 @@ class TraefikTomlProxy(TraefikProxy):
     async def _open_session(self) -> Session:
         publishing = self._publishing_settings(self._make_store)
         if self.should_start:
-            return await open_with_own_traefik(publishing, await self._traefik_settings(self._dynamic_file), self.log)
+            return await open_with_managed_traefik(
+                publishing, await self._traefik_settings(self._dynamic_file), self.log
+            )
         return await open_with_external_traefik(publishing, self.log)
 
     def _make_store(self, certificate: Certificate | None) -> Store:

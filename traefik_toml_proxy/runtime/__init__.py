@@ -1,1 +1,1 @@
-"""One Traefik process and everything that is asked of it. The modules here do I/O, never on the event loop."""
+"""Runs one Traefik process and checks what it serves. The modules here do I/O, never on the event loop."""

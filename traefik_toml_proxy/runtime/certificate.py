@@ -1,4 +1,4 @@
-"""Certificates for Traefik: a self-made default one, and a check of the admin's. Does I/O; blocks, for a thread."""
+"""Certificates for Traefik: makes a default one, and checks the admin's. Does blocking I/O; call it in a thread."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _DAYS = 3650
 
 
 def default_certificate(folder: Path) -> Certificate:
-    """Return a self-signed certificate kept in ``folder``; made where there is none that works.
+    """Return the self-signed certificate in ``folder``, after making one if it is missing or unusable.
 
-    Nobody is meant to trust it. It is there because Traefik makes an RSA key at every reload when it has no default
-    certificate, also where nothing speaks TLS (pkg/tls/tlsmanager.go:363-378).
+    No client is meant to trust it. Without a default certificate, Traefik generates an RSA key at every reload, even if no
+    entry point uses TLS (pkg/tls/tlsmanager.go:363-378).
 
     Raises:
-        ConfigurationError: If it cannot be written.
+        ConfigurationError: If the certificate cannot be written.
     """
     certificate = Certificate(str(folder / "default-cert.pem"), str(folder / "default-key.pem"))
     try:
@@ -35,7 +35,7 @@ def default_certificate(folder: Path) -> Certificate:
             _make(certificate)
         except OSError as error:
             raise ConfigurationError(
-                f"A certificate cannot be kept in {folder}: {error}. c.TraefikProxy.state_dir says where that is."
+                f"A certificate could not be written to {folder}: {error}. c.TraefikProxy.state_dir sets this folder."
             ) from error
     return certificate
 
@@ -45,10 +45,10 @@ def checked_certificate(cert_file: str, key_file: str) -> Certificate:
 
     Args:
         cert_file: ``JupyterHub.ssl_cert``.
-        key_file: ``JupyterHub.ssl_key``; where it is empty, the key is expected beside the certificate in its file.
+        key_file: ``JupyterHub.ssl_key``; if empty, the key must be in the same file as the certificate.
 
     Raises:
-        ConfigurationError: If Traefik could not use it; Traefik itself would say little, and serve another one.
+        ConfigurationError: If Traefik could not use it. Traefik would not fail, but serve another certificate.
     """
     certificate = Certificate(str(Path(cert_file).absolute()), str(Path(key_file or cert_file).absolute()))
     try:
@@ -56,7 +56,8 @@ def checked_certificate(cert_file: str, key_file: str) -> Certificate:
     except (OSError, ssl.SSLError, ValueError) as error:
         raise ConfigurationError(
             f"The certificate in {certificate.cert_file} with the key in {certificate.key_file} cannot be used: {error}. "
-            "c.JupyterHub.ssl_cert and ssl_key must name PEM files that belong together, with a key that is not encrypted."
+            "c.JupyterHub.ssl_cert and ssl_key must name PEM files of a certificate and its key; the key must not be "
+            "encrypted."
         ) from error
     return certificate
 

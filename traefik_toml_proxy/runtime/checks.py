@@ -1,4 +1,4 @@
-"""What is checked before Traefik is started, so that an error says what to do. Does I/O; blocks, for a thread."""
+"""Explains why Traefik cannot start, in terms of the settings. Does blocking I/O; call it in a thread."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from ..errors import TraefikStartFailed
 
 
 def check_address_is_free(address: str) -> None:
-    """Check that nobody listens where Traefik is going to.
+    """Check that no process listens at the address that Traefik will listen at.
 
-    Whoever listens there would get the users' requests, and an earlier Traefik of ours would answer for the new one.
+    Such a process would get the users' requests, and an earlier Traefik of ours would answer in place of the new one.
 
     Args:
-        address: In Go's form, ``host:port`` or ``:port``. A name is looked up.
+        address: The address in Go's form, ``host:port`` or ``:port``. A host name is resolved.
 
     Raises:
-        TraefikStartFailed: If the address is taken. Anything else that is wrong with it is left for Traefik to report.
+        TraefikStartFailed: If the address is taken. Any other problem is left for Traefik to report.
     """
     host, _, port = address.rpartition(":")
     try:
-        found = socket.getaddrinfo(host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        candidates = socket.getaddrinfo(
+            host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
     except OSError:
         return
-    for family, kind, protocol, _, where in found:
+    for family, kind, protocol, _, where in candidates:
         with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as trial:
             if family == socket.AF_INET6:
                 trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -38,7 +40,7 @@ def check_address_is_free(address: str) -> None:
 
 
 def explain_output(lines: list[str]) -> str | None:
-    """Return what an admin can do about a Traefik that has exited, judged by its output, or None if that tells nothing."""
+    """Return why Traefik exited and what an admin can do, judging by its output, or None if that does not say."""
     for line in lines:
         if "address already in use" in line:
             return _address_is_taken(line)

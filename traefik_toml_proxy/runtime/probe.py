@@ -1,4 +1,4 @@
-"""Asks the public entry point which revision is live. Does I/O: HTTP requests, one at a time, in a thread."""
+"""Asks the public entry point which revision is live. Does I/O: sends HTTP requests from a thread, one at a time."""
 
 from __future__ import annotations
 
@@ -15,31 +15,30 @@ from ..errors import quoted
 from ..seams import Answer
 from ..traefik.dynamic import REVISION_HEADER
 
-# The pause between two requests is a tenth of the time waited so far, so that the answer is at most a tenth too late.
+# The pause between two requests is a tenth of the time waited so far, which delays the result by at most a tenth.
 _SHORTEST_PAUSE = 0.0002
 _LONGEST_PAUSE = 0.1
 _SHORTEST_TIMEOUT = 0.1
-# How long one thread asks, in seconds: a Hub that is interrupted cannot exit before the thread ends.
+# How long one thread call may ask, in seconds. An interrupted Hub cannot exit before the call returns.
 _LONGEST_HOP = 1.0
-# By how much a thread may exceed its time, in seconds.
+# How much longer to wait for a thread than its own timeout, in seconds.
 _GRACE = 0.5
 _LONGEST_BODY = 2**16
 _REVISION = re.compile(r"[0-9]{1,18}")
 _ADVICE = (
-    "Look in Traefik's log for an error about that file, check that Traefik reads it, and that traefik_url is the entry "
-    "point that traefik_entrypoint names."
+    "Look in Traefik's log for an error about that file, and check that Traefik reads it and that traefik_url is the URL of "
+    "the entry point that traefik_entrypoint names."
 )
 
 
 class EntryPointProbe:
-    """A :class:`~traefik_toml_proxy.seams.LiveCheck` that requests the revision route, as a browser would.
+    """A :class:`~traefik_toml_proxy.seams.LiveCheck` that requests the revision route through the public entry point.
 
-    TLS certificates are not verified: nothing secret is sent but the path itself, and that over loopback or the admin's own
-    network.
+    TLS certificates are not verified: the only secret sent is the path, over loopback or the admin's own network.
     """
 
     def __init__(self, url: str, revision_path: str, *, request_timeout: float = 5) -> None:
-        """Prepare to ask; nothing is opened yet.
+        """Set what to ask; nothing is opened yet.
 
         Args:
             url: The entry point, ``http[s]://host:port``.
@@ -50,7 +49,7 @@ class EntryPointProbe:
         self._parts = urlsplit(url)
         self._path = revision_path
         self._request_timeout = request_timeout
-        # Kept open between two requests: a new connection, with TLS, can take longer than a reload does.
+        # Kept open between requests: a new TLS connection can take longer than a reload.
         self._connection: HTTPConnection | None = None
         self._closed = False
 
@@ -59,7 +58,7 @@ class EntryPointProbe:
         return await self._in_thread(self._ask_blocking, self._request_timeout, within=self._request_timeout)
 
     async def wait(self, revision: int, timeout: float) -> Answer:
-        """Ask until the entry point serves ``revision`` or a later one, or the time is up."""
+        """Ask until the entry point serves ``revision`` or a later one, or ``timeout`` seconds have passed."""
         began = time.monotonic()
         cancelled = threading.Event()
         waited = 0.0
@@ -76,9 +75,9 @@ class EntryPointProbe:
             cancelled.set()
 
     async def _in_thread(self, call: Callable[..., Answer], *arguments: object, within: float) -> Answer:
-        """Call a function in a thread: http.client costs a third of what tornado's client does.
+        """Call a function in a thread, where http.client takes a third of the time of tornado's client.
 
-        A thread that a slow server holds is not waited for; its socket has a timeout.
+        It does not wait for a thread that a slow server blocks; the timeout of its socket ends that thread.
         """
         asking = asyncio.get_running_loop().run_in_executor(None, call, *arguments)
         try:
@@ -88,7 +87,7 @@ class EntryPointProbe:
         return asking.result() if done else self._no_answer(f"timed out after {within:.1f} s")
 
     def _wait_blocking(self, revision: int, timeout: float, cancelled: threading.Event) -> Answer:
-        """Ask until the revision is served or the time is up; return the last answer."""
+        """Ask until the revision is live or the time is up; return the last answer. Blocks."""
         began = time.monotonic()
         waited = 0.0
         while True:
@@ -107,7 +106,7 @@ class EntryPointProbe:
         except (OSError, HTTPException) as error:
             if kept is None:
                 return self._no_answer(str(error) or type(error).__name__)
-        # The other side may have closed the kept connection, as it does when Traefik is started again.
+        # The kept connection may have been closed, for example by a restart of Traefik.
         try:
             return self._ask_over(None, timeout)
         except (OSError, HTTPException) as error:
@@ -129,7 +128,9 @@ class EntryPointProbe:
             self._connection = connection
         else:
             connection.close()
-        return self._understand(response.status, response.getheader(REVISION_HEADER, ""), response.getheader("Server"))
+        return self._read_response(
+            response.status, response.getheader(REVISION_HEADER, ""), response.getheader("Server")
+        )
 
     def _connect(self) -> HTTPConnection:
         host, port = self._parts.hostname or "", self._parts.port
@@ -141,7 +142,7 @@ class EntryPointProbe:
     def _no_answer(self, reason: str) -> Answer:
         return Answer(None, answered=False, description=f"no answer from {self.url}: {reason}", advice=_ADVICE)
 
-    def _understand(self, status: int, revision: str, server: str | None) -> Answer:
+    def _read_response(self, status: int, revision: str, server: str | None) -> Answer:
         if _REVISION.fullmatch(revision):
             return Answer(
                 int(revision), answered=True, description=f"{self.url} serves revision {revision}", advice=_ADVICE
@@ -151,7 +152,7 @@ class EntryPointProbe:
         return Answer(None, answered=True, description=description, advice=_ADVICE)
 
     async def close(self) -> None:
-        """Close the connection; nothing is asked afterwards."""
+        """Close the connection. May be called twice."""
         self._closed = True
         connection, self._connection = self._connection, None
         if connection is not None:

@@ -1,4 +1,4 @@
-"""One Traefik process: its identity, the record that the next Hub reads, signals, and its end. Does I/O."""
+"""One Traefik process: its identity, the record of it for the next Hub, signals, and waiting for its exit. Does I/O."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ..files import write_private
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """Tells a process apart from another one that got its number later.
+    """Identifies a process even if its process ID is reused later.
 
     Attributes:
-        pid: Its number.
-        boot: Which boot of the machine (a number and a start time may come again after a reboot).
-        start_ticks: When it was started, in clock ticks since the boot (proc(5), /proc/pid/stat, field 22).
+        pid: The process ID.
+        boot: The ID of the boot (after a reboot, a process may have the same ID and start time).
+        start_ticks: When the process started, in clock ticks since the boot (proc(5), /proc/pid/stat, field 22).
     """
 
     pid: int
@@ -31,12 +31,12 @@ class ProcessIdentity:
 
     @classmethod
     def of(cls, pid: int, *, include_exited: bool = False) -> ProcessIdentity | None:
-        """Return the identity of the process that has this number now, or None if there is none. Blocks for a moment.
+        """Return the identity of the process that has this ID now, or None if there is none. Blocks briefly.
 
         Args:
-            pid: The number.
-            include_exited: Whether a process counts that has exited but still has its number: nobody has waited for it,
-                or some of its threads, with its sockets, have not ended yet.
+            pid: The process ID.
+            include_exited: Whether to include a process that has exited but still has its ID, because nobody has waited
+                for it, or because some of its threads, and so its sockets, still exist.
         """
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -52,8 +52,8 @@ class ProcessRecord:
     """What the next Hub needs to know about the running Traefik.
 
     Attributes:
-        identity: Which process it is.
-        command: What it was started with.
+        identity: The identity of the process.
+        command: The command that started it.
         static_sha256: A hash of its static configuration and other settings.
     """
 
@@ -63,7 +63,7 @@ class ProcessRecord:
 
     @classmethod
     def read(cls, path: Path) -> ProcessRecord | None:
-        """Return the record in a file, or None if there is none that makes sense. Blocks."""
+        """Return the record in a file, or None if it has no valid one. Blocks."""
         try:
             tree = json.loads(path.read_text())
         except (OSError, ValueError):
@@ -78,15 +78,15 @@ class ProcessRecord:
         return None
 
     def write(self, path: Path) -> None:
-        """Write the record, as a whole. Blocks.
+        """Replace the record in a file atomically. Blocks.
 
         Raises:
-            OSError: If that fails; the old record is still there.
+            OSError: If it cannot be written; an old record stays in place.
         """
         write_private(path, json.dumps(asdict(self)).encode())
 
     def is_running(self) -> bool:
-        """Whether the recorded process still runs, with the recorded configuration file. Blocks for a moment."""
+        """Whether the recorded process still runs, with the recorded configuration file. Blocks briefly."""
         if ProcessIdentity.of(self.identity.pid) != self.identity:
             return False
         try:
@@ -97,11 +97,11 @@ class ProcessRecord:
 
 
 class RunningProcess:
-    """A running Traefik: our child, or one that an earlier Hub started.
+    """A running Traefik: our child, or a process that an earlier Hub started.
 
     Attributes:
-        identity: Which process it is.
-        since: When it was started or adopted, on the monotonic clock.
+        identity: The identity of the process.
+        since: When it was started or adopted, in seconds on the monotonic clock.
     """
 
     def __init__(self, identity: ProcessIdentity, child: subprocess.Popen[bytes] | None) -> None:
@@ -111,38 +111,38 @@ class RunningProcess:
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """The process ID."""
         return self.identity.pid
 
     def alive(self) -> bool:
-        """Whether it still runs. Blocks for a moment."""
+        """Whether the process still runs. Blocks briefly."""
         if self._child is None:
             return ProcessIdentity.of(self.pid) == self.identity
         try:
             return self._child.returncode is None and self._exit_status() is None
-        except ChildProcessError:  # somebody else has waited for it
+        except ChildProcessError:  # it has been waited for elsewhere
             return False
 
-    def _has_its_number(self) -> bool:
+    def _still_has_pid(self) -> bool:
         if self._child is None:
             return ProcessIdentity.of(self.pid, include_exited=True) == self.identity
         return self._child.returncode is None
 
     def _exit_status(self) -> object:
-        """Return how our child has exited, or None; it keeps its number."""
+        """Return the exit status of our child, or None while it runs. The child keeps its process ID."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to its process group, if it still runs. Blocks for a moment."""
+        """Send a signal to the process group, if the process still runs. Blocks briefly."""
         if self.alive():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
 
     async def wait(self) -> None:
-        """Return when it has exited."""
+        """Wait until the process has exited."""
         try:
             descriptor = os.pidfd_open(self.pid)
-        except OSError:  # Linux before 5.3, or it has exited already
+        except OSError:  # Linux before 5.3, or the process has exited already
             while await asyncio.to_thread(self.alive):
                 await asyncio.sleep(0.2)
         else:
@@ -150,7 +150,7 @@ class RunningProcess:
             exited = loop.create_future()
             loop.add_reader(descriptor, lambda: None if exited.done() else exited.set_result(None))
             try:
-                if await asyncio.to_thread(self._has_its_number):  # otherwise the descriptor is of another process
+                if await asyncio.to_thread(self._still_has_pid):  # otherwise the descriptor is another process's
                     await exited
             finally:
                 loop.remove_reader(descriptor)
@@ -159,19 +159,18 @@ class RunningProcess:
 
     def _reap(self) -> None:
         if self._child is not None:
-            # A script around Traefik can exit before it. The number is not used again before it is waited for.
+            # A script that runs Traefik can exit before it. The process ID is not reused until wait() below.
             with contextlib.suppress(ChildProcessError, ProcessLookupError, PermissionError):
                 if self._child.returncode is None and self._exit_status():
                     os.killpg(self.pid, signal.SIGKILL)
             self._child.wait()
         else:
-            with contextlib.suppress(
-                ChildProcessError
-            ):  # it is our child only if the Hub is the machine's init process
+            # It is our child only if the Hub is the init process, as in a container.
+            with contextlib.suppress(ChildProcessError):
                 os.waitpid(self.pid, os.WNOHANG)
 
     def describe_exit(self) -> str:
-        """Return how it exited, in words."""
+        """Return how the process exited, in words."""
         code = self._child.returncode if self._child is not None else None
         if code is None:
             return "it was started by an earlier Hub, so its exit status is not known"

@@ -19,8 +19,8 @@ from ..traefik.static import OLDEST_VERSION, Version
 _VERSION = re.compile(r"^Version:\s+v?(\d+)\.(\d+)\.(\d+)", re.MULTILINE)
 _VERSION_SECONDS = 20
 
-# All that Traefik gets of the Hub's environment. Not the Hub's secrets, and not HTTP_PROXY and its like, through which it
-# would send users' requests (pkg/server/service/transport.go:320).
+# The only variables that Traefik inherits from the Hub: no secrets, and not HTTP_PROXY and the like, because Traefik would
+# send users' requests through that proxy (pkg/server/service/transport.go:320).
 _KEPT_VARIABLES = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
 
 
@@ -29,40 +29,40 @@ class Program:
     """A Traefik that can be started.
 
     Attributes:
-        command: The program and its first arguments.
-        version: What it says it is.
+        command: The absolute path of the program, and the arguments to put first.
+        version: The version that it reports.
     """
 
     command: tuple[str, ...]
     version: Version
 
 
-# Go collects garbage half as often: with 5,000 routes a reload takes a sixth less time, for 60 MiB more; with one, 9 MiB.
+# Go collects garbage half as often: with 5,000 routes, a reload takes a sixth less time and 60 MiB more; with one, 9 MiB.
 _OUR_VARIABLES = {"GOGC": "200"}
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for Traefik: the few harmless variables of this process, ours, and ``extra``."""
+    """Return the environment for Traefik: a few harmless variables of this process, our defaults, and ``extra``."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     return kept | _OUR_VARIABLES | dict(extra)
 
 
 async def find_program(command: Sequence[str], environment: Mapping[str, str]) -> Program:
-    """Find Traefik: ``command`` if there is one, else beside the running Python, else on PATH.
+    """Find Traefik: use ``command``, or if it is empty look beside the running Python, then on PATH.
 
     Args:
         command: ``c.TraefikProxy.traefik_command``; may be empty.
-        environment: For asking it for its version.
+        environment: The environment in which to run it, to ask for its version.
 
     Raises:
-        TraefikNotFound: If there is none.
-        TraefikUnsupported: If it is too old, or no Traefik.
+        TraefikNotFound: If the program does not exist.
+        TraefikUnsupported: If the program is too old, or not Traefik.
     """
-    found = await asyncio.to_thread(_find, command)
-    version = await asyncio.to_thread(_ask_version, found, environment)
+    full_command = await asyncio.to_thread(_find, command)
+    version = await asyncio.to_thread(_ask_version, full_command, environment)
     if version < OLDEST_VERSION:
-        raise TraefikUnsupported(" ".join(found), "Traefik " + ".".join(map(str, version)))
-    return Program(found, version)
+        raise TraefikUnsupported(" ".join(full_command), "Traefik " + ".".join(map(str, version)))
+    return Program(full_command, version)
 
 
 def _find(command: Sequence[str]) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ def _find(command: Sequence[str]) -> tuple[str, ...]:
 
 
 def _ask_version(command: tuple[str, ...], environment: Mapping[str, str]) -> Version:
-    shown_command = " ".join(command)
+    command_text = " ".join(command)
     try:
         process = subprocess.Popen(
             [*command, "version"],
@@ -92,16 +92,16 @@ def _ask_version(command: tuple[str, ...], environment: Mapping[str, str]) -> Ve
             start_new_session=True,
         )
     except OSError as error:
-        raise TraefikUnsupported(shown_command, f"not a program that can be run ({error.strerror})") from error
+        raise TraefikUnsupported(command_text, f"not a program that can be run ({error.strerror})") from error
     with process:
         try:
             output, _ = process.communicate(timeout=_VERSION_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            raise TraefikUnsupported(shown_command, f"silent: no version within {_VERSION_SECONDS} s") from None
-    said = output.decode(errors="replace")
-    match = _VERSION.search(said)
+            raise TraefikUnsupported(command_text, f"not responding (no version within {_VERSION_SECONDS} s)") from None
+    text = output.decode(errors="replace")
+    match = _VERSION.search(text)
     if match is None:
-        raise TraefikUnsupported(shown_command, f"not Traefik, or one that does not tell its version ({quoted(said)})")
+        raise TraefikUnsupported(command_text, f"not Traefik, or does not report its version ({quoted(text)})")
     major, minor, patch = map(int, match.groups())
     return major, minor, patch

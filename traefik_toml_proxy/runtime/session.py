@@ -1,4 +1,4 @@
-"""Opens a session with Traefik: one that the Hub starts or takes over, or one that somebody else runs. Does I/O."""
+"""Opens a session with Traefik, which the Hub starts or takes over, or which runs independently of it. Does I/O."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from .probe import EntryPointProbe
 from .program import child_environment, find_program
 from .supervisor import TraefikSupervisor
 
-# How long an adopted Traefik may take to load the new file before it is replaced by a new process, in seconds.
+# Seconds to wait for an adopted Traefik to load the new file before starting a new process instead.
 _ADOPTION_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishingSettings:
-    """How routes are published, whoever runs Traefik.
+    """How routes are published, whether or not the Hub starts Traefik.
 
     Attributes:
-        make_store: Makes the store, given the certificate that Traefik is to serve by default, if any.
+        make_store: Makes the store, given the certificate that Traefik serves by default, if any.
         check_route: Raises ValueError for a route that this proxy cannot serve.
-        url: Where the Hub reaches the public entry point, ``http[s]://host:port``.
+        url: The URL where the Hub reaches the public entry point, ``http[s]://host:port``.
         revision_path: The secret path of the revision route.
-        live_timeout: Seconds to wait for a change to be live.
+        live_timeout: Seconds to wait for a change to become live.
         ssl_cert: The admin's certificate for the public entry point, or "".
-        ssl_key: Its key; "" if it is in the same file.
+        ssl_key: The key of that certificate; "" if it is in the same file.
     """
 
     make_store: Callable[[Certificate | None], Store]
@@ -54,17 +54,17 @@ class PublishingSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraefikSettings:
-    """The Traefik that the Hub starts.
+    """The settings of a Traefik that the Hub starts.
 
     Attributes:
-        command: The program and its first arguments; empty to look for it.
-        environment: The variables that the admin has set.
-        state_dir: Where its output, its process record and its default certificate are kept.
-        static_file: Where to write its static configuration.
-        static: What is in it.
-        dynamic_file: The file that it watches.
-        start_timeout: Seconds until a Traefik that does not serve is given up.
-        ends_with_hub: Whether it is stopped when the Hub exits without stopping its proxy; called then.
+        command: The program and its first arguments; if empty, the program is searched for.
+        environment: The environment variables that the admin has set.
+        state_dir: The folder for the output, the process record and the default certificate.
+        static_file: The file to which the static configuration is written.
+        static: The settings in the static configuration.
+        dynamic_file: The dynamic configuration file that Traefik watches.
+        start_timeout: Seconds to wait until Traefik serves requests.
+        ends_with_hub: Called when the Hub exits without stopping its proxy; returns whether to stop Traefik.
     """
 
     command: Sequence[str]
@@ -78,10 +78,10 @@ class TraefikSettings:
 
 
 async def open_with_external_traefik(publishing: PublishingSettings, log: logging.Logger) -> Session:
-    """Publish to a Traefik that somebody else runs; it still serves the routes of the last session.
+    """Open a session with a Traefik that the Hub does not start, and publish the routes of the last session.
 
     Raises:
-        ProxyError: With what happened and what to do.
+        ProxyError: If that fails; the message says what to do.
     """
     async with cleanup_on_error(log) as cleanup:
         certificate = None
@@ -92,13 +92,13 @@ async def open_with_external_traefik(publishing: PublishingSettings, log: loggin
         return Session(publisher, cleanup)
 
 
-async def open_with_own_traefik(
+async def open_with_managed_traefik(
     publishing: PublishingSettings, traefik: TraefikSettings, log: logging.Logger
 ) -> Session:
-    """Start Traefik, or take over the one that an earlier Hub has started; returns when it serves.
+    """Start Traefik, or take over the one that an earlier Hub started; return when it serves requests.
 
     Raises:
-        ProxyError: With what happened and what to do; whatever was started has been stopped.
+        ProxyError: If that fails; everything started has been stopped again. The message says what to do.
     """
     async with cleanup_on_error(log) as cleanup:
         return await _Start(publishing, traefik, cleanup, log).open()
@@ -119,7 +119,7 @@ async def _open_publisher(
 
 
 class _Start:
-    """One start of Traefik: what has been opened so far, for the steps that follow."""
+    """The steps of starting Traefik, or of taking it over, and what they share."""
 
     def __init__(
         self, publishing: PublishingSettings, traefik: TraefikSettings, cleanup: CleanupStack, log: logging.Logger
@@ -130,7 +130,7 @@ class _Start:
         self._log = log
 
     async def open(self) -> Session:
-        """Take the steps, in an order in which each finds what it needs."""
+        """Take all steps; return when Traefik serves requests."""
         traefik, log = self._traefik, self._log
         environment = child_environment(traefik.environment)
         program = await find_program(traefik.command, environment)
@@ -179,7 +179,7 @@ class _Start:
         await run_to_completion(_lock, lock.acquire, folder, "state_dir")
 
     async def _certificate(self) -> Certificate:
-        """Return the certificate to serve by default; makes one where the admin has none."""
+        """Return the certificate to serve by default: the admin's, or a self-signed one."""
         publishing = self._publishing
         if publishing.ssl_cert:
             return await asyncio.to_thread(checked_certificate, publishing.ssl_cert, publishing.ssl_key)
@@ -192,38 +192,36 @@ class _Start:
         try:
             await file.replace(text)
         except ReplaceFailed as error:
-            raise ConfigurationError(f"{error}. c.TraefikProxy.static_config_file says where it is.") from error
+            raise ConfigurationError(f"{error}. c.TraefikProxy.static_config_file sets this path.") from error
         return file
 
     async def _repair_static(self, file: AtomicFile, text: bytes) -> None:
-        """Write the static configuration again, if somebody else has changed it."""
+        """Write the static configuration again if others have changed it."""
         damage = await asyncio.to_thread(file.damage)
         if damage is not None:
-            self._log.warning("%s %s by somebody else: writing it again", file.path, damage)
+            self._log.warning("%s %s: writing it again", file.path, damage)
             try:
                 await file.replace(text)
             except OSError as error:
-                self._log.warning(
-                    "Traefik cannot be started without its static configuration; will try again: %s", error
-                )
+                self._log.warning("Traefik cannot be started without its static configuration; will retry: %s", error)
 
     async def _take_over(self, supervisor: TraefikSupervisor, publisher: RoutePublisher, previous: RouteTable) -> bool:
-        """Go on with the Traefik of an earlier Hub and its routes, so that nobody is cut off; returns whether that works."""
+        """Take over the Traefik and the routes of an earlier Hub without an interruption; return whether that worked."""
         if not await supervisor.adopt():
             return False
         await publisher.begin(previous)
         try:
             await supervisor.while_running(publisher.wait_live(_ADOPTION_TIMEOUT))
         except (RouteNotLive, TraefikStartFailed) as error:
-            # Only some versions of Traefik name the file.
-            refused = [line for line in supervisor.last_lines if " ERR " in line and "providerName=file" in line]
-            if refused and isinstance(error, RouteNotLive):
-                # A new Traefik would refuse the file as well; the running one keeps the routes that it has.
-                await supervisor.leave()
+            # Not matched by file name, which only some versions of Traefik log.
+            rejections = [line for line in supervisor.last_lines if " ERR " in line and "providerName=file" in line]
+            if rejections and isinstance(error, RouteNotLive):
+                # A new Traefik would reject the file, too; the running one keeps its current routes.
+                await supervisor.detach()
                 raise TraefikStartFailed(
-                    f"the Traefik that is running refuses {self._traefik.dynamic_file}; look at "
-                    "c.TraefikProxy.extra_dynamic_config. Users still reach their servers through it.",
-                    refused,
+                    f"the running Traefik rejects {self._traefik.dynamic_file}; check "
+                    "c.TraefikProxy.extra_dynamic_config. Users can still reach their servers through it.",
+                    rejections,
                 ) from error
             self._log.warning("The running Traefik cannot be taken over; starting a new one: %s", error)
             await supervisor.stop()
@@ -232,7 +230,7 @@ class _Start:
 
     async def _start_new(self, supervisor: TraefikSupervisor, publisher: RoutePublisher, address: str) -> None:
         await asyncio.to_thread(check_address_is_free, address)
-        # Ports are reused: a new Traefik serves only what the Hub has confirmed.
+        # Start without routes: ports may be reused by now, so the Hub has to confirm each route first.
         await publisher.begin(RouteTable())
         await supervisor.start()
         try:
@@ -242,22 +240,22 @@ class _Start:
 
 
 def _make_state_dir(folder: Path) -> None:
-    """Make the folder, for the Hub's user alone. Blocks.
+    """Create the folder, for the Hub's user only. Blocks.
 
     Raises:
-        ConfigurationError: If it cannot be made, or others may write to it.
+        ConfigurationError: If it cannot be created, or others can write to it.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         mode = stat.S_IMODE(folder.stat().st_mode)
     except OSError as error:
         raise ConfigurationError(
-            f"The folder {folder} cannot be made: {error.strerror}. c.TraefikProxy.state_dir says where it is."
+            f"The folder {folder} cannot be created: {error.strerror}. c.TraefikProxy.state_dir sets this path."
         ) from error
     if mode & 0o022:
         raise ConfigurationError(
-            f"Others than its owner may write to {folder} (mode {mode:o}), and so could change where users are sent. "
-            "Run `chmod 700` on it, or choose another one with c.TraefikProxy.state_dir."
+            f"Users other than its owner can write to {folder} (mode {mode:o}), so they could redirect the Hub's users. "
+            "Run `chmod 700` on it, or choose another folder with c.TraefikProxy.state_dir."
         )
 
 
@@ -275,4 +273,4 @@ def _lock(acquire: Callable[[], None], what: Path, trait: str) -> None:
     except LockHeld as error:
         raise StoreLocked(str(what), error.owner, f"give this Hub its own {trait}") from None
     except OSError as error:
-        raise ConfigurationError(f"{what} cannot be used: {error}. c.TraefikProxy.{trait} says where it is.") from error
+        raise ConfigurationError(f"{what} cannot be used: {error}. c.TraefikProxy.{trait} sets this path.") from error

@@ -20,13 +20,13 @@ from .output import FollowedOutput
 from .process import ProcessIdentity, ProcessRecord, RunningProcess
 from .program import Program
 
-# When a Traefik that was told to stop is killed, and how long that may take, in seconds.
+# Seconds to wait for Traefik to exit after SIGTERM, and then after SIGKILL.
 _STOP_SECONDS = GRACE_SECONDS + 1.5
 _KILL_SECONDS = 5
-# A Traefik that exits is started again at once. The pause grows while it keeps exiting soon after its start.
+# Traefik is restarted at once after it exits. The pause grows, in seconds, if it keeps exiting soon after a start.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
-_GOOD_LIFE = 10.0
+_STABLE_SECONDS = 10.0
 _OUTPUT_INTERVAL = 0.5
 
 
@@ -45,19 +45,19 @@ class TraefikSupervisor:
         ends_with_hub: Callable[[], bool],
         log: logging.Logger,
     ) -> None:
-        """Prepare to run Traefik; nothing is started yet.
+        """Set what to run; nothing is started yet.
 
         Args:
-            program: What to start.
-            static_file: Its static configuration; written before :meth:`start`.
-            static_text: The content of that file.
-            folder: Its working directory, and where its output and the record of the process are kept.
-            environment: Its whole environment.
-            configured_environment: The variables that the admin has set; a running Traefik that was started with others
-                is not adopted.
-            ends_with_hub: Called when Python exits without :meth:`stop`: whether a Traefik that was started here is to be
-                stopped then.
-            log: Where its output and its exits are logged.
+            program: The Traefik to start.
+            static_file: The path of the static configuration, which must be written before :meth:`start`.
+            static_text: The expected content of that file.
+            folder: The working directory, which also holds the output and the record of the process.
+            environment: The whole environment of the process.
+            configured_environment: The variables that the admin has set. A running Traefik that was started with
+                different ones is not adopted.
+            ends_with_hub: Called when Python exits without :meth:`stop`; returns whether to stop a Traefik that was
+                started here.
+            log: Gets the output of Traefik, and reports its exits.
         """
         self._command = [*program.command, f"--configFile={static_file}"]
         self._static_file = static_file
@@ -75,22 +75,22 @@ class TraefikSupervisor:
 
     @property
     def pid(self) -> int | None:
-        """The number of the running process."""
+        """The process ID of the running Traefik, or None."""
         return self._running.pid if self._running else None
 
     @property
     def last_lines(self) -> list[str]:
-        """The last lines of its output."""
+        """The last lines of Traefik's output."""
         return self._output.last_lines
 
     async def adopt(self) -> bool:
-        """Take over a Traefik that an earlier Hub started, if it runs with exactly what would be started now.
+        """Take over a Traefik that an earlier Hub started, if its program and settings are the current ones.
 
-        A Traefik of ours that runs with anything else is stopped. A process that only has the recorded number is left
-        alone: the start time and the command line have to match as well.
+        If they differ, it is stopped. A process that merely has the recorded process ID is left alone: the start time and
+        the command line must match as well.
 
         Returns:
-            Whether one was taken over.
+            Whether a process was taken over.
         """
         record = await asyncio.to_thread(ProcessRecord.read, self._record_file)
         if record is None or not await asyncio.to_thread(record.is_running):
@@ -98,33 +98,31 @@ class TraefikSupervisor:
         self._running = RunningProcess(record.identity, None)
         if record.command == self._command and record.static_sha256 == self._digest:
             await asyncio.to_thread(self._output.skip_to_end)
-            self._log.info("Taking over the Traefik that is running (process %d)", record.identity.pid)
+            self._log.info("Taking over the running Traefik (process %d)", record.identity.pid)
             return True
-        self._log.info(
-            "Stopping the Traefik that is running (process %d): its settings have changed", record.identity.pid
-        )
-        await self._end()
+        self._log.info("Stopping the running Traefik (process %d): the settings have changed", record.identity.pid)
+        await self._stop_process()
         return False
 
     async def start(self) -> None:
-        """Start it; returns when the process runs, not when it serves.
+        """Start Traefik; return when the process runs, which is before it serves requests.
 
         Raises:
-            TraefikStartFailed: If the program could not be run, or its configuration is not in place.
+            TraefikStartFailed: If the program could not be run, or its static configuration was changed.
         """
         spawning = asyncio.ensure_future(asyncio.to_thread(self._spawn))
         try:
             await asyncio.shield(spawning)
         except asyncio.CancelledError:
-            await spawning  # so that stop() knows of the process
+            await spawning  # so that stop() knows the process
             raise
         except OSError as error:
             raise TraefikStartFailed(f"{self._command[0]} could not be run: {error}", []) from error
 
     def _spawn(self) -> None:
         if not self._static_file.exists() or self._static_file.read_bytes() != self._static_text:
-            # It would start all the same, with settings that nobody has asked for, on every address.
-            raise TraefikStartFailed(f"{self._static_file} was deleted or edited by somebody else.", [])
+            # Traefik would start anyway, with wrong settings, and listen on all addresses.
+            raise TraefikStartFailed(f"{self._static_file} was deleted or edited.", [])
         try:
             output = self._output.open_for_child()
         except OSError as error:
@@ -142,7 +140,7 @@ class TraefikSupervisor:
             )
         finally:
             os.close(output)
-        # A child that has exited already keeps its number until it is waited for; it gets no record.
+        # If the child has exited already, it has no identity to record. It keeps its process ID until it is waited for.
         identity = ProcessIdentity.of(child.pid)
         self._running = RunningProcess(identity or ProcessIdentity(child.pid, "", 0), child)
         atexit.register(self._end_with_hub)
@@ -160,10 +158,10 @@ class TraefikSupervisor:
             )
 
     async def while_running(self, waiting: Awaitable[None]) -> None:
-        """Await ``waiting``, but only as long as the process lives.
+        """Await ``waiting``, but only while the process runs.
 
         Raises:
-            TraefikStartFailed: If the process exits first, with its last lines.
+            TraefikStartFailed: If the process exits first. The error has the last lines of its output.
         """
         assert self._running is not None  # noqa: S101
         running = self._running
@@ -171,7 +169,7 @@ class TraefikSupervisor:
         exited = asyncio.ensure_future(running.wait())
         try:
             await asyncio.wait([waiter, exited], return_when=asyncio.FIRST_COMPLETED)
-            await self._output.catch_up()  # its output may explain whatever comes next
+            await self._output.catch_up()  # log it before a possible error, which it may explain
             if not waiter.done():
                 await self._output.finish()
                 lines = self._output.last_lines
@@ -184,10 +182,10 @@ class TraefikSupervisor:
             await asyncio.wait([waiter, exited])
 
     def watch(self, before_restart: Callable[[], Awaitable[object]]) -> None:
-        """From now on, log its output, and start it again whenever it exits.
+        """From now on, log Traefik's output, and restart it whenever it exits.
 
         Args:
-            before_restart: Awaited before each start, to see that its configuration is in place.
+            before_restart: Awaited before each restart, to repair files that Traefik needs.
         """
         self._tasks = [
             asyncio.create_task(self._output.follow(_OUTPUT_INTERVAL), name="traefik_toml_proxy output"),
@@ -200,7 +198,7 @@ class TraefikSupervisor:
             assert self._running is not None  # noqa: S101
             running = self._running
             await running.wait()
-            if time.monotonic() - running.since > _GOOD_LIFE:
+            if time.monotonic() - running.since > _STABLE_SECONDS:
                 pause = 0.0
             await self._output.finish()
             when = f"in {pause:g} s" if pause else "at once"
@@ -214,11 +212,11 @@ class TraefikSupervisor:
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _restart(self, before_restart: Callable[[], Awaitable[object]], pause: float) -> bool:
-        """Try to start it again; returns whether it runs."""
+        """Try to restart Traefik; return whether that worked."""
         try:
             await before_restart()
-        except Exception:  # noqa: BLE001 - a bug: logged with its traceback; a Traefik is better than none
-            self._log.exception("Preparing to start Traefik failed unexpectedly; it is started all the same")
+        except Exception:  # noqa: BLE001 - a bug: log the traceback, and try to serve anyway
+            self._log.exception("Preparing to restart Traefik failed unexpectedly; starting it anyway")
         try:
             await self.start()
         except TraefikStartFailed as error:
@@ -227,28 +225,28 @@ class TraefikSupervisor:
         return True
 
     async def stop(self) -> None:
-        """Stop the process and the watching; returns when it is gone. May be called twice."""
+        """Stop watching and stop the process; return when it has exited. May be called twice."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
             self._tasks = []
-        await self._end()
+        await self._stop_process()
         await self._output.finish()
 
-    async def leave(self) -> None:
-        """Stop watching the process, but let it run."""
+    async def detach(self) -> None:
+        """Stop watching the process, but leave it running."""
         self._running = None
         await self.stop()
 
     def _end_with_hub(self) -> None:
-        """Stop the process when Python exits and nobody has called :meth:`stop`, as when the Hub fails to start."""
+        """Stop the process if Python exits before :meth:`stop` was called, as when the Hub fails to start."""
         running = self._running
         if running is not None and self._ends_with_hub():
             running.send(signal.SIGTERM)
 
-    async def _end(self) -> None:
-        """Stop the process: first with SIGTERM, then with SIGKILL."""
+    async def _stop_process(self) -> None:
+        """Stop the process: with SIGTERM, then, if it does not exit in time, with SIGKILL."""
         atexit.unregister(self._end_with_hub)
         running, self._running = self._running, None
         if running is None:

@@ -108,8 +108,7 @@ class TomlFileStore:
 
     async def damage(self) -> str | None:
         """Return what somebody else did to the file since the last commit, or None."""
-        damage = await asyncio.to_thread(self._opened.damage)
-        return damage and f"{damage} by somebody else"
+        return await asyncio.to_thread(self._opened.damage)
 
     async def close(self) -> None:
         """Unlock the file."""
