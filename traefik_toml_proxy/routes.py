@@ -1,4 +1,4 @@
-"""Routes: what JupyterHub asks for, checked, and the table that holds them. Pure."""
+"""Routes: checks what JupyterHub passes, and keeps the routes in immutable tables. Pure."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from .errors import InvalidRoute, quoted
 
-# One label or more; no port, no wildcard, nothing that Traefik's Host() reads in its own way
+# One or more labels; no port, no wildcard, and nothing that has another meaning in Traefik's Host()
 # (a non-ASCII name disables the router, `*` matches everything: pkg/muxer/http/matcher.go:71-120).
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-# No zone in an IPv6 address: Go reads another spelling of it than Python.
+# No zone in an IPv6 address: Go and Python expect different spellings of it.
 _TARGET_AUTHORITY = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
-# How JupyterHub 6 writes the URL of a server on a unix socket, and how 5 did (jupyterhub/app.py, _validate_bind_url).
+# The URL schemes for a unix socket in JupyterHub 6, and in JupyterHub 5 (jupyterhub/app.py, _validate_bind_url).
 UNIX_SCHEMES = ("http+unix", "unix+http")
-# The percent-encoded absolute path of a unix socket, without a NUL, which would end it.
+# The percent-encoded absolute path of a unix socket. It must not contain NUL, which would end it.
 _TARGET_SOCKET = re.compile(r"%2[Ff](?:[A-Za-z0-9_.~-]|%(?!00)[0-9A-Fa-f]{2})+")
 # RFC 3986 section 3.3 (pchar) and "/"
 _TARGET_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/%-]*")
 
-# Python reads and writes JSON by recursion: what fits at one depth of the stack must fit at any other.
-_DEEPEST = 100
+# Python's JSON functions are recursive. What one call can write, another call from deeper in the stack must be able to read.
+_MAX_DEPTH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a routespec is in the address space of the public entry point.
+    """The host and path that a routespec stands for, independent of its spelling.
 
     Attributes:
-        host: The host name in lower case, or "" for every host.
-        segments: The path between its slashes, percent-decoded; a ``/`` inside one was ``%2F``.
+        host: The host name in lower case, or "" for all hosts.
+        segments: The percent-decoded segments of the path; a ``/`` inside one was ``%2F``.
     """
 
     host: str
@@ -45,33 +45,33 @@ class Place:
 
     @property
     def canonical(self) -> str:
-        """The one spelling of this place: two routespecs are the same place if and only if this is equal.
+        """The canonical spelling: two routespecs are the same place if and only if it is the same.
 
-        It is the spelling that JupyterHub itself makes (``quote(name, safe="@~")``, jupyterhub/utils.py:503).
+        JupyterHub itself uses this spelling (``quote(name, safe="@~")``, jupyterhub/utils.py:503).
         """
-        return self.host + "".join("/" + _spelled(segment) for segment in self.segments) + "/"
+        return self.host + "".join("/" + _canonical_segment(segment) for segment in self.segments) + "/"
 
 
-def _spelled(segment: str) -> str:
-    """Return a decoded segment in its canonical spelling; a byte that is not UTF-8 may stand in it as a lone surrogate."""
+def _canonical_segment(segment: str) -> str:
+    """Return the canonical spelling of a decoded segment, in which a byte that is not UTF-8 is a lone surrogate."""
     return quote(segment, safe="@~", errors="surrogateescape")
 
 
-@lru_cache(maxsize=64)  # a route is read when it is checked, and once more when it is rendered
+@lru_cache(maxsize=64)  # each routespec is parsed twice: for the check, and for rendering
 def parse_routespec(routespec: str) -> Place:
-    """Read ``[host]/path/`` as JupyterHub writes it.
+    """Parse ``[host]/path/`` as JupyterHub writes it.
 
-    User and server names arrive percent-encoded, service names raw (jupyterhub/user.py:684, services/service.py:411), so
-    a percent sign must begin an escape, and everything else stands for itself.
+    JupyterHub percent-encodes user and server names, but not service names (jupyterhub/user.py:684,
+    services/service.py:411). So a percent sign must start an escape, and every other character stands for itself.
 
     Args:
-        routespec: With or without a trailing slash.
+        routespec: A routespec, with or without a trailing slash.
 
     Returns:
-        The place it names.
+        The place.
 
     Raises:
-        InvalidRoute: If no request could be matched to it exactly.
+        InvalidRoute: If requests could not be matched with it exactly.
     """
     host, slash, path = routespec.partition("/")
     if not slash:
@@ -84,7 +84,7 @@ def parse_routespec(routespec: str) -> Place:
         )
     texts = path.removesuffix("/").split("/") if path else []
     if texts and not texts[-1]:
-        # Its form without the last slash would be the address of another route.
+        # Without the last slash, it would be the routespec of another route.
         raise InvalidRoute(routespec, "it ends in more than one slash")
     segments = tuple(_decode_segment(routespec, text) for text in texts)
     return Place(host, segments)
@@ -95,13 +95,13 @@ def _decode_segment(routespec: str, text: str) -> str:
     if broken:
         raise InvalidRoute(
             routespec,
-            f"the percent sign in {quoted(text)} does not begin an escape such as %25, so no request could reach it",
+            f"the percent sign in {quoted(text)} does not start an escape such as %25, so no request could match it",
         )
     try:
         segment = unquote_to_bytes(text).decode("utf-8")
     except UnicodeError:
         raise InvalidRoute(routespec, f"{quoted(text)} is not UTF-8") from None
-    # Whoever resolves the dots (a browser, the target) would leave this route; `%2F..` reaches the target as well.
+    # A browser or the target would resolve the dots to another path, even in `%2F..`, which reaches the target unchanged.
     if not {".", ".."}.isdisjoint(segment.replace("\\", "/").split("/")):
         raise InvalidRoute(routespec, "it has a '.' or '..' segment, which browsers and servers resolve away")
     return segment
@@ -111,12 +111,13 @@ def check_target(routespec: str, target: str) -> None:
     """Check that a target is a URL that requests can be sent to.
 
     Args:
-        routespec: For the error only.
+        routespec: The routespec, for the error message.
         target: ``http[s]://host[:port][/path]``, or ``http+unix://socket[/path]`` with the percent-encoded absolute path of
-            a unix socket (jupyterhub/objects.py, Server.host); the path is put before the path of each request.
+            a unix socket (jupyterhub/objects.py, Server.host). The path is prepended to the path of each request.
 
     Raises:
-        InvalidRoute: If it is anything else. Not every proxy can reach every target: see ``RoutingProxy._check_route``.
+        InvalidRoute: If it is anything else. A proxy may not be able to reach every target: see
+            ``RoutingProxy._check_route``.
     """
 
     def refuse(reason: str) -> InvalidRoute:
@@ -129,19 +130,19 @@ def check_target(routespec: str, target: str) -> None:
             ipaddress.IPv6Address(url.hostname or "")
     except ValueError as error:
         raise refuse(f"is not a URL ({quoted(str(error))})") from None
-    # urlsplit drops tabs and line ends, so look at the text itself.
+    # urlsplit drops tabs and line ends, so check the text itself.
     if not target.isascii() or not target.isprintable() or " " in target:
         raise refuse("has characters that must be percent-encoded in a URL")
     if url.scheme not in ("http", "https", *UNIX_SCHEMES):
-        raise refuse("does not begin with http:// or https://")
+        raise refuse("does not start with http:// or https://")
     if "@" in url.netloc:
-        raise refuse("has a user name or password, which no proxy would send")
+        raise refuse("has a user name or password, which proxies do not send")
     if url.netloc.endswith(":") or port == 0:
         raise refuse("has no usable port")
     if "?" in target or "#" in target:
-        raise refuse("has a query or a fragment, which no proxy can put before a request's path")
+        raise refuse("has a query or a fragment, which cannot be prepended to the path of a request")
     if not (_TARGET_SOCKET if url.scheme in UNIX_SCHEMES else _TARGET_AUTHORITY).fullmatch(url.netloc):
-        raise refuse("has no host that can be connected to")
+        raise refuse("has no host to connect to")
     if not _TARGET_PATH.fullmatch(url.path) or _BROKEN_ESCAPE.search(url.path):
         raise refuse("has characters in its path that must be percent-encoded")
     if not {b".", b".."}.isdisjoint(unquote_to_bytes(url.path).split(b"/")):
@@ -149,15 +150,15 @@ def check_target(routespec: str, target: str) -> None:
 
 
 def data_to_json(routespec: str, data: object) -> str:
-    """Return ``data`` as JSON text (ASCII) that gives exactly the same dict back.
+    """Return ``data`` as ASCII JSON text that can be parsed to exactly the same dict.
 
     Args:
-        routespec: For the error only.
+        routespec: The routespec, for the error message.
         data: The dict that JupyterHub attaches to a route.
 
     Raises:
-        InvalidRoute: If it is not a dict, or JSON would give back another one (a tuple, a key that is not text, NaN…), or
-            it is nested so deeply that it could not be read everywhere.
+        InvalidRoute: If it is not a dict, or is nested too deeply, or would be changed by JSON (such as a tuple, NaN, or a
+            key that is not a string).
     """
     try:
         text = json.dumps(data, allow_nan=False, separators=(",", ":"))
@@ -166,15 +167,15 @@ def data_to_json(routespec: str, data: object) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRoute(routespec, f"its data is not JSON ({quoted(str(error))})") from None
     if not same:
-        raise InvalidRoute(routespec, "its data is not a dict that JSON gives back unchanged")
-    if _is_deep(copy):
-        raise InvalidRoute(routespec, f"its data is nested more than {_DEEPEST} levels deep")
+        raise InvalidRoute(routespec, "its data is not a dict that JSON preserves exactly")
+    if _is_too_deep(copy):
+        raise InvalidRoute(routespec, f"its data is nested more than {_MAX_DEPTH} levels deep")
     return text
 
 
-def _is_deep(data: dict[str, Any]) -> bool:
+def _is_too_deep(data: dict[str, Any]) -> bool:
     level: list[Any] = [data]
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         inside = chain.from_iterable(item.values() if isinstance(item, dict) else item for item in level)
         level = [item for item in inside if isinstance(item, (dict, list))]
         if not level:
@@ -184,12 +185,12 @@ def _is_deep(data: dict[str, Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route, checked: whatever is in here can be served and written down exactly.
+    """One checked route, which can be served and stored exactly.
 
     Attributes:
-        routespec: As JupyterHub gave it; the key under which it is known.
-        target: As JupyterHub gave it.
-        data_json: The data dict as JSON text, so that no two readers share a dict.
+        routespec: The routespec as JupyterHub passed it; it identifies the route.
+        target: The target as JupyterHub passed it.
+        data_json: The data dict as JSON text, so that callers never share a dict.
         place: The canonical spelling of the routespec (see :attr:`Place.canonical`).
     """
 
@@ -200,33 +201,33 @@ class Route:
 
     @classmethod
     def checked(cls, routespec: str, target: str, data: object) -> Route:
-        """Make a route of what JupyterHub hands over.
+        """Check what JupyterHub passes, and return it as a route.
 
         Raises:
             InvalidRoute: If it cannot be served exactly.
         """
         place = parse_routespec(routespec).canonical
         check_target(routespec, target)
-        # The same string object where the spelling is JupyterHub's own: at 10,000 users it counts.
+        # Use one string object if both are equal: with 10,000 users, the memory matters.
         return cls(routespec, target, data_to_json(routespec, data), routespec if place == routespec else place)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a fresh dict in the form of JupyterHub's ``Proxy.get_all_routes``."""
+        """Return a new dict in the form of JupyterHub's ``Proxy.get_all_routes``."""
         return {"routespec": self.routespec, "target": self.target, "data": self.data}
 
     @property
     def data(self) -> dict[str, Any]:
-        """A fresh copy of the data dict."""
+        """A new copy of the data dict."""
         return cast("dict[str, Any]", json.loads(self.data_json))
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One wish: a route to have (``route``), or, with None, a routespec to be without.
+    """A request to add or delete one route.
 
     Attributes:
-        routespec: The key it is about.
-        route: The route to add or to put in the place of another one with the same routespec.
+        routespec: The routespec of the route.
+        route: The route to add, which replaces one with the same routespec; None to delete it.
     """
 
     routespec: str
@@ -234,10 +235,10 @@ class Change:
 
 
 class RouteTable:
-    """The routes at one moment; never changed, only replaced by another table.
+    """An immutable set of routes.
 
-    It keeps two rules: a routespec has one route, and a place has one routespec (``/a@b/`` and ``/a%40b/`` are the same
-    place, and two routes there would fight over each request).
+    A routespec has only one route, and a place has only one routespec: ``/a@b/`` and ``/a%40b/`` are the same place, and
+    requests could match either of two routes there.
     """
 
     __slots__ = ("_by_place", "_by_routespec", "_most_segments")
@@ -246,11 +247,11 @@ class RouteTable:
         """Make a table of ``routes``.
 
         Raises:
-            InvalidRoute: If two of them are the same place.
+            InvalidRoute: If two of them have the same place, but different routespecs.
         """
         self._by_routespec: dict[str, Route] = {}
         self._by_place: dict[str, str] = {}
-        # No place ever had more, so a request's further segments need not be looked at.
+        # An upper bound for the segments of a place, so that `match` can ignore the further segments of a request.
         self._most_segments = 0
         for route in routes:
             self._apply(Change(route.routespec, route))
@@ -266,28 +267,28 @@ class RouteTable:
         return self._by_routespec.get(routespec)
 
     def match(self, host: str, path: str) -> Route | None:
-        """Return the route that a request takes: the one that is the longest prefix of its path.
+        """Return the route for a request: the one with the longest matching prefix of its path.
 
-        This is how every proxy of this package routes. A prefix consists of whole segments, which are compared after
-        percent-decoding, as in configurable-http-proxy (lib/trie.js, lib/configproxy.js:451-464); but ``%2F`` does not end
-        a segment. Routes for the request's host come before those for all hosts.
+        Every proxy of this package routes like this. A prefix consists of whole segments, which are compared after
+        percent-decoding, as in configurable-http-proxy (lib/trie.js, lib/configproxy.js:451-464), but here ``%2F`` does not
+        end a segment. Routes for the host of the request take precedence over those for all hosts.
 
         Args:
-            host: The Host header; letter case, a port, and a dot at the end do not matter.
-            path: The path of the request as it was sent, without the query. A percent sign that does not begin an escape
-                stands for itself.
+            host: The Host header. Case, a port, and a trailing dot are ignored.
+            path: The path of the request as sent, without the query. A percent sign that does not start an escape stands
+                for itself.
 
         Returns:
-            The route, or None if there is none, or if the path does not begin with a slash (``OPTIONS *``).
+            The route, or None if none matches, or if the path does not start with a slash (``OPTIONS *``).
         """
         if not path.startswith("/"):
             return None
         spelling, spellings = "", ["/"]
         for text in path.split("/", self._most_segments + 1)[1 : self._most_segments + 1]:
-            spelling += "/" + _spelled(unquote_to_bytes(text).decode("utf-8", "surrogateescape"))
+            spelling += "/" + _canonical_segment(unquote_to_bytes(text).decode("utf-8", "surrogateescape"))
             spellings.append(spelling + "/")
         name = host.lower().partition(":")[0].removesuffix(".")
-        # A slash would make the beginning of a path out of a host name.
+        # A host with a slash could match a routespec with a host and a path.
         for start in ("",) if "/" in name else (name, ""):
             for spelling in reversed(spellings):
                 routespec = self._by_place.get(start + spelling)
@@ -296,11 +297,11 @@ class RouteTable:
         return None
 
     def with_changes(self, changes: Iterable[Change]) -> tuple[RouteTable, list[bool | InvalidRoute]]:
-        """Apply ``changes`` one after the other.
+        """Return a table with ``changes`` applied in order.
 
         Returns:
-            The table afterwards (this one itself, where all is as before), and for each change whether it changed
-            anything, or why it was refused.
+            The new table, or this one if nothing changed; and for each change, whether it changed anything, or the error
+            if it was refused.
         """
         after = RouteTable()
         after._by_routespec = self._by_routespec.copy()
@@ -315,7 +316,7 @@ class RouteTable:
         return (self if after._by_routespec == self._by_routespec else after), outcomes
 
     def _apply(self, change: Change) -> bool:
-        """Carry out one change; only ever called before anybody else has seen this table."""
+        """Apply one change to this table. Call only while the table is being made."""
         before = self._by_routespec.get(change.routespec)
         route = change.route
         if route == before:
@@ -324,11 +325,11 @@ class RouteTable:
             place = self._by_routespec.pop(change.routespec).place
             del self._by_place[place]
             return True
-        there = self._by_place.get(route.place, route.routespec)
-        if there != route.routespec:
+        existing = self._by_place.get(route.place, route.routespec)
+        if existing != route.routespec:
             raise InvalidRoute(
                 route.routespec,
-                f"{quoted(there)} is the same place in another spelling, and is already routed",
+                f"{quoted(existing)} is the same place in another spelling, and already has a route",
             )
         self._by_routespec[route.routespec] = route
         self._by_place[route.place] = route.routespec
@@ -341,7 +342,7 @@ class Snapshot:
     """The route table at one revision.
 
     Attributes:
-        revision: Grows with each snapshot of a store, also over restarts.
+        revision: A number that grows with each snapshot of a store, even across restarts.
         table: The routes.
     """
 

@@ -42,8 +42,8 @@ def test_the_whole_file_for_one_route() -> None:
     """It has a router for the revision, and for each route a router, a service, and JupyterHub's own data."""
     expected = f"""\
 # Written by a test.
-# Do not edit: the next change of a route overwrites it, and so does the proxy when it sees an edit.
-# Put your own settings into c.TraefikProxy.extra_dynamic_config in jupyterhub_config.py.
+# Do not edit: the proxy overwrites this file whenever a route changes, or when it sees an edit.
+# To add settings of your own, use c.TraefikProxy.extra_dynamic_config in jupyterhub_config.py.
 
 [jupyterhub]
 format = 2
@@ -289,10 +289,10 @@ def test_a_single_value_in_the_root_is_kept() -> None:
         ({"a": object()}, "cannot be kept"),
         ({"a": {'"': 1}}, "cannot be kept"),
         ({"a": [1, "x"]}, "read back"),
-        ({"http": []}, "'http', and all in it, must be tables"),
-        ({"http": None}, "'http', and all in it, must be tables"),
-        ({"http": {"routers": ["x"]}}, "'http', and all in it, must be tables"),
-        ({"http": {"routers": {"x": 1}}}, "all in 'http.routers' must be tables"),
+        ({"http": []}, "'http' and everything in it must be tables"),
+        ({"http": None}, "'http' and everything in it must be tables"),
+        ({"http": {"routers": ["x"]}}, "'http' and everything in it must be tables"),
+        ({"http": {"routers": {"x": 1}}}, "everything in 'http.routers' must be tables"),
     ],
 )
 def test_extra_configuration_that_would_cost_the_routes_is_refused(extra: dict[str, Any], reason: str) -> None:
@@ -386,14 +386,14 @@ def entry(name: str, routespec: str = "/a/", target: str = "http://h:1", data: s
         ("[jupyterhub]\nformat = 2\nrevision = 10000000000000000\n", "has been changed"),
         (OWN + 'x = "\\Uffffffff"\n', "not TOML .OverflowError"),
         (OWN + "routes = 1\n", "has been changed"),
-        (OWN, "says that it has 1 routes, and 0 are there: its end is missing"),
-        ("[jupyterhub]\nformat = 2\nrevision = 1\n", "says that it has None routes, and 0 are there"),
+        (OWN, "should have 1 routes, but has 0: its end is missing"),
+        ("[jupyterhub]\nformat = 2\nrevision = 1\n", "should have None routes, but has 0"),
         (OWN + ROUTES + "x = 1\n\n[x]\n", "a route in it is incomplete: '1'"),
         (OWN + ROUTES + """x = '{"routespec":"/a/"}'\n[x]\n""", "a route in it is incomplete"),
         (OWN + "[jupyterhub.routes.x]\nroutespec = '/a/'\n", "a route in it is incomplete"),
-        (OWN + ROUTES + entry("x") + entry("y"), "says that it has 1 routes, and 2 are there"),
+        (OWN + ROUTES + entry("x") + entry("y"), "should have 1 routes, but has 2"),
         (OWN + ROUTES + entry("x", routespec="a") + "\n[x]\n", "'a' is refused: it has no path"),
-        (OWN + ROUTES + entry("x", target="ftp://h") + "\n[x]\n", "does not begin with http"),
+        (OWN + ROUTES + entry("x", target="ftp://h") + "\n[x]\n", "does not start with http"),
         (OWN + ROUTES + entry("x", data="[]") + "\n[x]\n", "its data is not a dict"),
         (OWN + ROUTES + entry("x", data="{") + "\n[x]\n", "Expecting"),
         (OWN + ROUTES + entry("x", data="[" * 100_000) + "\n[x]\n", "nested too deeply"),

@@ -1,1 +1,1 @@
-"""Where the routes are kept: a module for each store; each module says whether it is pure or does I/O."""
+"""The stores that keep the routes, one module for each. Each module says whether it is pure or does I/O."""

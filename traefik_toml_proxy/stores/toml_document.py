@@ -1,8 +1,8 @@
-"""A snapshot of the routes <-> the text of the one TOML file that Traefik watches. Pure.
+"""Converts a snapshot of the routes to the text of the TOML file that Traefik watches, and back. Pure.
 
-What JupyterHub gave is in a root table of ours, which Traefik ignores (paerser/file/file.go:66-73), one line for each route:
-Traefik reads the text all the same, and a table for each would take longer. Below it are the pieces of the configuration
-(see ``traefik/pieces.py``). The text of a piece that has not changed is kept.
+The routes as JupyterHub gave them are in a root table that Traefik ignores (paerser/file/file.go:66-73), one line for each
+route: Traefik parses the text anyway, and a line takes less time than a table. Below it are the pieces of Traefik's
+configuration (see ``traefik/pieces.py``). The text of a piece is reused as long as the piece does not change.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from ..traefik.dynamic import DynamicSettings, Objects
 from ..traefik.pieces import Assembler, Piece
 from .toml_text import dumps, loads, toml_string
 
-# The root table that is ours, and the version of the form of what is in it.
+# Our root table, and the version of its format.
 _OWN_TABLE = "jupyterhub"
 _FORMAT = 2
 
-# The line before those of the routes, what such a line is, and what follows the last one.
+# The header before the lines of the routes, the form of such a line, and what follows the last one.
 _BEFORE_ROUTES = f"\n[{_OWN_TABLE}.routes]\n"
 _ROUTE_LINE = re.compile(r"([a-z0-9-]+) = '([^']*)'")
 _AFTER_ROUTES = "\n\n["
 
-# No Hub gets this far by counting; Traefik and the probe read numbers up to a hundred times as large.
+# No Hub ever counts this far; Traefik and the probe can read numbers up to a hundred times as large.
 _LARGEST_REVISION = 10**16
 
 
@@ -35,11 +35,11 @@ class _RouteText(NamedTuple):
     """The text of one route.
 
     Attributes:
-        line: Its line in our own table.
-        body: Its router and its service.
-        parents: The names of the router's parents in the body.
-        start: Where in the body the line with the parents starts.
-        end: Where that line ends; the same place if there are none.
+        line: The line of the route in our own table.
+        body: The text of its router and its service.
+        parents: The names of the router's parents, which are part of the body.
+        start: The position in the body where the line with the parents starts.
+        end: The position where that line ends; equal to ``start`` if there are no parents.
     """
 
     line: bytes
@@ -53,7 +53,7 @@ class _RouteText(NamedTuple):
         """Make the text of a route's piece."""
         assert piece.route is not None  # noqa: S101
         objects = piece.objects()
-        # The router of a child has no sub-tables, so the line with its parents can follow.
+        # The router of a child has no sub-tables, so the line with its parents can be appended.
         router = _objects_text({"routers": objects.pop("routers")})
         without = cls(
             _route_line(piece.route, piece.name), router + _objects_text(objects), (), len(router), len(router)
@@ -61,29 +61,29 @@ class _RouteText(NamedTuple):
         return without.with_parents(piece.parents)
 
     def with_parents(self, parents: tuple[str, ...]) -> _RouteText:
-        """Return the text of the same route under other parents."""
+        """Return the text of the same route with other parents."""
         line = f"parentRefs = [{', '.join(map(toml_string, parents))}]\n".encode() if parents else b""
         body = self.body[: self.start] + line + self.body[self.end :]
         return self._replace(body=body, parents=parents, end=self.start + len(line))
 
 
 class TomlRenderer:
-    """Renders one snapshot after the other, and keeps the text of what stays the same. Not for two threads at once."""
+    """Renders a sequence of snapshots, and reuses the text of what has not changed. Not thread-safe."""
 
     def __init__(self, settings: DynamicSettings, *, writer: str) -> None:
-        """Prepare to render.
+        """Check the settings.
 
         Args:
             settings: What all routes have in common.
-            writer: Who writes the file, for its first line.
+            writer: The program and process that write the file, for its first line.
 
         Raises:
-            ConfigurationError: If the admin's own configuration cannot be written into the file.
+            ConfigurationError: If the admin's own configuration cannot be written to the file.
         """
         _check_extra(settings.extra)
         self._assembler = Assembler(settings)
         self._introduction = _introduction(writer)
-        # The texts of the last document, by the objects of their pieces.
+        # The texts in the last document, by the ``objects`` attribute of their pieces.
         self._routes: dict[Callable[[], Objects], _RouteText] = {}
         self._routers: dict[Callable[[], Objects], bytes] = {}
         self._remaining: tuple[Mapping[str, Any] | None, str] = (None, "")
@@ -122,9 +122,9 @@ class TomlRenderer:
 def _check_extra(extra: Mapping[str, Any]) -> None:
     if _OWN_TABLE in {key.lower() for key in extra}:
         raise ConfigurationError(
-            f"extra_dynamic_config has a root table {_OWN_TABLE!r}, where the routes are kept; name it otherwise."
+            f"extra_dynamic_config has a root table {_OWN_TABLE!r}, which is reserved for the routes; rename it."
         )
-    # The next start reads the routes from the same file, so a part that cannot be read back would lose them.
+    # The routes are in the same file. If it could not be read back, the next start would lose them.
     try:
         loads(dumps(extra))
     except ValueError as error:
@@ -132,12 +132,12 @@ def _check_extra(extra: Mapping[str, Any]) -> None:
 
 
 def _introduction(writer: str) -> str:
-    # Traefik takes {{ for the start of a template, in comments, too.
-    shown = ascii(writer)[1:-1].replace("{", "(")
+    # Traefik takes {{ for the start of a template, even in a comment.
+    safe_writer = ascii(writer)[1:-1].replace("{", "(")
     return (
-        f"# Written by {shown}.\n"
-        "# Do not edit: the next change of a route overwrites it, and so does the proxy when it sees an edit.\n"
-        "# Put your own settings into c.TraefikProxy.extra_dynamic_config in jupyterhub_config.py.\n"
+        f"# Written by {safe_writer}.\n"
+        "# Do not edit: the proxy overwrites this file whenever a route changes, or when it sees an edit.\n"
+        "# To add settings of your own, use c.TraefikProxy.extra_dynamic_config in jupyterhub_config.py.\n"
     )
 
 
@@ -146,10 +146,10 @@ def _objects_text(objects: Objects) -> bytes:
 
 
 def _route_line(route: Route, name: str) -> bytes:
-    """Return the line that holds what JupyterHub gave: JSON in a TOML literal string, which has no escapes.
+    """Return the line with a route as JupyterHub gave it: JSON in a TOML literal string, which has no escapes.
 
-    It must have no apostrophe, which would end the string, and no ``{{``, which would begin a Go template (see
-    ``toml_text.py``). JSON has them only inside of its own strings, where escapes can stand for them.
+    An apostrophe would end the string, and ``{{`` would start a Go template (see ``toml_text.py``). JSON has these only
+    inside its own strings, so they are written as JSON escapes.
     """
     given = (
         f'{{"routespec":{json.dumps(route.routespec)},"target":{json.dumps(route.target)},"data":{route.data_json}}}'
@@ -168,13 +168,13 @@ def read_snapshot(text: str) -> Snapshot | None:
         The snapshot, or None for an empty file.
 
     Raises:
-        ValueError: If it is not TOML, not ours, or holds a route that could not have been written.
+        ValueError: If the text is not TOML, was not written by this package, or has an invalid route.
     """
     if not text.strip():
         return None
     own: Any = _read_lines(text)
     if own is None:
-        # There is no route in it, or somebody has edited it.
+        # The file has no routes, or has been edited.
         own = loads(text).get(_OWN_TABLE)
     if not isinstance(own, dict):
         raise ValueError(f"it has no table [{_OWN_TABLE}], so this package did not write it")
@@ -185,8 +185,7 @@ def read_snapshot(text: str) -> Snapshot | None:
         raise ValueError(f"the table [{_OWN_TABLE}] has been changed")
     if own.get("count") != len(entries):
         raise ValueError(
-            f"it says that it has {own.get('count')} routes, and {len(entries)} are there: "
-            "its end is missing, or somebody has edited it"
+            f"it should have {own.get('count')} routes, but has {len(entries)}: its end is missing, or it has been edited"
         )
     try:
         return Snapshot(revision, RouteTable(_read_route(entry) for entry in entries.values()))
@@ -195,13 +194,13 @@ def read_snapshot(text: str) -> Snapshot | None:
 
 
 def _read_lines(text: str) -> dict[str, Any] | None:
-    """Return our own table from a text in which each route still has the line that was written for it, else None.
+    """Return our own table, or None if the lines of the routes are not as they were written.
 
-    ``toml.loads`` passes its whole text to single C functions, which let no other thread run: with 10,000 routes, each call
-    would hold the event loop.
+    This keeps long texts away from ``toml.loads``, which passes the whole text to single C functions that hold the GIL. With
+    10,000 routes, each of these calls would block the event loop, even from another thread.
 
     Raises:
-        ValueError: If what comes before the routes is not TOML, or a route is there twice.
+        ValueError: If the text before the routes is not TOML, or a route appears twice.
     """
     head, routes_follow, rest = text.partition(_BEFORE_ROUTES)
     if not routes_follow:

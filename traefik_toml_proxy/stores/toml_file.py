@@ -1,4 +1,4 @@
-"""The store that is one TOML file, watched by Traefik's file provider. Does I/O, never on the event loop."""
+"""TomlFileStore: stores the routes in one TOML file that Traefik watches. Does I/O, never on the event loop."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ..files import AtomicFile, LockHeld, ReplaceFailed, run_to_completion
 from ..routes import RouteTable, Snapshot
 from .toml_document import TomlRenderer, read_snapshot
 
-# Up to these limits, rendering takes a few milliseconds at most: less than a thread hop costs, or little more.
-_FEW_ROUTES = 50
-_FEW_CHARACTERS = 5_000
+# Up to these limits, rendering takes a few milliseconds at most, about as long as a thread hop.
+_SMALL_ROUTES = 50
+_SMALL_CHARACTERS = 5_000
 
 
 class TomlFileStore:
     """Keeps the routes in one TOML file (see :class:`~traefik_toml_proxy.seams.Store` for the contract)."""
 
     def __init__(self, path: Path, renderer: TomlRenderer, *, mode: int, log: logging.Logger) -> None:
-        """Prepare to use a file; nothing is touched before :meth:`open`.
+        """Set the path and the permissions; nothing is read or written before :meth:`open`.
 
         Args:
             path: The file; Traefik loads it only if its name ends in ``.toml``.
             renderer: Makes the text of the file.
             mode: The permissions of the file, such as 0o600.
-            log: Where a file that could not be read is reported.
+            log: Reports a file that could not be read.
         """
         self._path = path
         self._renderer = renderer
@@ -41,7 +41,7 @@ class TomlFileStore:
         return str(self._path)
 
     async def open(self) -> Snapshot:
-        """Lock the file and read it; a file that cannot be read is set aside under another name."""
+        """Lock the file and read it; if it is not valid, rename it and start without its routes."""
         return await run_to_completion(self._open)
 
     def _open(self) -> Snapshot:
@@ -55,8 +55,8 @@ class TomlFileStore:
             raise self._locked(error) from None
         except OSError as error:
             raise StoreError(
-                f"Cannot keep the routes in {self._path}: {error}. The Hub must be able to create and read files in "
-                "its folder; c.TraefikTomlProxy.dynamic_config_file and c.TraefikProxy.state_dir say where."
+                f"Cannot keep the routes in {self._path}: {error}. The Hub must be able to create and read files in its "
+                "folder, which c.TraefikTomlProxy.dynamic_config_file or c.TraefikProxy.state_dir sets."
             ) from error
 
     def _locked(self, error: LockHeld) -> StoreLocked:
@@ -74,12 +74,12 @@ class TomlFileStore:
         except ValueError as error:
             aside = self._set_aside()
             self._log.warning(
-                "%s cannot be used (%s): kept as %s; starting without its routes", self._path, error, aside
+                "%s cannot be used (%s): renamed to %s; starting without its routes", self._path, error, aside
             )
             return None
 
     def _set_aside(self) -> Path:
-        """Rename the file so that Traefik does not load it and nobody overwrites it."""
+        """Rename the file, so that Traefik does not load it and it is not overwritten; return the new path."""
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
         aside, number = self._path.with_name(f"{self._path.name}.broken-{stamp}"), 1
         while aside.exists():
@@ -89,7 +89,7 @@ class TomlFileStore:
         return aside
 
     async def commit(self, snapshot: Snapshot) -> None:
-        """Render the snapshot and replace the file; after an error the file is as it was."""
+        """Render the snapshot and replace the file; after an error, the old version is still in place."""
         file = self._opened
         if _is_small(snapshot.table):
             data = self._renderer.render(snapshot)
@@ -103,15 +103,15 @@ class TomlFileStore:
             raise CommitFailed(
                 self.location,
                 f"{error.step} failed ({error.strerror})",
-                "The routes are as before; look at the free space and the permissions of its folder.",
+                "The file is unchanged; check the free space and the permissions of its folder.",
             ) from error
 
     async def damage(self) -> str | None:
-        """Return what somebody else did to the file since the last commit, or None."""
+        """Return what others have done to the file since the last commit, or None."""
         return await asyncio.to_thread(self._opened.damage)
 
     async def close(self) -> None:
-        """Unlock the file."""
+        """Release the lock; the file stays."""
         if self._file is not None:
             await asyncio.to_thread(self._file.unlock)
 
@@ -123,7 +123,7 @@ class TomlFileStore:
 
 
 def _is_small(table: RouteTable) -> bool:
-    """Whether the table is rendered so quickly that the event loop may do it."""
-    if len(table) > _FEW_ROUTES:
+    """Whether rendering the table is quick enough to do on the event loop."""
+    if len(table) > _SMALL_ROUTES:
         return False
-    return sum(len(route.routespec) + len(route.target) + len(route.data_json) for route in table) <= _FEW_CHARACTERS
+    return sum(len(route.routespec) + len(route.target) + len(route.data_json) for route in table) <= _SMALL_CHARACTERS

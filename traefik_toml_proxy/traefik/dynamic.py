@@ -1,7 +1,7 @@
-"""The objects of Traefik's dynamic configuration: what one route, one parent or the revision route consists of. Pure.
+"""Makes the objects in Traefik's dynamic configuration for a route, a parent router or the revision route. Pure.
 
-Objects are plain dicts by kind (``routers``, ``services``, ``middlewares``) and name, in the form that Traefik's own
-documentation gives for ``http``.
+Objects are plain dicts by kind (``routers``, ``services``, ``middlewares``) and name, in the form that Traefik documents for
+``http``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from .tree import deep_merge
 
 Objects = dict[str, dict[str, Any]]
 
-# The header on the revision route's answer.
+# The response header of the revision route.
 REVISION_HEADER = "X-Jupyterhub-Routes-Revision"
 
-# Above all routes (a path has far fewer segments), so that asking costs the same however many routes there are.
+# Above the priorities of all routes (a path has far fewer segments), so a check takes no longer with many routes.
 _REVISION_PRIORITY = 1_000_000
 
 
@@ -45,11 +45,15 @@ class DynamicSettings:
 
     Attributes:
         entry_point: The name of the public entry point. Every router names it; otherwise it would join all entry points.
-        revision_path: The secret path that tells which revision is live.
-        default_certificate: Without one, Traefik makes an RSA key at each reload (pkg/tls/tlsmanager.go:363-378).
-        router_tls: Whether each router asks for TLS itself, because the entry point does not.
-        extra: The admin's own dynamic configuration; merged over ours, theirs wins.
-        names: Gives the names of all objects.
+        revision_path: The secret path of the revision route, which tells which revision is live.
+        default_certificate: The certificate to serve by default. Without one, Traefik generates an RSA key at each reload
+            (pkg/tls/tlsmanager.go:363-378).
+        router_tls: Whether each router enables TLS, because the entry point may not.
+        extra: The admin's own dynamic configuration; it overrides ours.
+        names: Makes the names of all objects.
+
+    Raises:
+        ConfigurationError: If ``extra`` has something other than tables where Traefik expects tables.
     """
 
     entry_point: str
@@ -63,9 +67,9 @@ class DynamicSettings:
         http = self.extra.get("http", {})
         tables = [http, *http.values()] if isinstance(http, Mapping) else [http]
         if not all(isinstance(table, Mapping) for table in tables):
-            raise ConfigurationError("extra_dynamic_config: 'http', and all in it, must be tables (dicts).")
+            raise ConfigurationError("extra_dynamic_config: 'http' and everything in it must be tables (dicts).")
         if not all(isinstance(router, Mapping) for router in http.get("routers", {}).values()):
-            raise ConfigurationError("extra_dynamic_config: all in 'http.routers' must be tables (dicts).")
+            raise ConfigurationError("extra_dynamic_config: everything in 'http.routers' must be tables (dicts).")
 
     def extra_objects(self) -> Objects:
         """Return the objects in the admin's own configuration, without empty kinds."""
@@ -78,14 +82,14 @@ def route_objects(settings: DynamicSettings, route: Route, name: str, *, is_chil
     Args:
         settings: What all routes have in common.
         route: The route.
-        name: The name of both.
-        is_child: Whether the router is the child of a parent router. Then it must have neither entry point nor TLS
-            (pkg/server/router/router.go:90-165), and ``parentRefs``, which is not included.
+        name: The name of the router and the service.
+        is_child: Whether the router is the child of a parent router. Then it must have neither entry points nor TLS
+            (pkg/server/router/router.go:90-165), but must have ``parentRefs``, which the caller adds.
     """
     place = parse_routespec(route.routespec)
     server: dict[str, Any] = {"url": route.target}
     if urlsplit(route.target).path:
-        # Otherwise Traefik drops the path of the target (pkg/proxy/httputil/proxy.go:96-102).
+        # Without this, Traefik drops the path of the target (pkg/proxy/httputil/proxy.go:96-102).
         server["preservePath"] = True
     router = {
         "rule": rule(place),
@@ -98,7 +102,7 @@ def route_objects(settings: DynamicSettings, route: Route, name: str, *, is_chil
 
 
 def parent_objects(settings: DynamicSettings, parent: Parent) -> Objects:
-    """Return the router of a parent."""
+    """Return a parent router."""
     router = {"rule": parent.rule, **_at_top(settings), "priority": parent.priority}
     return _with_extra(settings, {"routers": {parent.name: router}})
 
@@ -111,7 +115,7 @@ def revision_router(settings: DynamicSettings) -> Objects:
         **_at_top(settings),
         "priority": _REVISION_PRIORITY,
         "middlewares": [name],
-        # Always there, and answers 418 (pkg/server/service/internalhandler.go:49).
+        # This service always exists, and answers 418 (pkg/server/service/internalhandler.go:49).
         "service": "noop@internal",
     }
     return _with_extra(settings, {"routers": {name: router}})
@@ -123,16 +127,16 @@ def revision_header(settings: DynamicSettings, revision: int) -> Objects:
     return _with_extra(settings, {"middlewares": {settings.names.revision: headers}})
 
 
-def remaining_tree(settings: DynamicSettings, taken: Mapping[str, set[str]]) -> dict[str, Any]:
-    """Return the configuration that belongs to no route, parent or revision.
+def remaining_tree(settings: DynamicSettings, in_pieces: Mapping[str, set[str]]) -> dict[str, Any]:
+    """Return the configuration that does not belong to a route, a parent router or the revision route.
 
     Args:
         settings: What all routes have in common.
-        taken: By kind, the names of the objects with which the admin's additions have been merged already.
+        in_pieces: By kind, the names of the objects that already include what the admin adds to them.
     """
     extra = deep_merge({}, settings.extra)
     for kind, objects in settings.extra_objects().items():
-        extra["http"][kind] = {name: value for name, value in objects.items() if name not in taken.get(kind, ())}
+        extra["http"][kind] = {name: value for name, value in objects.items() if name not in in_pieces.get(kind, ())}
     tree: dict[str, Any] = {}
     if settings.default_certificate:
         tree["tls"] = {"stores": {"default": {"defaultCertificate": settings.default_certificate.as_tree()}}}
@@ -140,26 +144,26 @@ def remaining_tree(settings: DynamicSettings, taken: Mapping[str, set[str]]) -> 
 
 
 def _at_top(settings: DynamicSettings) -> dict[str, Any]:
-    """Return what every router has that is not a child."""
+    """Return what every router needs that is not a child."""
     return {"entryPoints": [settings.entry_point], **({"tls": {}} if settings.router_tls else {})}
 
 
 def _with_extra(settings: DynamicSettings, objects: Objects) -> Objects:
-    """Return ``objects`` with what the admin adds to those of the same kind and name."""
+    """Return ``objects``, merged with the admin's additions of the same kind and name."""
     extra = settings.extra_objects()
     if not extra:
         return objects
     return {
-        kind: {name: deep_merge(value, extra.get(kind, {}).get(name, {})) for name, value in every.items()}
-        for kind, every in objects.items()
+        kind: {name: deep_merge(value, extra.get(kind, {}).get(name, {})) for name, value in by_name.items()}
+        for kind, by_name in objects.items()
     }
 
 
 def _without_empty_sections(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return ``tree`` without empty tables in its upper two levels, for which Traefik refuses the whole file.
+    """Return ``tree`` without empty tables in its upper two levels.
 
-    (``routers cannot be a standalone element``: paerser/parser/nodes_metadata.go:81,137. Deeper ones can mean something:
-    ``tls`` in a router.)
+    Traefik rejects a file that has them (``routers cannot be a standalone element``:
+    paerser/parser/nodes_metadata.go:81,137). Deeper ones stay, because they can have a meaning, such as ``tls`` in a router.
     """
     result = {}
     for key, value in tree.items():

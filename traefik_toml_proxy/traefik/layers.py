@@ -1,21 +1,23 @@
-"""Many routes -> few parent routers, each with a group of the routes' routers as its children. Pure.
+"""Groups the routers of many routes under a few parent routers, so that Traefik matches requests faster. Pure.
 
-Traefik compares a request with one router after the other (pkg/muxer/http/mux.go:58-63), so among 10,000 that costs more
-than all the rest. In two layers (``parentRefs``, pkg/server/router/router.go) it compares the request with the parents, and
-then with the children of the one that takes it.
+Traefik compares a request with one router after another (pkg/muxer/http/mux.go:58-63); with 10,000 routers, that costs more
+than everything else. In two layers (``parentRefs``, pkg/server/router/router.go), it compares the request with the parents
+first, and then with the children of the parent that matches.
 
-A route has a key: its host and its segments, each ended by a slash. It takes a request if and only if its key is the
-beginning of the request's own. So do parents: each takes what begins with some text, maybe with one more character out of a
-range. Such regions lie beside or inside one another, and the innermost one takes a request. What a region's children do not
-take goes to the longest route that encloses the whole region, which is one more child of it. No other route can be meant:
-within each group the routers decide as they would in a flat table.
+The key of a route is its host and its segments, each followed by a slash. A route matches a request if and only if its key
+is a prefix of the request's key. A parent matches the keys in a region: those that start with some text and, in some
+regions, continue with a character in some range. Two regions are either nested or disjoint, and a request goes to the
+innermost region that contains it. If no route in the region matches, the request belongs to the longest route that encloses
+the whole region; that route is an additional child of the region's parent. No other route can match it, so within each group
+the routers decide as they would in a flat table.
 
-Most requests that no region takes, the Hub's own pages, are outside of what all regions have in common (``/user/``): one
-more parent takes these first, so that they are compared with none of the regions.
+Most requests outside all regions are for the Hub's own pages. These are also outside the common prefix of all regions
+(``/user/``). One more parent matches all that is outside this prefix first, which saves the comparisons with the regions.
 
-The regions are found in the tree of all keys, in which each branching halves a range of characters. From the leaves up, a
-region is made wherever enough routes have come together that have none yet. A change of one route is seen by the regions
-around it only, and how many routes are enough follows their number in small steps, for each region at another one.
+The regions are found in a binary tree of all keys, in which each branching halves a range of characters. From the leaves up,
+a branching becomes a region if it has enough routes that are not in a region yet. A change of one route affects only the
+regions around it. How many routes are enough grows with their total number in small steps, and each region takes these steps
+at different totals, so that a change never affects all regions at once.
 """
 
 from __future__ import annotations
@@ -32,16 +34,16 @@ from ..routes import Place
 from .names import Names
 from .rules import RAW_OR_ENCODED, RESERVED, as_matched, as_pattern, go_string, rule
 
-# A flat table is easier to read; with so few routes it costs a request a tenth more time at most (layers pay from 50 on).
+# Below this, a flat table is used. It is easier to read, and takes a tenth more time at most (layers are faster from 50 on).
 FEW_ROUTES = 100
 
-# A slash inside a segment, as it is in a key; no segment holds a lone surrogate.
+# Stands for a slash inside a segment of a key. No segment contains a lone surrogate itself.
 _INNER_SLASH = "\udc2f"
 
-# In so many steps does the number of routes that are enough for a region double.
+# In how many steps the number of routes that are enough for a region doubles.
 _STEPS = 8
 
-# What can be raw in the path that Traefik matches, but for what ends a segment or begins an escape.
+# The characters that can be raw in the path that Traefik matches, except those that end a segment or start an escape.
 _IN_PATH = (("\0", "$"), ("&", "."), ("0", "\ud7ff"), ("\ue000", "\U0010ffff"))
 _IN_HOST = (("-", "."), ("0", "9"), ("_", "_"), ("a", "z"))
 _ENCODED = sorted(RESERVED - {"/"})
@@ -50,7 +52,7 @@ _IN_CLASS = re.compile(r"[\\\]\[^$-]")
 
 
 class Parent(NamedTuple):
-    """A parent router: it has no service, but children."""
+    """A parent router. It has children instead of a service."""
 
     name: str
     rule: str
@@ -59,11 +61,11 @@ class Parent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """The parents, and who is whose child.
+    """The parent routers and their children.
 
     Attributes:
-        parents: The parent routers, outer ones before inner ones; none for a flat table.
-        parents_of: For each key, in their order, the names of its router's parents; empty for a flat table.
+        parents: The parent routers, outer ones first; empty for a flat table.
+        parents_of: For each key, in order, the names of the parents of its router; empty for a flat table.
     """
 
     parents: tuple[Parent, ...]
@@ -74,7 +76,7 @@ FLAT = Layers((), ())
 
 
 class _Region(NamedTuple):
-    """What begins with ``prefix``, and, unless ``high`` is negative, goes on with a character from ``low`` to ``high``."""
+    """The keys that start with ``prefix`` and then, unless ``high`` is negative, a character from ``low`` to ``high``."""
 
     prefix: str
     low: int = 0
@@ -82,41 +84,41 @@ class _Region(NamedTuple):
 
 
 class _Node(NamedTuple):
-    """A branching in the tree of keys: those from ``first`` up to ``last`` are in its region, and are all that are."""
+    """A branching in the tree of keys. The keys from ``first`` up to but not including ``last`` are those in its region."""
 
     region: _Region
     first: int
     last: int
-    above: int  # the number of the branching above
-    enclosing: int | None  # the number of the longest key that encloses the region, if that is none of its own
+    above: int  # the index of the parent node
+    enclosing: int | None  # the index of the longest key outside the region that is a prefix of all its keys
 
 
 def key(place: Place) -> str:
     """Return the key of a place; keys are equal if and only if the places are."""
     if not place.host and not place.segments:
-        return ""  # encloses all, whatever their host
+        return ""  # a prefix of all keys, whatever their host
     return place.host + "/" + "".join(segment.replace("/", _INNER_SLASH) + "/" for segment in place.segments)
 
 
 def arrange(keys: Sequence[str], names: Names) -> Layers:
     """Return the layers for the routes with these keys.
 
-    A request is compared with at most 3.1 times the square root of their number of routers, and three more: with the
-    parents, and with the children of the one that takes it.
+    A request is compared with the parents and with the children of the one that matches. These are at most 3.1 times the
+    square root of the number of routes, plus three.
 
     Args:
-        keys: In ascending order, no two alike.
-        names: Gives the names of parents.
+        keys: The keys in ascending order, without duplicates.
+        names: Makes the names of parents.
 
     Returns:
-        The layers; flat ones for few routes, and for routes of single hosts together with some, other than ``/``, of all
-        hosts (JupyterHub has no such tables: ``validate_routespec``, jupyterhub/proxy.py).
+        The layers. They are flat if there are few routes, or if some routes are for one host and others, except ``/``, are
+        for all hosts (JupyterHub has no such tables: ``validate_routespec``, jupyterhub/proxy.py).
     """
     of_all_hosts = bisect_left(keys, "0") - bisect_left(keys, "/")
     if len(keys) < FEW_ROUTES or 0 < of_all_hosts < len(keys) - (not keys[0]):
         return FLAT
-    nodes = _branchings(keys, least=_enough(len(keys), ""))
-    chosen = _chosen(nodes, len(keys))
+    nodes = _find_nodes(keys, least=_enough_routes(len(keys), ""))
+    chosen = _choose_regions(nodes, len(keys))
     parents: list[Parent] = []
     parents_of: list[tuple[str, ...]] = [()] * len(keys)
     depths: list[int] = []
@@ -124,15 +126,15 @@ def arrange(keys: Sequence[str], names: Names) -> Layers:
     for node, is_chosen in zip(nodes, chosen, strict=True):
         depths.append(is_chosen + (depths[node.above] if depths else 0))
         if is_chosen:
-            parent = Parent(names.region(_text_of(node.region)), _rule(node.region), depths[-1])
+            parent = Parent(names.region(_region_text(node.region)), _rule(node.region), depths[-1])
             parents.append(parent)
             parents_of[node.first : node.last] = [(parent.name,)] * (node.last - node.first)
             if node.enclosing is not None:
                 fallbacks.append((node.enclosing, parent.name))
     prefixes = [node.region.prefix for node, is_chosen in zip(nodes[1:], chosen[1:], strict=True) if is_chosen]
     first, last = min(prefixes, default=""), max(prefixes, default="")
-    common = first[: _common(first, last, 0)]
-    outside = [number for number, found in enumerate(keys) if not found.startswith(common)]
+    common = first[: _common_length(first, last, 0)]
+    outside = [number for number, key_ in enumerate(keys) if not key_.startswith(common)]
     if chosen[0] and common != "/" and outside:
         parent = Parent(names.outside, f"({_rule(nodes[0].region)}) && !({_rule(_Region(common))})", max(depths) + 1)
         parents.append(parent)
@@ -143,24 +145,24 @@ def arrange(keys: Sequence[str], names: Names) -> Layers:
     return Layers(tuple(parents), tuple(parents_of))
 
 
-def _enough(count: int, prefix: str | None) -> int:
-    """Return how many routes, of ``count``, make a region: about the square root of half of them.
+def _enough_routes(count: int, prefix: str | None) -> int:
+    """Return how many of ``count`` routes are enough for a region: about the square root of half of ``count``.
 
-    It grows in steps, for each prefix at other times; without a prefix it is the least that it can be.
+    The result grows in steps, at different counts for each prefix. Without a prefix, it is the minimum for all prefixes.
     """
     jitter = 0.0 if prefix is None else crc32(prefix.encode("utf-8", "surrogatepass")) / 2**32
     step = math.floor(math.log2(count / 2) / 2 * _STEPS + jitter)
     return math.ceil(2 ** (step / _STEPS))
 
 
-def _branchings(keys: Sequence[str], least: int) -> list[_Node]:
-    """Return the branchings with at least ``least`` keys, outer ones before inner ones; the first one has all keys."""
+def _find_nodes(keys: Sequence[str], least: int) -> list[_Node]:
+    """Return the nodes with at least ``least`` keys, outer ones before inner ones; the first one has all keys."""
     nodes: list[_Node] = []
-    # Ranges of keys still to be looked at, the branching above each, and how much text they have in common there.
+    # The ranges of keys left to do, with the parent node, the length of its common prefix, and the enclosing key.
     waiting: list[tuple[int, int, int, int, int | None]] = [(0, len(keys), -1, -1, None)]
     while waiting:
         first, last, above, common_above, enclosing = waiting.pop()
-        common = _common(keys[first], keys[last - 1], max(common_above, 0))
+        common = _common_length(keys[first], keys[last - 1], max(common_above, 0))
         prefix = keys[first][:common]
         is_route = common == len(keys[first])
         inner = first + is_route
@@ -182,26 +184,28 @@ def _branchings(keys: Sequence[str], least: int) -> list[_Node]:
     return nodes
 
 
-def _common(one: str, other: str, start: int) -> int:
-    """Return how many characters at their beginning are alike; those before ``start`` are known to be."""
+def _common_length(one: str, other: str, start: int) -> int:
+    """Return the length of the common prefix, which is known to be at least ``start``."""
     end = min(len(one), len(other))
     return next((at for at in range(start, end) if one[at] != other[at]), end)
 
 
-def _chosen(nodes: Sequence[_Node], count: int) -> list[bool]:
-    """Return for each branching whether its region gets a parent: it has enough routes left, or is the first one."""
+def _choose_regions(nodes: Sequence[_Node], count: int) -> list[bool]:
+    """Return for each node whether its region gets a parent: if it has enough routes left, or is the first and has any."""
     chosen = [False] * len(nodes)
-    taken = [0] * len(nodes)  # how many of its routes are in regions inside it
+    covered = [0] * len(nodes)  # how many of a node's routes are in regions inside it
     for number in range(len(nodes) - 1, 0, -1):
         node = nodes[number]
         size = node.last - node.first
-        chosen[number] = node.region != _Region("/") and size - taken[number] >= _enough(count, node.region.prefix)
-        taken[node.above] += size if chosen[number] else taken[number]
-    chosen[0] = taken[0] < count  # a parent without children is an error (pkg/server/router/router.go)
+        chosen[number] = node.region != _Region("/") and size - covered[number] >= _enough_routes(
+            count, node.region.prefix
+        )
+        covered[node.above] += size if chosen[number] else covered[number]
+    chosen[0] = covered[0] < count  # a parent without children is an error (pkg/server/router/router.go)
     return chosen
 
 
-def _text_of(region: _Region) -> str:
+def _region_text(region: _Region) -> str:
     return f"{region.low}-{region.high}-{region.prefix}"
 
 
@@ -226,7 +230,7 @@ def _rule(region: _Region) -> str:
 
 
 def _next_in_host(region: _Region) -> str:
-    """Return the pattern for what comes after the beginning of a host: at a dot's end, which means nothing, more must."""
+    """Return the pattern for what follows the prefix in a host. After a dot, another character must follow."""
     dotted = region.prefix.endswith(".")
     if region.high < 0:
         return "." if dotted else ""
@@ -237,7 +241,7 @@ def _next_in_host(region: _Region) -> str:
 
 
 def _next_in_path(region: _Region) -> str:
-    """Return the pattern for the next character: as it is, encoded if it is reserved, and, like a slash, no more of them."""
+    """Return the pattern for the next character: raw, encoded if it is reserved; for a slash, also the end of the path."""
     if region.high < 0:
         return ""
     forms = [_characters(region, _IN_PATH)]
@@ -254,10 +258,10 @@ def _any_of(forms: Sequence[str]) -> str:
 
 
 def _characters(region: _Region, ranges: Sequence[tuple[str, str]]) -> str:
-    """Return the class of those characters in some ranges that are in a region (at least one always is)."""
-    found = ((max(region.low, ord(first)), min(region.high, ord(last))) for first, last in ranges)
+    """Return the character class of those characters in ``ranges`` that are in the region (there is always at least one)."""
+    overlaps = ((max(region.low, ord(first)), min(region.high, ord(last))) for first, last in ranges)
     texts = [
-        f"{_in_class(low)}-{_in_class(high)}" if low < high else _in_class(low) for low, high in found if low <= high
+        f"{_in_class(low)}-{_in_class(high)}" if low < high else _in_class(low) for low, high in overlaps if low <= high
     ]
     return f"[{''.join(texts)}]"
 

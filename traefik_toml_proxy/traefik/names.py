@@ -1,7 +1,7 @@
-"""The names of all routers, services and middlewares that are generated. Pure.
+"""Names for all generated routers, services and middlewares. Pure.
 
-Each consists of letters, digits and ``-`` alone: Traefik cuts a name at ``@`` (pkg/server/provider/provider.go:18-29). Any
-two of them differ even where case is ignored, as Traefik does when it merges siblings (pkg/config/kv/kv_node.go:70).
+They consist only of letters, digits and ``-``, because Traefik cuts a name at ``@`` (pkg/server/provider/provider.go:18-29).
+They differ even if case is ignored, as it is when Traefik merges siblings (pkg/config/kv/kv_node.go:70).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from ..routes import Route, parse_routespec
 
 _READABLE_LENGTH = 40
 _ROUTE_DIGEST_BYTES = 20
-# Another length than that of a route's digest, so a parent never has the name of a route.
+# Differs from the length of a route's digest, so a parent never has the name of a route.
 _REGION_DIGEST_BYTES = 10
 
 
 class Names:
-    """Gives names; all of one proxy come from one object.
+    """Makes the names of the objects of one proxy.
 
     Attributes:
-        revision: The router and the middleware of the revision route.
-        outside: The parent router for what is outside of all regions (see ``layers.py``).
+        revision: The name of the router and the middleware of the revision route.
+        outside: The name of the parent router for requests outside all regions (see ``layers.py``).
     """
 
     revision = "jupyterhub-revision"
@@ -34,7 +34,7 @@ class Names:
     def route(self, route: Route) -> str:
         """Return the name of the router and the service of a route: ``user-alice-<hash>``.
 
-        The readable part is for people; the hash of the routespec makes the name differ for any two routespecs.
+        The readable part is for people; the hash of the routespec makes the name unique.
         """
         place = parse_routespec(route.routespec)
         parts = [
@@ -48,7 +48,7 @@ class Names:
         """Return the name of the parent router of a region.
 
         Args:
-            text: What tells the region apart from all others; may hold lone surrogates.
+            text: A text that identifies the region; may contain lone surrogates.
         """
         return f"jupyterhub-{_digest(text.encode('utf-8', 'surrogatepass'), _REGION_DIGEST_BYTES)}"
 

@@ -1,7 +1,7 @@
-"""Snapshots -> the pieces of Traefik's dynamic configuration, one after the other. Pure.
+"""Converts each snapshot to the pieces of Traefik's dynamic configuration. Pure.
 
-A piece is what one route, one parent or the revision route consists of. What has not changed since the last snapshot is the
-same object as before, so whoever turns pieces into text, or anything else, does so only for those that have changed.
+A piece is the configuration of one route, one parent router or the revision route. What has not changed since the last
+snapshot is the same object as before, so a renderer needs to convert only what has changed.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from .dynamic import (
 )
 from .layers import FLAT, Parent, arrange, key
 
-# What an admin can add to the router of a route that is a child; everything else belongs to its parent.
+# The keys that an admin may add to the router of a route when it is a child; all others belong to its parent.
 _CHILD_MAY_HAVE = frozenset({"middlewares", "service"})
 
 
 class Piece(NamedTuple):
-    """One part of the configuration.
+    """The configuration of one route, one parent router or the revision route.
 
     Attributes:
         name: The name of all its objects.
-        objects: Makes its objects, but for ``parentRefs`` in the router; they are made on demand to save memory. The same
-            callable as before while the objects are the same, even if the parents are others.
-        parents: The names of its router's parents; none if it is not a child.
-        route: The route that it is for, if it is for one.
+        objects: Makes the objects, on demand to save memory, and without ``parentRefs`` in the router. As long as they do
+            not change, this is the same callable as before, even if the parents change.
+        parents: The names of its router's parents; empty if it is not a child.
+        route: The route, if the piece belongs to one.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Assembly(NamedTuple):
     """The whole configuration of one snapshot.
 
     Attributes:
-        remaining: The tree of everything that is in no piece; the same object as before if it has not changed.
-        revision: The header with the revision.
-        routers: The router of the revision route, then the parent routers, outer ones before inner ones; no parents if there
-            are few routes.
-        routes: The routes, in the order of their keys (see ``layers.py``).
+        remaining: The tree of everything that is not in a piece; the same object as before if it has not changed.
+        revision: The piece of the header that tells the revision.
+        routers: The piece of the revision route's router, then those of the parent routers, outer ones first; there are no
+            parents if there are few routes.
+        routes: The pieces of the routes, in the order of their keys (see ``layers.py``).
     """
 
     remaining: Mapping[str, Any]
@@ -61,12 +61,12 @@ class Assembly(NamedTuple):
 
 
 class Assembler:
-    """Turns one snapshot after the other into pieces. Not for two threads at once."""
+    """Converts a sequence of snapshots to pieces. Not thread-safe."""
 
     def __init__(self, settings: DynamicSettings) -> None:
         self.settings = settings
         self._revision_router = Piece(settings.names.revision, partial(revision_router, settings))
-        # What the last assembly has, by key.
+        # The last assembly: keys by routespec, pieces by key, and pieces by parent.
         self._keys: dict[str, str] = {}
         self._routes: dict[str, Piece] = {}
         self._parents: dict[Parent, Piece] = {}
@@ -77,13 +77,13 @@ class Assembler:
         settings = self.settings
         before, pieces = self._routes, {}
         routes = self._by_key(snapshot.table)
-        # Sorted already, but for the new keys at the end, so sorting again is quick.
+        # Everything but the new keys at the end is sorted already, so sorting is quick.
         order = [known for known in before if known in routes] + [new for new in routes if new not in before]
         order.sort()
         layers = FLAT if self._must_be_flat(routes) else arrange(order, settings.names)
         for key_, parents in zip(order, layers.parents_of or [()] * len(order), strict=True):
             route, piece = routes[key_], before.get(key_)
-            # Mostly the very same route: comparing identity is much quicker than comparing what is in it.
+            # Most routes are the same objects as before, and comparing identity is much quicker than comparing content.
             if (
                 piece is None
                 or not (piece.route is route or piece.route == route)
@@ -107,32 +107,32 @@ class Assembler:
         routes = {}
         for route in table:
             routespec = route.routespec
-            found = self._keys[routespec] = known.get(routespec) or key(parse_routespec(routespec))
-            routes[found] = route
+            key_ = self._keys[routespec] = known.get(routespec) or key(parse_routespec(routespec))
+            routes[key_] = route
         return routes
 
     def _parent(self, parent: Parent) -> Piece:
         return Piece(parent.name, partial(parent_objects, self.settings, parent))
 
     def _must_be_flat(self, routes: Mapping[str, Route]) -> bool:
-        """Return whether the admin adds something to the router of a route that only a router at the top may have."""
-        at_top = {
+        """Return whether the admin adds something to the router of a route that Traefik forbids in a child."""
+        not_children = {
             name
             for name, router in self.settings.extra_objects().get("routers", {}).items()
             if not _CHILD_MAY_HAVE.issuperset(router) or any(isinstance(value, Mapping) for value in router.values())
         }
-        if not at_top:
+        if not not_children:
             return False
         kept = self._routes
         names = (kept[key].name if key in kept else self.settings.names.route(route) for key, route in routes.items())
-        return not at_top.isdisjoint(names)
+        return not not_children.isdisjoint(names)
 
     def _remaining_tree(self) -> dict[str, Any]:
-        """Return what is in no piece; always the same, unless the admin adds to objects that come and go."""
+        """Return the tree of everything that is not in a piece. It only changes if the admin adds to such objects."""
         if self._remaining is None or self.settings.extra_objects():
             routes = {piece.name for piece in self._routes.values()}
             parents = {parent.name for parent in self._parents}
             revision = {self.settings.names.revision}
-            taken = {"routers": routes | parents | revision, "services": routes, "middlewares": revision}
-            self._remaining = remaining_tree(self.settings, taken)
+            in_pieces = {"routers": routes | parents | revision, "services": routes, "middlewares": revision}
+            self._remaining = remaining_tree(self.settings, in_pieces)
         return self._remaining

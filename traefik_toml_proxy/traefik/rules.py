@@ -1,8 +1,8 @@
-"""A place -> the rule and priority of its Traefik router. Pure.
+"""Converts a place to the rule and the priority of its Traefik router. Pure.
 
-Traefik matches a path of which all but the reserved characters are percent-decoded (pkg/muxer/http/mux.go:99-176): a
-reserved character is still as the client sent it. Browsers and JupyterHub send ``@`` and ``%40``, ``'`` and ``%27`` alike,
-and configurable-http-proxy takes them as equal (lib/configproxy.js:451-464), so a rule takes both.
+Before it matches a path, Traefik percent-decodes all characters except the reserved ones, which stay as the client sent them
+(pkg/muxer/http/mux.go:99-176). Browsers and JupyterHub send both ``@`` and ``%40``, and both ``'`` and ``%27``, and
+configurable-http-proxy treats these forms as equal (lib/configproxy.js:451-464), so a rule matches both.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import re
 
 from ..routes import Place
 
-# What stays percent-encoded in the path that Traefik matches (pkg/muxer/http/mux.go:98-170).
+# The reserved characters, which Traefik does not decode (pkg/muxer/http/mux.go:98-170).
 RESERVED = frozenset(":/?#[]@!$&'()*+,;=%")
-# Of these, a path can hold the raw form too; the others would end the path, or be no character of their own.
+# The reserved characters that a path may also contain raw. The others would end the segment or the path, or start an escape.
 RAW_OR_ENCODED = RESERVED - frozenset("/?#%")
 
-_NOT_PLAIN = re.compile(r"[^ !#-\[\]-~]")  # all but printable ASCII without " and \
+_NOT_PLAIN = re.compile(r"[^ !#-\[\]-~]")  # everything except printable ASCII without " and \
 
 
 def go_string(text: str) -> str:
     """Return ``text`` as a Go interpreted string literal (The Go Programming Language Specification, String literals).
 
-    Rules are parsed as Go expressions (pkg/rules/parser.go), so this is the only way text gets into a rule. ``║`` is how
-    Traefik's file decoder joins lists (paerser/file/raw_node.go:95); it is escaped like what cannot be printed.
+    Rules are parsed as Go expressions (pkg/rules/parser.go), so all text in a rule must go through this function. ``║`` is
+    escaped like unprintable characters, because Traefik's file decoder joins lists with it (paerser/file/raw_node.go:95).
     """
     return '"' + _NOT_PLAIN.sub(_go_escaped, text) + '"'
 
@@ -39,7 +39,7 @@ def _go_escaped(special: re.Match[str]) -> str:
 
 
 def rule(place: Place) -> str:
-    """Return the rule that matches exactly the requests at or below ``place``, on whole segments."""
+    """Return the rule that matches the requests at or below ``place``, comparing whole segments."""
     path = _path_rule(place.segments)
     if not place.host:
         return path
@@ -57,25 +57,25 @@ def _path_rule(segments: tuple[str, ...]) -> str:
 
 
 def as_matched(character: str) -> str:
-    """Return one decoded character as it is in the path that Traefik matches (the encoded form, of two)."""
+    """Return one decoded character as it is in the path that Traefik matches; a reserved one in its encoded form."""
     return f"%{ord(character):02X}" if character in RESERVED else character
 
 
 def as_pattern(character: str) -> str:
-    """Return the pattern (RE2) for one decoded character in the path that Traefik matches, in each of its forms."""
+    """Return the RE2 pattern that matches one decoded character, in all its forms in the path that Traefik matches."""
     if character in RAW_OR_ENCODED:
         return f"(?:{re.escape(character)}|{as_matched(character)})"
     if character in RESERVED:
         return as_matched(character)
-    # RE2 takes any escaped ASCII punctuation (https://github.com/google/re2/wiki/Syntax); nothing else needs it.
+    # Only these need escaping; RE2 accepts any escaped ASCII punctuation (https://github.com/google/re2/wiki/Syntax).
     return "\\" + character if character in "\\.^|{}" else character
 
 
 def priority(place: Place) -> int:
-    """Return the priority of the router: more segments first, and any host before none.
+    """Return the priority of the router, which grows with the number of segments, and is higher with a host.
 
-    Of two routes that match one request, one is the beginning of the other, so the number of segments decides; Traefik's
-    own default, the length of the rule's text (pkg/muxer/http/mux.go:75), would not. A route without a host beside routes
-    with one is the Hub's ``/`` (jupyterhub/app.py:1167-1177).
+    If two routes match a request, one is a prefix of the other, so the number of segments is the right order. Traefik's
+    default, the length of the rule (pkg/muxer/http/mux.go:75), is not. Among routes with hosts, the only one without is the
+    Hub's ``/`` (jupyterhub/app.py:1167-1177).
     """
     return 1 + len(place.segments) + (1 if place.host else 0)

@@ -1,4 +1,4 @@
-"""Settings -> the static configuration of a Traefik that the Hub starts. Pure."""
+"""Converts settings to the static configuration of a Traefik that the Hub starts. Pure."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from .tree import deep_merge
 
 Version = tuple[int, int, int]
 
-# parentRefs came with 3.6.0, but there a parent with TLS has no children (tried: 404 for all of them; well from 3.6.2 on).
+# parentRefs is new in 3.6.0, but the children of a parent with TLS only work from 3.6.2 on (before, all of them get 404).
 OLDEST_VERSION: Version = (3, 6, 2)
 
-# The versions that refuse requests with these characters encoded unless told otherwise, and know the keys to tell them
-# (docs/content/migrate/v3.md:453-500). Before, nothing was refused and the keys abort the start; after, nothing is
-# refused again, and the keys would cost a copy of each router (pkg/server/aggregator.go:303-385).
-_REFUSING_ENCODED: tuple[Version, Version] = ((3, 6, 3), (3, 6, 7))
+# From the first version up to but not including the second, Traefik by default rejects requests with these characters
+# encoded, and has keys to allow them (docs/content/migrate/v3.md:453-500). Older versions allow them, and do not start with
+# these keys; newer versions allow them again, and would copy each router for these keys (pkg/server/aggregator.go:303-385).
+_REJECT_ENCODED: tuple[Version, Version] = ((3, 6, 3), (3, 6, 7))
 _ENCODED = ("Slash", "BackSlash", "NullCharacter", "Semicolon", "Percent", "QuestionMark", "Hash")
 
-# How long Traefik lets open requests finish when it is told to stop, in seconds.
+# Seconds that Traefik gives open requests to finish after SIGTERM.
 GRACE_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class StaticSettings:
-    """What a Traefik that the Hub starts must know before its first route.
+    """The settings in the static configuration of a Traefik that the Hub starts.
 
     Attributes:
         address: Where the public entry point listens, in Go's form: ``host:port`` or ``:port``.
-        entry_point: Its name.
-        tls: Whether it speaks https.
+        entry_point: The name of the public entry point.
+        tls: Whether the public entry point uses https.
         dynamic_file: The absolute path of the dynamic configuration file.
-        log_level: Traefik's name of it: DEBUG, INFO, WARN, ERROR.
-        trusted_proxies: Addresses or networks whose X-Forwarded-* headers are believed.
-        extra: The admin's own static configuration; merged over ours, theirs wins.
+        log_level: Traefik's log level: DEBUG, INFO, WARN or ERROR.
+        trusted_proxies: Addresses or networks from which X-Forwarded-* headers are accepted.
+        extra: The admin's own static configuration; it overrides ours.
     """
 
     address: str
@@ -49,19 +49,22 @@ class StaticSettings:
 
 
 def static_tree(settings: StaticSettings, version: Version) -> dict[str, Any]:
-    """Return the static configuration for that version of Traefik, as a tree.
+    """Return the static configuration as a tree.
 
     Args:
-        settings: What is wanted.
-        version: Unknown nested keys abort Traefik's start, so a key is only there where the version knows it.
+        settings: The settings.
+        version: The version of Traefik. It decides which keys are used, since Traefik does not start with unknown ones.
+
+    Raises:
+        ConfigurationError: If the admin's additions leave no entry point with an address.
     """
     http: dict[str, Any] = {
-        # Otherwise `//` and dots in a path are changed before it is matched and before it is sent on.
+        # Otherwise Traefik changes `//` and dots in a path before it matches and forwards it.
         "sanitizePath": False,
         # Otherwise `;` in a query reaches the server as `&` (pkg/proxy/httputil/proxy.go:105).
         "encodeQuerySemicolons": True,
     }
-    if _REFUSING_ENCODED[0] <= version < _REFUSING_ENCODED[1]:
+    if _REJECT_ENCODED[0] <= version < _REJECT_ENCODED[1]:
         http["encodedCharacters"] = {f"allowEncoded{name}": True for name in _ENCODED}
     if settings.tls:
         http["tls"] = {}
@@ -69,7 +72,7 @@ def static_tree(settings: StaticSettings, version: Version) -> dict[str, Any]:
         "address": settings.address,
         "http": http,
         "transport": {
-            # The default, 60 s for a whole request with its body, cuts uploads (pkg/config/static/static_config.go:50).
+            # The default, 60 s for a whole request with its body, aborts uploads (pkg/config/static/static_config.go:50).
             "respondingTimeouts": {"readTimeout": "0s", "idleTimeout": "180s"},
             "lifeCycle": {"graceTimeOut": f"{GRACE_SECONDS}s"},
         },
@@ -79,7 +82,7 @@ def static_tree(settings: StaticSettings, version: Version) -> dict[str, Any]:
     ours = {
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
         "log": {"level": settings.log_level, "noColor": True},
-        # One change is written after the other, and each waits until it is live: nothing to hold back.
+        # No throttling is needed: each change is written only after the one before is live.
         "providers": {
             "providersThrottleDuration": "0s",
             "file": {"filename": settings.dynamic_file, "watch": True},
@@ -96,10 +99,13 @@ def static_tree(settings: StaticSettings, version: Version) -> dict[str, Any]:
 
 
 def check_trusted_proxies(addresses: tuple[str, ...]) -> tuple[str, ...]:
-    """Return ``addresses`` as Traefik reads them: each an IP address, or a network with the length of its prefix.
+    """Return ``addresses`` in the form that Traefik reads.
+
+    Args:
+        addresses: Each an IP address, or a network with a prefix length or a netmask.
 
     Raises:
-        ConfigurationError: Naming the first that is neither; Traefik would not start with it.
+        ConfigurationError: If one is neither; Traefik would not start with it.
     """
     checked = []
     for address in addresses:

@@ -1,4 +1,4 @@
-"""Which targets Traefik can send requests to. Pure."""
+"""Checks whether Traefik can send requests to a target. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ def check_target(route: Route) -> None:
     """Check that Traefik can reach the target of a route.
 
     Raises:
-        InvalidRoute: If it is a unix socket (Traefik dials TCP only: pkg/server/service/transport.go).
+        InvalidRoute: If the target is a unix socket (Traefik dials TCP only: pkg/server/service/transport.go).
     """
     if route.target.partition(":")[0] in UNIX_SCHEMES:
         raise InvalidRoute(
             route.routespec,
-            f"its target {quoted(route.target)} is a unix socket, which Traefik cannot reach; let the server listen on a "
+            f"its target {quoted(route.target)} is a unix socket, which Traefik cannot reach; make the server listen on a "
             "TCP port",
         )
