@@ -147,10 +147,10 @@ def test_without_additions_nothing_remains() -> None:
 @pytest.mark.parametrize(
     ("extra", "reason"),
     [
-        ({"http": []}, "'http', and all in it, must be tables"),
-        ({"http": None}, "'http', and all in it, must be tables"),
-        ({"http": {"routers": ["x"]}}, "'http', and all in it, must be tables"),
-        ({"http": {"routers": {"x": 1}}}, "all in 'http.routers' must be tables"),
+        ({"http": []}, "'http' and everything in it must be tables"),
+        ({"http": None}, "'http' and everything in it must be tables"),
+        ({"http": {"routers": ["x"]}}, "'http' and everything in it must be tables"),
+        ({"http": {"routers": {"x": 1}}}, "everything in 'http.routers' must be tables"),
     ],
 )
 def test_additions_that_are_not_tables_are_refused(extra: dict[str, Any], reason: str) -> None:

@@ -15,7 +15,7 @@ from traefik_toml_proxy.errors import ProxyError
 from traefik_toml_proxy.proxies.base import RoutingProxy
 from traefik_toml_proxy.publisher import RoutePublisher
 from traefik_toml_proxy.seams import Activity
-from traefik_toml_proxy.session import Session, opening
+from traefik_toml_proxy.session import Session, cleanup_on_error
 
 LOG = logging.getLogger("hub")
 
@@ -41,14 +41,14 @@ class MemoryProxy(RoutingProxy):
 
     async def _open_session(self) -> Session:
         self.opened += 1
-        async with opening(LOG) as endings:
+        async with cleanup_on_error(LOG) as cleanup:
             store = MemoryStore(self.place)
-            endings.add("the store", store.close)
+            cleanup.add("the store", store.close)
             publisher = RoutePublisher(
                 store, FakeTraefik(self.place), live_timeout=5, check_route=self._check_route, log=LOG
             )
             await publisher.begin(await publisher.open())
-            return Session(publisher, endings, activity=self.activity)
+            return Session(publisher, cleanup, activity=self.activity)
 
 
 async def test_opening_a_session_is_all_that_a_subclass_writes() -> None:
@@ -68,7 +68,7 @@ async def test_opening_a_session_is_all_that_a_subclass_writes() -> None:
 
 async def test_a_class_without_a_session_says_so() -> None:
     """It is a mistake of the class, and named."""
-    with pytest.raises(NotImplementedError, match="RoutingProxy does not say how its session is opened"):
+    with pytest.raises(NotImplementedError, match="RoutingProxy does not implement _open_session"):
         await RoutingProxy().start()
 
 

@@ -1,4 +1,4 @@
-"""traefik_toml_proxy.session: endings run in reverse order, whatever fails, and when opening fails."""
+"""traefik_toml_proxy.session: cleanup runs in reverse order, whatever fails, also when opening fails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.waiting import eventually
 from traefik_toml_proxy import session as module
 from traefik_toml_proxy.publisher import RoutePublisher
 from traefik_toml_proxy.routes import RouteTable
-from traefik_toml_proxy.session import Endings, Session, opening
+from traefik_toml_proxy.session import CleanupStack, Session, cleanup_on_error
 
 LOG = logging.getLogger("hub")
 
@@ -35,10 +35,10 @@ async def fail() -> None:
 async def test_the_last_beginning_is_ended_first() -> None:
     """What was begun later may need what was begun earlier."""
     ended: list[str] = []
-    endings = Endings(LOG)
+    cleanup = CleanupStack(LOG)
     for what in "abc":
-        endings.add(what, noting(ended, what))
-    await endings.run()
+        cleanup.add(what, noting(ended, what))
+    await cleanup.run()
 
     assert ended == ["c", "b", "a"]
 
@@ -46,10 +46,10 @@ async def test_the_last_beginning_is_ended_first() -> None:
 async def test_each_ending_runs_once() -> None:
     """A second run has nothing to do."""
     ended: list[str] = []
-    endings = Endings(LOG)
-    endings.add("a", noting(ended, "a"))
-    await endings.run()
-    await endings.run()
+    cleanup = CleanupStack(LOG)
+    cleanup.add("a", noting(ended, "a"))
+    await cleanup.run()
+    await cleanup.run()
 
     assert ended == ["a"]
 
@@ -57,20 +57,20 @@ async def test_each_ending_runs_once() -> None:
 async def test_an_ending_that_fails_is_logged_and_the_others_run(caplog: pytest.LogCaptureFixture) -> None:
     """The log names it, with the traceback; nothing is raised."""
     ended: list[str] = []
-    endings = Endings(LOG)
-    endings.add("a", noting(ended, "a"))
-    endings.add("the store", fail)
-    endings.add("c", noting(ended, "c"))
-    await endings.run()
+    cleanup = CleanupStack(LOG)
+    cleanup.add("a", noting(ended, "a"))
+    cleanup.add("the store", fail)
+    cleanup.add("c", noting(ended, "c"))
+    await cleanup.run()
 
     assert ended == ["c", "a"]
     assert [(record.getMessage(), bool(record.exc_info)) for record in caplog.records] == [
-        ("Ending the store failed", True)
+        ("Cleaning up the store failed", True)
     ]
 
 
 async def test_a_cancelled_run_still_ends_everything() -> None:
-    """The cancellation comes through when all endings have run."""
+    """The cancellation comes through when all calls have run."""
     ended: list[str] = []
     begun = asyncio.Event()
 
@@ -78,10 +78,10 @@ async def test_a_cancelled_run_still_ends_everything() -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    endings = Endings(LOG)
-    endings.add("a", noting(ended, "a"))
-    endings.add("b", hang)
-    running = asyncio.create_task(endings.run())
+    cleanup = CleanupStack(LOG)
+    cleanup.add("a", noting(ended, "a"))
+    cleanup.add("b", hang)
+    running = asyncio.create_task(cleanup.run())
     await begun.wait()
     running.cancel()
     await asyncio.wait([running])
@@ -91,15 +91,15 @@ async def test_a_cancelled_run_still_ends_everything() -> None:
 
 
 async def test_a_task_is_cancelled_and_awaited() -> None:
-    """When the endings have run, it is over."""
+    """When the cleanup has run, it is over."""
 
     async def work() -> None:
         await asyncio.Event().wait()
 
-    endings = Endings(LOG)
+    cleanup = CleanupStack(LOG)
     task = asyncio.create_task(work(), name="some work")
-    endings.add_task(task)
-    await endings.run()
+    cleanup.add_task(task)
+    await cleanup.run()
 
     assert task.cancelled()
 
@@ -109,8 +109,8 @@ async def test_an_opening_that_fails_is_undone() -> None:
     ended: list[str] = []
 
     async def open_and_fail() -> None:
-        async with opening(LOG) as endings:
-            endings.add("a", noting(ended, "a"))
+        async with cleanup_on_error(LOG) as cleanup:
+            cleanup.add("a", noting(ended, "a"))
             raise LookupError("as it is")
 
     with pytest.raises(LookupError, match="as it is"):
@@ -125,8 +125,8 @@ async def test_an_opening_that_is_cancelled_is_undone() -> None:
     begun = asyncio.Event()
 
     async def open_for_ever() -> None:
-        async with opening(LOG) as endings:
-            endings.add("a", noting(ended, "a"))
+        async with cleanup_on_error(LOG) as cleanup:
+            cleanup.add("a", noting(ended, "a"))
             begun.set()
             await asyncio.Event().wait()
 
@@ -139,13 +139,13 @@ async def test_an_opening_that_is_cancelled_is_undone() -> None:
     assert task.cancelled()
 
 
-async def test_an_opening_that_succeeds_leaves_the_endings_to_the_session() -> None:
+async def test_an_opening_that_succeeds_leaves_the_cleanup_to_the_session() -> None:
     """They run when the session is closed."""
     ended: list[str] = []
-    async with opening(LOG) as endings:
-        endings.add("a", noting(ended, "a"))
+    async with cleanup_on_error(LOG) as cleanup:
+        cleanup.add("a", noting(ended, "a"))
     assert ended == []
-    await endings.run()
+    await cleanup.run()
 
     assert ended == ["a"]
 
@@ -155,12 +155,12 @@ async def test_a_session_watches_until_it_is_closed(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "_WATCH_INTERVAL", 0.002)
     place = MemoryPlace()
     store = MemoryStore(place)
-    endings = Endings(LOG)
-    endings.add("the store", store.close)
+    cleanup = CleanupStack(LOG)
+    cleanup.add("the store", store.close)
     publisher = RoutePublisher(store, FakeTraefik(place), live_timeout=5, check_route=lambda _: None, log=LOG)
     await publisher.open()
     await publisher.begin(RouteTable())
-    session = Session(publisher, endings)
+    session = Session(publisher, cleanup)
     place.damage = "was deleted"
     await eventually(lambda: len(store.commits) == 2)
     await session.close()
