@@ -267,7 +267,7 @@ class AtomicFile:
     def _sync_folder(self) -> None:
         """Make the rename durable.
 
-        A failure is not reported: the caller would take it that nothing has changed, but the new version is in place, and
+        A failure is not reported: the caller would assume that nothing has changed, but the new version is in place, and
         only a power failure could bring the old one back.
         """
         with contextlib.suppress(OSError):

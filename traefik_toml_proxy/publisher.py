@@ -95,7 +95,7 @@ class RoutePublisher:
         self._committed = Snapshot(0, RouteTable())
         self._revision = 0
         self._live_revision = -1
-        # Never read and changed across an await, so they need no lock.
+        # No change of these spans an await, so they need no lock.
         self._waiting: list[_Request] = []
         self._writer: asyncio.Task[None] | None = None
         self._closed = False

@@ -1,9 +1,10 @@
-"""A JupyterHub to look at, behind Traefik: `jupyterhub -f examples/quickstart/jupyterhub_config.py`.
+"""A JupyterHub behind Traefik, to try the proxy: `jupyterhub -f examples/quickstart/jupyterhub_config.py`.
 
-ANY NAME IS LET IN, WITHOUT A PASSWORD, and can then run programs as you. That is for a look on a machine of your own, so it
-listens on loopback only. For other people, take the line about proxy_class into a Hub with a real authenticator.
+ANYONE CAN LOG IN WITH ANY NAME AND NO PASSWORD, and then run programs as you. It is meant for a test on your own machine, so
+it listens on loopback only. To serve other people, copy the proxy_class line to the configuration of a Hub with a real
+authenticator.
 
-Move it with `--JupyterHub.bind_url=http://127.0.0.1:9000`. All that it writes is in one folder; it says which.
+To use another address, add `--JupyterHub.bind_url=http://127.0.0.1:9000`. All files are in one folder, which the log names.
 """
 
 import os
@@ -14,32 +15,32 @@ from urllib.parse import urlsplit
 
 from traitlets.config import Application
 
-# All files: here they are found again the next time, whatever folder it is started in. XDG_STATE_HOME moves them.
+# The folder for all files. It does not depend on the working directory, so that the next start finds them again.
 state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state", "jupyterhub-quickstart").absolute()
 try:
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    state.chmod(0o700)  # for you alone, whoever made it
+    state.chmod(0o700)  # for you only, even if the folder already existed
 except OSError as error:
-    sys.exit(f"{error}\nSet XDG_STATE_HOME to a folder in which this quickstart can make one of its own.")
+    sys.exit(f"{error}\nSet XDG_STATE_HOME to a folder in which this quickstart can create its own folder.")
 c.JupyterHub.db_url = f"sqlite:///{state / 'jupyterhub.sqlite'}"
 c.JupyterHub.upgrade_db = True
 c.JupyterHub.cookie_secret_file = str(state / "cookie_secret")
 
-# The proxy, which is what this is about.
+# The proxy.
 c.JupyterHub.proxy_class = "traefik-toml"
 c.TraefikProxy.state_dir = str(state / "traefik")
 
-# Any name, no password.
+# Accept any name, without a password.
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
 
-# Loopback, unless the command line says otherwise; `--port=9000` alone stays there, too.
+# Listen on loopback unless the command line sets another address; `--port=9000` alone does not.
 app = Application.instance()
-asked = app.cli_config.JupyterHub
-if "bind_url" in asked:
-    host = urlsplit(asked.bind_url).hostname or ""
+command_line = app.cli_config.JupyterHub
+if "bind_url" in command_line:
+    host = urlsplit(command_line.bind_url).hostname or ""
 else:
-    host = c.JupyterHub.ip = asked.get("ip", "127.0.0.1")
+    host = c.JupyterHub.ip = command_line.get("ip", "127.0.0.1")
 try:
     loopback = host == "localhost" or ip_address(host).is_loopback
 except ValueError:
@@ -58,10 +59,10 @@ else:
     )
 app.log.info("All files, users' notebooks included, are in %s", state)
 
-# Users' servers are processes of yours, each in a folder of its own.
+# Each user's server runs as your own process, in its own folder.
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = str(state / "users" / "{username}")
-c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]  # also where the virtual environment is not on PATH
-c.Spawner.http_timeout = 120  # JupyterLab's very first start can be slow
-if os.geteuid() == 0:  # in a container, say
+c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]  # works even if the virtual environment is not on PATH
+c.Spawner.http_timeout = 120  # the first start of JupyterLab can be slow
+if os.geteuid() == 0:  # for example in a container
     c.Spawner.args = ["--allow-root"]

@@ -13,8 +13,8 @@ from ..routes import RouteTable, Snapshot
 from .toml_document import TomlRenderer, read_snapshot
 
 # Up to these limits, rendering takes a few milliseconds at most, about as long as a thread hop.
-_SMALL_ROUTES = 50
-_SMALL_CHARACTERS = 5_000
+_SMALL_TABLE_ROUTES = 50
+_SMALL_TABLE_CHARACTERS = 5_000
 
 
 class TomlFileStore:
@@ -124,6 +124,9 @@ class TomlFileStore:
 
 def _is_small(table: RouteTable) -> bool:
     """Whether rendering the table is quick enough to do on the event loop."""
-    if len(table) > _SMALL_ROUTES:
+    if len(table) > _SMALL_TABLE_ROUTES:
         return False
-    return sum(len(route.routespec) + len(route.target) + len(route.data_json) for route in table) <= _SMALL_CHARACTERS
+    return (
+        sum(len(route.routespec) + len(route.target) + len(route.data_json) for route in table)
+        <= _SMALL_TABLE_CHARACTERS
+    )

@@ -58,7 +58,7 @@ def _escaped(special: re.Match[str]) -> str:
         return character
     code = ord(character)
     if 0xD800 <= code <= 0xDFFF:
-        raise ValueError(f"TOML cannot hold the lone surrogate U+{code:04X}")
+        raise ValueError(f"TOML cannot represent the lone surrogate U+{code:04X}")
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 

@@ -1,1 +1,1 @@
-"""What Traefik is told: its static and dynamic configuration, as plain values, and no I/O. Pure."""
+"""Makes the static and dynamic configuration of Traefik, as plain values. Pure."""

@@ -116,16 +116,16 @@ class Assembler:
 
     def _must_be_flat(self, routes: Mapping[str, Route]) -> bool:
         """Return whether the admin adds something to the router of a route that Traefik forbids in a child."""
-        not_children = {
+        top_level = {
             name
             for name, router in self.settings.extra_objects().get("routers", {}).items()
             if not _CHILD_MAY_HAVE.issuperset(router) or any(isinstance(value, Mapping) for value in router.values())
         }
-        if not not_children:
+        if not top_level:
             return False
         kept = self._routes
         names = (kept[key].name if key in kept else self.settings.names.route(route) for key, route in routes.items())
-        return not not_children.isdisjoint(names)
+        return not top_level.isdisjoint(names)
 
     def _remaining_tree(self) -> dict[str, Any]:
         """Return the tree of everything that is not in a piece. It only changes if the admin adds to such objects."""
