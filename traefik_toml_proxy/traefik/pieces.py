@@ -20,7 +20,8 @@ from .dynamic import (
     revision_router,
     route_objects,
 )
-from .layers import FLAT, Parent, arrange, key
+from .layers import FLAT, Parent, arrange
+from .layers import key as key_of
 
 # The keys that an admin may add to the router of a route when it is a child; all others belong to its parent.
 _CHILD_MAY_HAVE = frozenset({"middlewares", "service"})
@@ -81,8 +82,8 @@ class Assembler:
         order = [known for known in before if known in routes] + [new for new in routes if new not in before]
         order.sort()
         layers = FLAT if self._must_be_flat(routes) else arrange(order, settings.names)
-        for key_, parents in zip(order, layers.parents_of or [()] * len(order), strict=True):
-            route, piece = routes[key_], before.get(key_)
+        for key, parents in zip(order, layers.parents_of or [()] * len(order), strict=True):
+            route, piece = routes[key], before.get(key)
             # Most routes are the same objects as before, and comparing identity is much quicker than comparing content.
             if (
                 piece is None
@@ -95,7 +96,7 @@ class Assembler:
                 )
             elif piece.parents != parents:
                 piece = piece._replace(parents=parents)
-            pieces[key_] = piece
+            pieces[key] = piece
         self._routes = pieces
         self._parents = {parent: self._parents.get(parent) or self._parent(parent) for parent in layers.parents}
         revision = Piece(settings.names.revision, partial(revision_header, settings, snapshot.revision))
@@ -107,8 +108,8 @@ class Assembler:
         routes = {}
         for route in table:
             routespec = route.routespec
-            key_ = self._keys[routespec] = known.get(routespec) or key(parse_routespec(routespec))
-            routes[key_] = route
+            key = self._keys[routespec] = known.get(routespec) or key_of(parse_routespec(routespec))
+            routes[key] = route
         return routes
 
     def _parent(self, parent: Parent) -> Piece:
