@@ -1,7 +1,7 @@
 """A JupyterHub behind Traefik, to try the proxy: `jupyterhub -f examples/quickstart/jupyterhub_config.py`.
 
-ANYONE CAN LOG IN WITH ANY NAME AND NO PASSWORD, and then run programs as you. It is meant for a test on your own machine, so
-it listens on loopback only. To serve other people, copy the proxy_class line to the configuration of a Hub with a real
+ANYONE CAN LOG IN WITH ANY NAME AND NO PASSWORD, and then run programs as you. It is for tests on your own machine, so it
+listens on loopback only. To serve other people, copy the proxy_class line to the configuration of a Hub with a real
 authenticator.
 
 To use another address, add `--JupyterHub.bind_url=http://127.0.0.1:9000`. All files are in one folder, which the log names.
