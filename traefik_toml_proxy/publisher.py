@@ -9,10 +9,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from .errors import InvalidRoute, ProxyError, RouteNotLive, StoreError, quoted
 from .routes import Change, Route, RouteTable, Snapshot
 from .seams import LiveCheck, Store
+
+T = TypeVar("T")
 
 # The longest time to hold the event loop at once, in seconds.
 _LONGEST_TURN = 0.003
@@ -48,12 +51,12 @@ class _Request:
             self.done.set_exception(error)
 
 
-async def _with_pauses(batch: list[_Request]) -> AsyncIterator[_Request]:
-    """Iterate over a batch, yielding to the event loop regularly: the Hub may change thousands of routes at once."""
+async def _with_pauses(items: Iterable[T]) -> AsyncIterator[T]:
+    """Iterate over requests or routes, yielding to the event loop regularly: there may be thousands of them."""
     loop = asyncio.get_running_loop()
     paused = loop.time()
-    for request in batch:
-        yield request
+    for item in items:
+        yield item
         if loop.time() - paused > _LONGEST_TURN:
             await asyncio.sleep(0)
             paused = loop.time()
@@ -126,17 +129,16 @@ class RoutePublisher:
         """
         snapshot = await self._store.open()
         self._revision = snapshot.revision
-        return RouteTable(self._servable(snapshot.table))
-
-    def _servable(self, routes: Iterable[Route]) -> Iterable[Route]:
-        """Return the routes that this proxy can serve: its settings may have changed since they were stored."""
-        for route in routes:
+        # The settings of the proxy may have changed since the routes were stored.
+        unservable: list[Change] = []
+        async for route in _with_pauses(snapshot.table):
             try:
                 self._check_route(route)
             except ValueError as error:
                 self._log.debug("Leaving out the stored route %s: %s", quoted(route.routespec), error)
-            else:
-                yield route
+                unservable.append(Change(route.routespec, None))
+        table, _ = snapshot.table.with_changes(unservable)
+        return table
 
     async def begin(self, table: RouteTable) -> None:
         """Commit the first table; does not wait until it is live.

@@ -367,6 +367,33 @@ class TestServableRoutes:
 
         assert [route.routespec for route in await publisher.open()] == ["/user/bob/"]
 
+    async def test_other_tasks_run_while_many_stored_routes_are_checked(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A Hub that starts with thousands of routes is not blocked meanwhile."""
+        monkeypatch.setattr(publisher, "_LONGEST_TURN", 0)
+        await asyncio.gather(*desk.adding("ada", "bob", "cleo"))
+        await desk.store.close()
+        checked: list[str] = []
+        checked_at_each_turn: list[int] = []
+        another = RoutePublisher(
+            desk.store,
+            desk.traefik,
+            live_timeout=30,
+            check_route=lambda route: checked.append(route.routespec),
+            log=logging.getLogger("hub"),
+        )
+
+        async def take_turns() -> None:
+            while True:
+                checked_at_each_turn.append(len(checked))
+                await asyncio.sleep(0)
+
+        async with meanwhile(take_turns()):
+            await another.open()
+
+        assert {1, 2, 3} <= set(checked_at_each_turn)
+
     async def test_a_new_session_never_uses_a_revision_again(self, desk: Desk) -> None:
         """The first commit has a later revision than any that the store has seen."""
         await desk.add("ada")
