@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import support.uninstalled  # noqa: F401 - makes `benchmarks` importable
 from blockbuster import BlockBusterFunction, BlockingError, blockbuster_ctx
 from support import ports
 from support.backend import Backend

@@ -1,4 +1,4 @@
-"""Lets tests import `benchmarks`, which is not installed, without hiding the installed package behind the checkout."""
+"""Makes `benchmarks` importable, which is not installed, without hiding the installed package behind the checkout."""
 
 from __future__ import annotations
 
