@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import inspect
 import json
 import re
 import shlex
@@ -140,8 +141,8 @@ def test_a_configuration_is_accepted(block: Block) -> None:
 
 def test_examples_in_help_texts_are_accepted() -> None:
     """They are on the page of settings as well."""
-    helps = [trait.help for cls in OURS for trait in cls.class_own_traits(config=True).values()]
-    examples = [example for text in helps for example in re.findall(r"^ +(c\..*)$", text, re.MULTILINE)]
+    helps = [inspect.cleandoc(trait.help) for cls in OURS for trait in cls.class_own_traits(config=True).values()]
+    examples = [inspect.cleandoc(example) for text in helps for example in re.findall(r"(?m)^ +c\.(?:.|\n +)*", text)]
 
     assert len(examples) >= 2
     for example in examples:

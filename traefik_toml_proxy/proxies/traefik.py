@@ -57,7 +57,9 @@ class TraefikProxy(RoutingProxy):
 
         For example, to write an access log:
 
-            c.TraefikProxy.extra_static_config = {"accessLog": {"filePath": "/var/log/traefik-access.log"}}
+            c.TraefikProxy.extra_static_config = {
+                "accessLog": {"filePath": "/var/log/traefik-access.log"},
+            }
         """,
     )
     extra_dynamic_config = Dict(
@@ -67,7 +69,9 @@ class TraefikProxy(RoutingProxy):
 
         For example, to require TLS 1.3:
 
-            c.TraefikProxy.extra_dynamic_config = {"tls": {"options": {"default": {"minVersion": "VersionTLS13"}}}}
+            c.TraefikProxy.extra_dynamic_config = {
+                "tls": {"options": {"default": {"minVersion": "VersionTLS13"}}},
+            }
         """,
     )
     traefik_command = Command(
