@@ -26,7 +26,7 @@ from .base import RoutingProxy
 class TraefikProxy(RoutingProxy):
     """The base class of JupyterHub proxies that use Traefik, with the settings that they share.
 
-    Subclasses decide where the routes are stored, such as :class:`TraefikTomlProxy`.
+    Subclasses, such as TraefikTomlProxy, decide where the routes are stored.
     """
 
     state_dir = Unicode(
