@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import fcntl
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import aiofiles.os
+
+from .tasks import run_to_completion
 
 T = TypeVar("T")
 
@@ -45,22 +46,13 @@ class ReplaceFailed(OSError):
         return f"Could not {self.step} a new version of {self.filename}: {self.strerror}"
 
 
-async def run_to_completion(call: Callable[..., T], *arguments: object) -> T:
+async def run_in_thread(call: Callable[..., T], *arguments: object) -> T:
     """Call a function in a thread and return its result; when cancelled, wait for the thread before cancelling.
 
     A thread cannot be cancelled. Left running, it could use a file or lock that somebody else owns by then.
     """
-    calling = asyncio.ensure_future(aiofiles.os.wrap(call)(*arguments))
-    cancelled = False
-    while not calling.done():
-        try:
-            await asyncio.wait([calling])
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled:
-        calling.exception()
-        raise asyncio.CancelledError
-    return calling.result()
+    result: T = await run_to_completion(aiofiles.os.wrap(call)(*arguments))
+    return result
 
 
 class Fingerprint(NamedTuple):
@@ -103,6 +95,7 @@ def _create(path: Path, mode: int) -> int:
         os.fchmod(descriptor, mode)
     except BaseException:
         os.close(descriptor)
+        path.unlink()
         raise
     return descriptor
 
@@ -213,7 +206,7 @@ class AtomicFile:
             LockHeld: If another process has become the writer.
         """
         # All steps share one thread hop: a hop takes a noticeable part of the time that Traefik needs to reload.
-        await run_to_completion(self._replace, data)
+        await run_in_thread(self._replace, data)
 
     def _replace(self, data: bytes) -> None:
         new = self._folder / f"new-{secrets.token_hex(8)}"

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from .publisher import RoutePublisher
 from .seams import Activity
+from .tasks import run_to_completion
 
 # Seconds between two checks of the store and of the live revision.
 _WATCH_INTERVAL = 1.0
 
 
 class CleanupStack:
-    """A stack of cleanup calls. Each runs once; an error in one is logged, and the rest still run."""
+    """A stack of cleanup calls. Each runs once, to its end; an error in one is logged, and the rest still run."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
@@ -41,12 +42,12 @@ class CleanupStack:
 
     async def _run_one(self, what: str, call: Callable[[], Awaitable[object]]) -> None:
         try:
-            await call()
+            await run_to_completion(call())
         except Exception:  # noqa: BLE001 - one failed cleanup must not prevent the others
             self._log.exception("Cleaning up %s failed", what)
 
     async def run(self) -> None:
-        """Run all cleanup calls, the last one first. If cancelled, all of them still run before it raises."""
+        """Run all cleanup calls, the last one first. If cancelled, all of them still run to their end before it raises."""
         await self._stack.aclose()
 
 

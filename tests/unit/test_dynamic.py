@@ -116,6 +116,14 @@ def test_the_admin_can_add_to_the_revision_route() -> None:
     assert header["headers"]["customResponseHeaders"] == {"X-Jupyterhub-Routes-Revision": "7", "X-More": "x"}
 
 
+def test_an_addition_that_is_not_a_table_replaces_the_object() -> None:
+    """Traefik says what it thinks of that; other routes are not affected."""
+    objects = route_objects(settings(extra={"http": {"services": {"alice": "x"}}}), ALICE, "alice", is_child=False)
+
+    assert objects["services"] == {"alice": "x"}
+    assert objects["routers"].keys() == {"alice"}
+
+
 def test_what_remains_is_the_certificate_and_what_the_admin_adds_elsewhere() -> None:
     """Objects that are merged into others are left out, and so are empty sections, which Traefik refuses."""
     extra: dict[str, Any] = {

@@ -15,7 +15,7 @@ import pytest
 from support.disk import STEPS_BEFORE, SYNC_FOLDER, disturbed, failing
 from support.inotify import Changes
 
-from traefik_toml_proxy.files import AtomicFile, Fingerprint, LockHeld, ReplaceFailed
+from traefik_toml_proxy.files import AtomicFile, Fingerprint, LockHeld, ReplaceFailed, write_private
 
 
 @pytest.fixture
@@ -522,3 +522,32 @@ class TestDamage:
             damage = await asyncio.to_thread(file.damage)
 
         assert damage == "cannot be examined (Input/output error)"
+
+
+class TestPrivateFiles:
+    """write_private() replaces a file as a whole by one that only its owner can read."""
+
+    def test_it_is_private_whatever_the_umask_and_the_old_file(self, tmp_path: Path) -> None:
+        """The old file, or what a symbolic link points to, is not written to."""
+        elsewhere, file = tmp_path / "elsewhere", tmp_path / "key.pem"
+        elsewhere.write_text("untouched")
+        file.symlink_to(elsewhere)
+        before = os.umask(0)
+        try:
+            write_private(file, b"secret")
+        finally:
+            os.umask(before)
+
+        assert (file.read_bytes(), mode_of(file), file.is_symlink()) == (b"secret", 0o600, False)
+        assert elsewhere.read_text() == "untouched"
+
+    @pytest.mark.parametrize("failing_call", ["os.fchmod", "pathlib.Path.replace"])
+    def test_a_failure_leaves_the_old_file_and_nothing_else(self, tmp_path: Path, failing_call: str) -> None:
+        """Failed attempts do not pile up."""
+        file = tmp_path / "key.pem"
+        file.write_bytes(b"old")
+        with mock.patch(failing_call, side_effect=OSError(errno.EIO, "I/O error")), pytest.raises(OSError, match="I/O"):
+            write_private(file, b"new")
+
+        assert [left.name for left in tmp_path.iterdir()] == ["key.pem"]
+        assert file.read_bytes() == b"old"

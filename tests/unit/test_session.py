@@ -70,23 +70,27 @@ async def test_an_ending_that_fails_is_logged_and_the_others_run(caplog: pytest.
 
 
 async def test_a_cancelled_run_still_ends_everything() -> None:
-    """The cancellation comes through when all calls have run."""
+    """The call in progress is not interrupted, the others run, and then the cancellation comes through."""
     ended: list[str] = []
-    begun = asyncio.Event()
+    begun, finish = asyncio.Event(), asyncio.Event()
 
-    async def hang() -> None:
+    async def take_long() -> None:
         begun.set()
-        await asyncio.Event().wait()
+        await finish.wait()
+        ended.append("b")
 
     cleanup = CleanupStack(LOG)
     cleanup.add("a", noting(ended, "a"))
-    cleanup.add("b", hang)
+    cleanup.add("b", take_long)
     running = asyncio.create_task(cleanup.run())
     await begun.wait()
     running.cancel()
+    await asyncio.sleep(0)
+    assert ended == []
+    finish.set()
     await asyncio.wait([running])
 
-    assert ended == ["a"]
+    assert ended == ["b", "a"]
     assert running.cancelled()
 
 

@@ -9,7 +9,9 @@ from traefik_toml_proxy.routes import Route
 from traefik_toml_proxy.traefik.targets import check_target
 
 
-@pytest.mark.parametrize("target", ["http+unix://%2Frun%2Fhub.sock", "unix+http://%2Frun%2Fhub.sock"])
+@pytest.mark.parametrize(
+    "target", ["http+unix://%2Frun%2Fhub.sock", "unix+http://%2Frun%2Fhub.sock", "Http+UNIX://%2Frun%2Fhub.sock"]
+)
 def test_a_unix_socket_is_refused(target: str) -> None:
     """It is a target that a route can have, but Traefik dials TCP only."""
     route = Route.checked("/x/", target, {})

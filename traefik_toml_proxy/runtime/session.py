@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError, RouteNotLive, StoreLocked, TraefikStartFailed
-from ..files import AtomicFile, LockHeld, OwnerLock, ReplaceFailed, run_to_completion
+from ..files import AtomicFile, LockHeld, OwnerLock, ReplaceFailed, run_in_thread
 from ..publisher import RoutePublisher
 from ..routes import Route, RouteTable
 from ..seams import Store
@@ -176,7 +176,7 @@ class _Start:
         await asyncio.to_thread(_make_state_dir, folder)
         lock = OwnerLock(folder / "hub.lock")
         self._cleanup.add("the lock of state_dir", lambda: asyncio.to_thread(lock.release))
-        await run_to_completion(_lock, lock.acquire, folder, "state_dir")
+        await run_in_thread(_lock, lock.acquire, folder, "state_dir")
 
     async def _certificate(self) -> Certificate:
         """Return the certificate to serve by default: the admin's, or a self-signed one."""
@@ -188,9 +188,11 @@ class _Start:
     async def _write_static(self, text: bytes) -> AtomicFile:
         file = AtomicFile(self._traefik.static_file, 0o600)
         self._cleanup.add("the static configuration", lambda: asyncio.to_thread(file.unlock))
-        await run_to_completion(_lock, file.lock, file.path, "static_config_file")
+        await run_in_thread(_lock, file.lock, file.path, "static_config_file")
         try:
             await file.replace(text)
+        except LockHeld as error:
+            raise _locked(file.path, error, "static_config_file") from None
         except ReplaceFailed as error:
             raise ConfigurationError(f"{error}. c.TraefikProxy.static_config_file sets this path.") from error
         return file
@@ -271,6 +273,10 @@ def _lock(acquire: Callable[[], None], what: Path, trait: str) -> None:
     try:
         acquire()
     except LockHeld as error:
-        raise StoreLocked(str(what), error.owner, f"give this Hub its own {trait}") from None
+        raise _locked(what, error, trait) from None
     except OSError as error:
         raise ConfigurationError(f"{what} cannot be used: {error}. c.TraefikProxy.{trait} sets this path.") from error
+
+
+def _locked(what: Path, error: LockHeld, trait: str) -> StoreLocked:
+    return StoreLocked(str(what), error.owner, f"give this Hub its own {trait}")

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ..errors import CommitFailed, StoreError, StoreLocked
-from ..files import AtomicFile, LockHeld, ReplaceFailed, run_to_completion
+from ..files import AtomicFile, LockHeld, ReplaceFailed, run_in_thread
 from ..routes import RouteTable, Snapshot
 from .toml_document import TomlRenderer, read_snapshot
 
@@ -42,7 +42,7 @@ class TomlFileStore:
 
     async def open(self) -> Snapshot:
         """Lock the file and read it; if it is not valid, rename it and start without its routes."""
-        return await run_to_completion(self._open)
+        return await run_in_thread(self._open)
 
     def _open(self) -> Snapshot:
         try:

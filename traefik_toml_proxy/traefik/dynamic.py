@@ -154,7 +154,7 @@ def _with_extra(settings: DynamicSettings, objects: Objects) -> Objects:
     if not extra:
         return objects
     return {
-        kind: {name: deep_merge(value, extra.get(kind, {}).get(name, {})) for name, value in by_name.items()}
+        kind: deep_merge(by_name, {name: value for name, value in extra.get(kind, {}).items() if name in by_name})
         for kind, by_name in objects.items()
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from ..errors import InvalidRoute, quoted
 from ..routes import UNIX_SCHEMES, Route
 
@@ -12,7 +14,7 @@ def check_target(route: Route) -> None:
     Raises:
         InvalidRoute: If the target is a unix socket (Traefik dials TCP only: pkg/server/service/transport.go).
     """
-    if route.target.partition(":")[0] in UNIX_SCHEMES:
+    if urlsplit(route.target).scheme in UNIX_SCHEMES:
         raise InvalidRoute(
             route.routespec,
             f"its target {quoted(route.target)} is a unix socket, which Traefik cannot reach; make the server listen on a "

@@ -1,0 +1,68 @@
+"""traefik_toml_proxy.tasks: work that a cancellation does not interrupt."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from traefik_toml_proxy.tasks import run_to_completion
+
+
+async def test_the_result_is_returned() -> None:
+    """Without a cancellation it is like awaiting the work."""
+
+    async def work() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    assert await run_to_completion(work()) == 7
+
+
+async def test_an_error_is_raised() -> None:
+    """As it is."""
+
+    async def work() -> None:
+        raise LookupError("as it is")
+
+    with pytest.raises(LookupError, match="as it is"):
+        await run_to_completion(work())
+
+
+@pytest.mark.parametrize("error", [None, LookupError("nobody asks for it any more")])
+async def test_a_cancellation_waits_for_the_work(error: Exception | None) -> None:
+    """However often it is cancelled; what the work raises does not matter then."""
+    begun, finish = asyncio.Event(), asyncio.Event()
+    done: list[str] = []
+
+    async def work() -> None:
+        begun.set()
+        await finish.wait()
+        done.append("done")
+        if error:
+            raise error
+
+    waiting = asyncio.create_task(run_to_completion(work()))
+    await begun.wait()
+    for _ in range(3):
+        waiting.cancel()
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    finish.set()
+    await asyncio.wait([waiting])
+
+    assert waiting.cancelled()
+    assert done == ["done"]
+
+
+async def test_work_that_is_itself_cancelled_ends_the_wait() -> None:
+    """As when a program that exits cancels all its tasks."""
+    work = asyncio.create_task(asyncio.Event().wait())
+    waiting = asyncio.create_task(run_to_completion(work))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.sleep(0)
+    work.cancel()
+    await asyncio.wait([waiting])
+
+    assert waiting.cancelled()
