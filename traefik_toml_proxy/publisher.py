@@ -102,6 +102,8 @@ class RoutePublisher:
         self._waiting: list[_Request] = []
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
+        # Whether a commit was cancelled, or failed unexpectedly: unlike after a StoreError, its store may not know.
+        self._interrupted = False
         # The last problem that was logged, to avoid repeats.
         self._logged: str | None = None
         # The last revision that the watcher found not to be live.
@@ -258,13 +260,21 @@ class RoutePublisher:
         # Never reuse a revision, even if its commit fails: it may have been written anyway.
         self._revision += 1
         snapshot = Snapshot(self._revision, table)
-        await self._store.commit(snapshot)
+        self._interrupted = True
+        try:
+            await self._store.commit(snapshot)
+        except StoreError:
+            self._interrupted = False
+            raise
+        self._interrupted = False
         self._committed = snapshot
 
     async def repair_store(self) -> None:
         """Commit again if the stored snapshot may differ from the last commit. Does not raise; logs it once."""
         async with self._lock:
             damage = await self._store.damage()
+            if damage is None and self._interrupted:
+                damage = "may hold a change that was interrupted"
             if damage is None:
                 self._logged = None
                 return

@@ -269,9 +269,11 @@ class RouteTable:
     def match(self, host: str, path: str) -> Route | None:
         """Return the route for a request: the one with the longest matching prefix of its path.
 
-        Every proxy of this package routes like this. A prefix consists of whole segments, which are compared after
-        percent-decoding, as in configurable-http-proxy (lib/trie.js, lib/configproxy.js:451-464), but here ``%2F`` does not
-        end a segment. Routes for the host of the request take precedence over those for all hosts.
+        Every proxy of this package routes like this, except for paths that Go rewrites before Traefik sees them: those with
+        both a raw forbidden character and an escaped reserved one (docs/reference/differences.rst). A prefix consists of
+        whole segments, which are compared after percent-decoding, as in configurable-http-proxy (lib/trie.js,
+        lib/configproxy.js:451-464), but here ``%2F`` does not end a segment. Routes for the host of the request take
+        precedence over those for all hosts.
 
         Args:
             host: The Host header. Case, a port, and a trailing dot are ignored.

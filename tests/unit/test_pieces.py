@@ -161,6 +161,7 @@ def test_what_the_admin_adds_to_a_route_moves_between_its_piece_and_the_rest() -
         ({"middlewares": ["m"]}, False),
         ({"service": "s"}, False),
         ({"middlewares": {"not": "a list"}}, True),
+        ({"service": [{"not": "a name"}]}, True),
         ({"tls": {}}, True),
         ({"priority": 9}, True),
     ],

@@ -605,6 +605,21 @@ class TestMending:
             "/memory/dynamic.toml may hold a change that failed: writing it again"
         ]
 
+    async def test_a_commit_that_was_cancelled_is_undone(self, desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+        """Its store may hold it or not: soon it holds the committed table, under a new revision."""
+        first = await desk.holding()
+        [writer] = [task for task in asyncio.all_tasks() if task.get_name() == "traefik_toml_proxy writer"]
+        writer.cancel()
+        await asyncio.wait([first, writer])
+        desk.store.gate.set()
+        await eventually(lambda: len(desk.store.commits) == 2)
+
+        assert isinstance(first.exception(), StoreError)
+        assert (desk.store.commits[-1].revision, desk.names) == (3, [])
+        assert [record.getMessage() for record in caplog.records] == [
+            "/memory/dynamic.toml may hold a change that was interrupted: writing it again"
+        ]
+
     async def test_damage_is_repaired_while_a_caller_waits_for_traefik(self, desk: Desk) -> None:
         """A repair does not wait for a change to be live."""
         desk.traefik.up = False

@@ -120,7 +120,7 @@ class Assembler:
         top_level = {
             name
             for name, router in self.settings.extra_objects().get("routers", {}).items()
-            if not _CHILD_MAY_HAVE.issuperset(router) or any(isinstance(value, Mapping) for value in router.values())
+            if not _CHILD_MAY_HAVE.issuperset(router) or any(map(_has_tables, router.values()))
         }
         if not top_level:
             return False
@@ -137,3 +137,7 @@ class Assembler:
             in_pieces = {"routers": routes | parents | revision, "services": routes, "middlewares": revision}
             self._remaining = remaining_tree(self.settings, in_pieces)
         return self._remaining
+
+
+def _has_tables(value: object) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, (list, tuple)) and any(map(_has_tables, value)))
