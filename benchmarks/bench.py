@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from traefik_toml_proxy.conformance.processes import free_ports
 from traefik_toml_proxy.conformance.stage import write_certificate
 
 from .contenders import FLOORS, NAMES
 from .contenders.base import Settings
 from .interpreter import ROOT, Interpreter, other_interpreter, this_interpreter
 from .machine import describe_machine, describe_versions
-from .processes import free_ports
 from .programs import find_chp, find_traefik, traefik_version
 from .remote import Backend, Remote, WorkerFailed
 from .workload import Addresses, Servers

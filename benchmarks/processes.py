@@ -1,10 +1,9 @@
-"""Processes, their memory and processor time, and free ports. I/O: /proc, sockets, signals."""
+"""Processes, their memory and their processor time. I/O: /proc, signals."""
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -96,15 +95,3 @@ def end(process: Process, seconds: float = 5) -> None:
             with suppress(ChildProcessError):
                 os.waitpid(process.pid, os.WNOHANG)  # a child of ours stays a zombie until then
             time.sleep(0.02)
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that were free a moment ago."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

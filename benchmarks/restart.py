@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from traefik_toml_proxy.conformance.client import Connection
+from traefik_toml_proxy.conformance.processes import free_ports
 from traefik_toml_proxy.conformance.wire import BrokenMessage
 
 from .bench import Bench, progress
 from .contenders import FLOORS
 from .contenders.floor import Floor
 from .hub import Hub
-from .processes import free_ports
 from .standing import write_database
 from .waiting import within
 from .workload import SERVER_HEADER, Servers, existing_routespec
