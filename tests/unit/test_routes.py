@@ -405,6 +405,16 @@ def test_a_request_outside_of_all_routes_takes_none() -> None:
     assert table("h.org/").match("other.org", "/") is None
 
 
+def test_a_deep_route_is_still_matched_after_other_changes() -> None:
+    """Adding a route with fewer segments, or deleting another, does not hide it."""
+    deep = table("/", "/user/a/b/")
+    added, _ = deep.with_changes([Change("/hub/", Route.checked("/hub/", "http://h:1", {}))])
+    deleted, _ = deep.with_changes([Change("/", None)])
+    found = [routes.match("", "/user/a/b/c") for routes in (added, deleted)]
+
+    assert [route and route.routespec for route in found] == ["/user/a/b/", "/user/a/b/"]
+
+
 def test_matching_follows_each_change() -> None:
     """A longer route is taken from when it is added until it is deleted; the table before the change is as it was."""
     short = table("/")
