@@ -96,7 +96,7 @@ class TomlRenderer:
             text = before.get(piece.objects)
             if text is None:
                 text = _RouteText.of(piece)
-            elif text.parents != piece.parents:
+            elif text.parents is not piece.parents:
                 text = text.with_parents(piece.parents)
             self._routes[piece.objects] = text
         self._routers = {
@@ -115,8 +115,8 @@ class TomlRenderer:
         ]
         texts = self._routes.values()
         if texts:
-            parts += [_BEFORE_ROUTES.encode(), *(text.line for text in texts)]
-        return b"".join((*parts, *self._routers.values(), *(text.body for text in texts)))
+            parts += [_BEFORE_ROUTES.encode(), *[text.line for text in texts]]
+        return b"".join([*parts, *self._routers.values(), *[text.body for text in texts]])
 
 
 def _check_extra(extra: Mapping[str, Any]) -> None:

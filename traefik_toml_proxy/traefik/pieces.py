@@ -84,19 +84,17 @@ class Assembler:
         layers = FLAT if self._must_be_flat(routes) else arrange(order, settings.names)
         for key, parents in zip(order, layers.parents_of or [()] * len(order), strict=True):
             route, piece = routes[key], before.get(key)
-            # Most routes are the same objects as before, and comparing identity is much quicker than comparing content.
-            if (
-                piece is None
-                or not (piece.route is route or piece.route == route)
-                or bool(piece.parents) != bool(parents)
-            ):
-                name = settings.names.route(route)
-                piece = Piece(
-                    name, partial(route_objects, settings, route, name, is_child=bool(parents)), parents, route
-                )
-            elif piece.parents != parents:
-                piece = piece._replace(parents=parents)
-            pieces[key] = piece
+            # The common case first: the very same route. Comparing identity is much quicker than comparing content.
+            if piece is not None and (piece.route is route or piece.route == route):
+                if piece.parents == parents:
+                    pieces[key] = piece
+                    continue
+                if piece.parents and parents:
+                    pieces[key] = piece._replace(parents=parents)
+                    continue
+            name = settings.names.route(route)
+            objects = partial(route_objects, settings, route, name, is_child=bool(parents))
+            pieces[key] = Piece(name, objects, parents, route)
         self._routes = pieces
         self._parents = {parent: self._parents.get(parent) or self._parent(parent) for parent in layers.parents}
         revision = Piece(settings.names.revision, partial(revision_header, settings, snapshot.revision))
@@ -104,13 +102,12 @@ class Assembler:
         return Assembly(self._remaining_tree(), revision, routers, list(pieces.values()))
 
     def _by_key(self, table: RouteTable) -> dict[str, Route]:
-        known, self._keys = self._keys, {}
-        routes = {}
-        for route in table:
-            routespec = route.routespec
-            key = self._keys[routespec] = known.get(routespec) or key_of(parse_routespec(routespec))
-            routes[key] = route
-        return routes
+        # In a few passes over all routes, each quicker than a loop that does everything for one route after the other.
+        routespecs = [route.routespec for route in table]
+        known = zip(routespecs, map(self._keys.get, routespecs), strict=True)
+        keys = [key_of(parse_routespec(routespec)) if key is None else key for routespec, key in known]
+        self._keys = dict(zip(routespecs, keys, strict=True))
+        return dict(zip(keys, table, strict=True))
 
     def _parent(self, parent: Parent) -> Piece:
         return Piece(parent.name, partial(parent_objects, self.settings, parent))
