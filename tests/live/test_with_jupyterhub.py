@@ -4,95 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jupyterhub
 import pytest
-import pytest_asyncio
-from support.backend import Response, get
+from support.backend import get
 from support.fixtures import BackendMaker
-from support.ports import free_port
-from support.processes import MARK
-from support.traefik import TRAEFIK_COMMAND
+from support.mock_hub import HubMaker, add_user, api, ask, needs_mock_hub, start_server
 from support.waiting import eventually
-from traitlets.config import Config
 
-from traefik_toml_proxy import TraefikTomlProxy
-
-pytestmark = [
-    pytest.mark.timeout(60),
-    pytest.mark.skipif(
-        jupyterhub.version_info < (6,),
-        reason="the mock Hub of JupyterHub 5 stops its proxy in another event loop; the quickstart's tests run a real one",
-    ),
-]
+pytestmark = [pytest.mark.timeout(60), needs_mock_hub]
 
 # User names from JupyterHub's own tests, and a few that are difficult for a proxy.
 USER_NAMES = ["zoe", "50fia", "秀樹", "~TestJH", "has@", "it's", "two words", 'a") || PathPrefix("/', "{{.}}", "a%40b"]
-
-HubMaker = Callable[..., Awaitable[Any]]
-
-
-@pytest_asyncio.fixture
-async def make_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HubMaker]:
-    """Start Hubs at ``/@/space%20word/`` with our proxy; they call check_routes only when a test does."""
-    mocking = pytest.importorskip(
-        "jupyterhub.tests.mocking", reason="what JupyterHub's own tests need is not installed"
-    )
-    monkeypatch.chdir(tmp_path)
-    hubs = []
-
-    async def make(**traits: Any) -> Any:
-        config = Config()
-        config.JupyterHub.proxy_class = TraefikTomlProxy
-        config.TraefikProxy.state_dir = str(tmp_path / "state")
-        config.TraefikProxy.traefik_env = MARK
-        config.TraefikProxy.traefik_command = TRAEFIK_COMMAND
-        config.JupyterHub.last_activity_interval = 3600
-        config.JupyterHub.bind_url = f"http://127.0.0.1:{free_port()}/@/space%20word/"
-        config.Authenticator.username_regex = ""
-        config.JupyterHub.merge(traits)
-        hub = mocking.MockHub.instance(config=config)
-        hubs.append(hub)
-        await hub.initialize([])
-        await hub.start()
-        return hub
-
-    yield make
-    for hub in hubs:
-        hub.log.handlers = []
-        mocking.MockHub.clear_instance()
-        await hub.stop()
-
-
-async def _ask(hub: Any, path: str, *, method: str = "GET", **headers: str) -> Response:
-    """Send a request to the public entry point, as a browser does."""
-    return await get(hub.proxy.public_url, hub.base_url + path, method=method, headers=headers)
-
-
-async def _api(hub: Any, path: str, *, method: str = "GET") -> int:
-    """Call the Hub's API as an admin, through the public entry point; returns the status."""
-    from jupyterhub.tests.utils import auth_header
-
-    headers = auth_header(hub.db, "admin") | {"Content-Length": "0"}
-    return (await _ask(hub, f"hub/api/{path}", method=method, **headers)).status
-
-
-def _add_user(hub: Any, name: str) -> Any:
-    from jupyterhub.tests.utils import add_user
-
-    return add_user(hub.db, hub, name=name)
-
-
-async def _start_server(hub: Any, name: str) -> Any:
-    """Make the Hub start a user's server; returns the user."""
-    user = _add_user(hub, name)
-    assert await _api(hub, f"users/{quote(name, safe='')}/server", method="POST") in {201, 202}
-    await eventually(lambda: user.spawner.ready, within=20)
-    return user
 
 
 class MockServer:
@@ -102,7 +27,7 @@ class MockServer:
         from jupyterhub import orm
         from jupyterhub.objects import Server
 
-        self.user = _add_user(hub, name)
+        self.user = add_user(hub, name)
         self.spawner = self.user.spawner
         port = int(url.rpartition(":")[2])
         self.spawner.orm_spawner.server = orm.Server(
@@ -117,13 +42,13 @@ async def test_a_user_s_server_is_reached_when_it_is_ready_and_not_when_it_has_s
     hub = await make_hub()
     name = "it's {{a}}@`\"\\"
 
-    assert (await _ask(hub, "hub/login")).status == 200
-    user = await _start_server(hub, name)
-    arguments = await _ask(hub, f"user/{quote(name, safe='@~')}/args")
+    assert (await ask(hub, "hub/login")).status == 200
+    user = await start_server(hub, name)
+    arguments = await ask(hub, f"user/{quote(name, safe='@~')}/args")
     assert isinstance(json.loads(arguments.body), list)
     assert list(await hub.proxy.get_all_routes()) == [hub.hub.routespec, user.proxy_spec]
 
-    assert await _api(hub, f"users/{quote(name, safe='')}/server", method="DELETE") in {202, 204}
+    assert await api(hub, f"users/{quote(name, safe='')}/server", method="DELETE") in {202, 204}
     await eventually(lambda: not user.spawner.active, within=20)
     assert list(await hub.proxy.get_all_routes()) == [hub.hub.routespec]
 
@@ -150,7 +75,7 @@ async def test_check_routes_restores_missing_routes_and_removes_stale_ones(
     await proxy.check_routes(hub.users, hub._service_map)
 
     assert before == await proxy.get_all_routes()
-    served = {name: (await _ask(hub, f"user/{quote(name, safe='')}/lab")).by for name in USER_NAMES}
+    served = {name: (await ask(hub, f"user/{quote(name, safe='')}/lab")).by for name in USER_NAMES}
     assert served == {name: name for name in USER_NAMES}
 
 
@@ -200,7 +125,7 @@ async def test_a_service_with_a_raw_name_is_reached(make_hub: HubMaker, make_bac
 
     await hub.proxy.check_routes(hub.users, hub._service_map)
 
-    served = {name: (await _ask(hub, f"services/{quote(name)}/x")).by for name in services}
+    served = {name: (await ask(hub, f"services/{quote(name)}/x")).by for name in services}
     assert served == {name: backend.name for name, backend in services.items()}
 
 
@@ -209,6 +134,6 @@ async def test_the_hub_s_api_returns_the_routes(make_hub: HubMaker, make_backend
     hub = await make_hub()
     server = MockServer(hub, "zoe", (await make_backend("zoe")).url)
 
-    assert await _api(hub, "proxy", method="POST") == 200
-    assert await _api(hub, "proxy") == 200
+    assert await api(hub, "proxy", method="POST") == 200
+    assert await api(hub, "proxy") == 200
     assert server.user.proxy_spec in await hub.proxy.get_all_routes()

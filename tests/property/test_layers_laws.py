@@ -197,5 +197,7 @@ def test_children_and_parents_have_no_settings_of_each_other(settings: DynamicSe
     parents = {name for router in children for name in router["parentRefs"]}
 
     assert [router for router in children if {"entryPoints", "tls"} & router.keys()] == []
-    assert all(routers[name]["entryPoints"] == [settings.entry_point] for name in parents)
-    assert all(("tls" in routers[name]) == settings.router_tls and "service" not in routers[name] for name in parents)
+    for router in routers.values():
+        assert ("parentRefs" in router) != (router.get("entryPoints") == [settings.entry_point])
+        assert ("tls" in router) == (settings.router_tls and "parentRefs" not in router)
+    assert [name for name, router in routers.items() if ("service" in router) == (name in parents)] == []

@@ -17,11 +17,18 @@ from .waiting import within
 
 
 class Backend:
-    """Answers every request with JSON: its own name, and the request's method, raw path, headers and body length."""
+    """Answers every request with JSON: its own name, and the request's method, raw path, headers and body length.
+
+    Attributes:
+        name: Its own name.
+        url: ``http://host:port``, while it listens.
+        requests: How many requests have reached it.
+    """
 
     def __init__(self, name: str = "backend") -> None:
         self.name = name
         self.url = ""
+        self.requests = 0
         self._listening = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Backend:
@@ -35,6 +42,7 @@ class Backend:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readuntil(b"\r\n\r\n"):
+            self.requests += 1
             first, *lines = head.decode("latin-1").split("\r\n")
             method, path, _ = first.split(" ")
             headers = dict(line.split(": ", 1) for line in lines if line)

@@ -9,7 +9,7 @@ from traefik_toml_proxy.stores.toml_document import TomlRenderer
 from traefik_toml_proxy.stores.toml_file import TomlFileStore
 from traefik_toml_proxy.traefik.dynamic import DynamicSettings
 
-SETTINGS = DynamicSettings(entry_point="http", revision_path="/secret/revision")
+SETTINGS = DynamicSettings(entry_point="http", secret_path="/secret")
 
 
 def toml_store(path: Path, mode: int = 0o600) -> TomlFileStore:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from traefik_toml_proxy.routes import Place, Route, RouteTable, parse_routespec
-from traefik_toml_proxy.traefik.dynamic import Certificate, DynamicSettings
+from traefik_toml_proxy.traefik.dynamic import Certificate, DynamicSettings, ErrorPages
 
 from .hostile import LOOKALIKES, RULE_INJECTIONS, TEMPLATE_INJECTIONS, TOML_INJECTIONS, UNICODE_TEXTS
 
@@ -162,7 +162,11 @@ def tables(draw: st.DrawFn, max_size: int = 4, min_size: int = 0) -> list[Route]
 dynamic_settings = st.builds(
     DynamicSettings,
     entry_point=st.sampled_from(["http", "https", "public entry point"]),
-    revision_path=st.just("/0123456789abcdef/revision"),
+    secret_path=st.just("/0123456789abcdef"),
+    shared_places=st.sampled_from([None, (Place("", ("hub",)), Place("", ("user",))), (Place("", ()),)]),
+    error_pages=st.sampled_from([None, ErrorPages("http://127.0.0.1:8081/hub/", "https://127.0.0.1:8000")]),
+    trusted_proxies=st.sampled_from([(), ("10.0.0.0/8", "::1")]),
+    route_middlewares=st.sampled_from([{}, {"mine": {"compress": {}}, "auth@docker": {}}]),
     default_certificate=st.one_of(st.none(), st.just(Certificate("/state/hub.crt", "/state/hub.key"))),
     router_tls=st.booleans(),
 )

@@ -18,6 +18,7 @@ from traefik_toml_proxy.traefik.dynamic import (
     route_objects,
 )
 from traefik_toml_proxy.traefik.layers import Parent
+from traefik_toml_proxy.traefik.names import Names
 
 ALICE = Route.checked("/user/alice/", "http://127.0.0.1:8001", {})
 PARENT = Parent("jupyterhub-x", 'PathPrefix("/user/")', 3)
@@ -25,16 +26,15 @@ PARENT = Parent("jupyterhub-x", 'PathPrefix("/user/")', 3)
 
 def settings(**changes: Any) -> DynamicSettings:
     """Return default settings with these changes."""
-    return DynamicSettings(**{"entry_point": "http", "revision_path": "/secret/revision"} | changes)
+    return DynamicSettings(**{"entry_point": "http", "secret_path": "/secret"} | changes)
 
 
 def test_the_objects_of_a_route() -> None:
-    """A router at the entry point, and a service with one server."""
-    assert route_objects(settings(), ALICE, "alice", is_child=False) == {
+    """A router without entry points or TLS, which belong to the front routers, and a service with one server."""
+    assert route_objects(settings(router_tls=True), ALICE, "alice") == {
         "routers": {
             "alice": {
                 "rule": 'Path("/user/alice") || PathPrefix("/user/alice/")',
-                "entryPoints": ["http"],
                 "priority": 3,
                 "service": "alice",
             }
@@ -43,45 +43,40 @@ def test_the_objects_of_a_route() -> None:
     }
 
 
-def test_a_child_has_neither_entry_point_nor_tls() -> None:
-    """They belong to its parent (pkg/server/router/router.go:90-165)."""
-    router = route_objects(settings(router_tls=True), ALICE, "alice", is_child=True)["routers"]["alice"]
-
-    assert router.keys() == {"rule", "priority", "service"}
-
-
 def test_the_path_of_a_target_is_kept() -> None:
     """By default, Traefik drops the path of a server's URL (pkg/proxy/httputil/proxy.go:96-102)."""
     route = Route.checked("/user/bob/", "http://127.0.0.1:8002/base", {})
-    service = route_objects(settings(), route, "bob", is_child=False)["services"]["bob"]
+    service = route_objects(settings(), route, "bob")["services"]["bob"]
 
     assert service["loadBalancer"]["servers"] == [{"url": "http://127.0.0.1:8002/base", "preservePath": True}]
 
 
-@pytest.mark.parametrize(("router_tls", "expected"), [(False, {}), (True, {"tls": {}})])
-def test_routers_at_the_top_ask_for_tls_if_the_entry_point_does_not(router_tls: bool, expected: dict[str, Any]) -> None:
-    """A parent's router has no service; its children have."""
-    some = settings(router_tls=router_tls)
-
-    assert parent_objects(some, PARENT) == {
+def test_the_parent_of_a_region_is_a_child_of_the_front_routers() -> None:
+    """It has no service, as its children have."""
+    assert parent_objects(settings(router_tls=True), PARENT, ("front", "front-exact")) == {
         "routers": {
-            "jupyterhub-x": {"rule": PARENT.rule, "entryPoints": ["http"], **expected, "priority": 3},
+            "jupyterhub-x": {"rule": PARENT.rule, "priority": 3, "parentRefs": ["front", "front-exact"]},
         }
     }
-    assert ("tls" in revision_router(some)["routers"]["jupyterhub-revision"]) is router_tls
-    assert ("tls" in route_objects(some, ALICE, "a", is_child=False)["routers"]["a"]) is router_tls
 
 
-def test_the_revision_route_is_above_all_others() -> None:
-    """It asks for the secret path, at a service that Traefik always has, and its middleware adds the revision."""
-    router = revision_router(settings())["routers"]["jupyterhub-revision"]
-
-    assert router == {
-        "rule": 'Path("/secret/revision")',
-        "entryPoints": ["http"],
-        "priority": 1_000_000,
-        "middlewares": ["jupyterhub-revision"],
-        "service": "noop@internal",
+@pytest.mark.parametrize(("router_tls", "expected"), [(False, {}), (True, {"tls": {}})])
+def test_the_revision_route_is_below_the_secret_path(router_tls: bool, expected: dict[str, Any]) -> None:
+    """Its service is one that Traefik always has, and its middleware adds the revision."""
+    assert revision_router(settings(router_tls=router_tls))["routers"] == {
+        "jupyterhub-secret": {
+            "rule": 'PathPrefix("/secret/")',
+            "entryPoints": ["http"],
+            **expected,
+            "priority": 1_000_000,
+        },
+        "jupyterhub-revision": {
+            "rule": 'Path("/secret/revision")',
+            "priority": 1,
+            "parentRefs": ["jupyterhub-secret"],
+            "middlewares": ["jupyterhub-revision"],
+            "service": "noop@internal",
+        },
     }
     assert revision_header(settings(), 7) == {
         "middlewares": {
@@ -93,7 +88,7 @@ def test_the_revision_route_is_above_all_others() -> None:
 @pytest.mark.parametrize(
     ("extra", "expected"),
     [
-        ({"routers": {"alice": {"priority": 9}}}, {"priority": 9}),
+        ({"routers": {"alice": {"service": "mine"}}}, {"service": "mine", "priority": 3}),
         ({"routers": {"alice": {"middlewares": ["m"]}}}, {"priority": 3, "middlewares": ["m"]}),
         ({"routers": {"bob": {"priority": 9}}, "services": {}}, {"priority": 3}),
         ({"middlewares": {"alice": {"compress": {}}}}, {"priority": 3}),
@@ -101,7 +96,7 @@ def test_the_revision_route_is_above_all_others() -> None:
 )
 def test_the_admin_s_additions_are_merged_by_kind_and_name(extra: dict[str, Any], expected: dict[str, Any]) -> None:
     """Theirs win; those for other objects do not matter."""
-    objects = route_objects(settings(extra={"http": extra}), ALICE, "alice", is_child=False)
+    objects = route_objects(settings(extra={"http": extra}), ALICE, "alice")
 
     assert objects.keys() == {"routers", "services"}
     assert expected.items() <= objects["routers"]["alice"].items()
@@ -118,7 +113,7 @@ def test_the_admin_can_add_to_the_revision_route() -> None:
 
 def test_an_addition_that_is_not_a_table_replaces_the_object() -> None:
     """Traefik says what it thinks of that; other routes are not affected."""
-    objects = route_objects(settings(extra={"http": {"services": {"alice": "x"}}}), ALICE, "alice", is_child=False)
+    objects = route_objects(settings(extra={"http": {"services": {"alice": "x"}}}), ALICE, "alice")
 
     assert objects["services"] == {"alice": "x"}
     assert objects["routers"].keys() == {"alice"}
@@ -127,12 +122,13 @@ def test_an_addition_that_is_not_a_table_replaces_the_object() -> None:
 def test_what_remains_is_the_certificate_and_what_the_admin_adds_elsewhere() -> None:
     """Objects that are merged into others are left out, and so are empty sections, which Traefik refuses."""
     extra: dict[str, Any] = {
-        "http": {"routers": {"alice": {"priority": 9}, "own": {"rule": "r"}}, "services": {"alice": {}}},
+        "http": {"routers": {"alice": {"middlewares": ["m"]}, "own": {"rule": "r"}}, "services": {"alice": {}}},
         "tcp": {"routers": {}},
         "tls": {"options": {"default": {"minVersion": "x"}}},
     }
     tree = remaining_tree(
         settings(extra=extra, default_certificate=Certificate("/c.crt", "/c.key")),
+        {"routers": {}, "middlewares": {}},
         {"routers": {"alice"}, "services": {"alice"}},
     )
 
@@ -146,10 +142,40 @@ def test_what_remains_is_the_certificate_and_what_the_admin_adds_elsewhere() -> 
     assert "alice" in extra["http"]["routers"]
 
 
-def test_without_additions_nothing_remains() -> None:
+def test_the_admin_can_add_to_the_objects_that_are_always_there() -> None:
+    """Theirs win, as everywhere."""
+    extra = {"http": {"routers": {"jupyterhub-x": {"priority": 9}}}}
+
+    assert remaining_tree(settings(extra=extra), {"routers": {"jupyterhub-x": {"priority": 1, "rule": "r"}}}, {}) == {
+        "http": {"routers": {"jupyterhub-x": {"priority": 9, "rule": "r"}}}
+    }
+
+
+def test_without_anything_nothing_remains() -> None:
     """No certificate, no extra configuration: an empty tree."""
-    assert remaining_tree(settings(), {}) == {}
+    assert remaining_tree(settings(), {}, {}) == {}
     assert settings(extra={"http": {"routers": {}}}).extra_objects() == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rule", "r"),
+        ("priority", 9),
+        ("tls", {}),
+        ("entryPoints", ["x"]),
+        ("middlewares", {"not": "a list"}),
+        ("middlewares", ["m", {}]),
+        ("service", ["s"]),
+    ],
+)
+def test_the_router_of_a_route_cannot_get_what_belongs_to_all_routes(key: str, value: object) -> None:
+    """Such a key would change which requests it gets, or Traefik would not take it from a child."""
+    name = Names().route(ALICE)
+    settings(extra={"http": {"routers": {name: {"middlewares": ["m"], "service": "s"}, "alice": {key: value}}}})
+
+    with pytest.raises(ConfigurationError, match=f"'{name}' belongs to a route.* not '{key}' = .*'jupyterhub-front'"):
+        settings(extra={"http": {"routers": {name: {"service": "s", key: value}}}})
 
 
 @pytest.mark.parametrize(

@@ -59,3 +59,11 @@ def test_regions_have_names_of_another_length_than_routes() -> None:
     assert region.startswith("jupyterhub-")
     assert len(region) < len(route)
     assert len({region, NAMES.region("0--1-/user/"), NAMES.revision, NAMES.outside}) == 4
+
+
+def test_the_name_of_a_route_can_be_told_from_all_others() -> None:
+    """Whatever the routespec is."""
+    for routespec in ("/", "/user/Alice@Example.com/", "hub.example.com/", "/jupyterhub/", "/" + "x" * 100 + "/"):
+        assert NAMES.is_route(NAMES.route(Route.checked(routespec, "http://h:1", {})))
+    for name in (NAMES.front, NAMES.region("/user/"), NAMES.revision, f"{NAMES.front}-exact", "mine", "a" * 33):
+        assert not NAMES.is_route(name)

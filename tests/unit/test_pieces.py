@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
-from traefik_toml_proxy.traefik.dynamic import DynamicSettings
+from traefik_toml_proxy.routes import Place, Route, RouteTable, Snapshot
+from traefik_toml_proxy.traefik.dynamic import DynamicSettings, ErrorPages
 from traefik_toml_proxy.traefik.layers import FEW_ROUTES
 from traefik_toml_proxy.traefik.names import Names
 from traefik_toml_proxy.traefik.pieces import Assembler, Assembly
 
 NAMES = Names()
+FRONTS = ("jupyterhub-front", "jupyterhub-front-forged", "jupyterhub-front-exact")
+PAGES = ErrorPages("http://127.0.0.1:8081/hub/", "http://127.0.0.1:8000")
 ALICE = Route.checked("/user/alice/", "http://127.0.0.1:8001", {"user": "alice"})
 BOB = Route.checked("/user/bob/", "http://127.0.0.1:8002", {"user": "bob"})
 MANY = [Route.checked(f"/user/{number:03}/", "http://127.0.0.1:1", {}) for number in range(FEW_ROUTES)]
@@ -21,7 +21,7 @@ MORE = [Route.checked(f"/user/0{number:03}/", "http://127.0.0.1:1", {}) for numb
 
 def assembler_for(**changes: Any) -> Assembler:
     """Return an assembler for default settings with these changes."""
-    return Assembler(DynamicSettings(**{"entry_point": "http", "revision_path": "/secret/revision"} | changes))
+    return Assembler(DynamicSettings(**{"entry_point": "http", "secret_path": "/secret"} | changes))
 
 
 def assembled(assembler: Assembler, *routes: Route, revision: int = 1) -> Assembly:
@@ -33,7 +33,7 @@ def test_a_route_has_a_router_and_a_service_of_one_name() -> None:
     """And its piece says which route it is for."""
     (piece,) = assembled(assembler_for(), ALICE).routes
 
-    assert (piece.name, piece.parents, piece.route) == (NAMES.route(ALICE), (), ALICE)
+    assert (piece.name, piece.parents, piece.route) == (NAMES.route(ALICE), FRONTS, ALICE)
     assert {kind: list(objects) for kind, objects in piece.objects().items()} == {
         "routers": [piece.name],
         "services": [piece.name],
@@ -101,30 +101,81 @@ def test_a_route_under_other_parents_keeps_its_objects() -> None:
     assert all((after[name] is before[name]) == (name not in moved) for name in before)
 
 
-def test_a_route_that_becomes_a_child_gets_other_objects() -> None:
-    """The router of a child has no entry points."""
-    assembler = assembler_for()
-    flat = assembled(assembler, *MANY[1:]).routes[0]
-    child = next(piece for piece in assembled(assembler, *MANY).routes if piece.name == flat.name)
+def test_few_routes_are_children_of_the_front_routers() -> None:
+    """Many are children of the parents of regions, which are children of the front routers themselves."""
+    few, many = assembled(assembler_for(), *MANY[1:]), assembled(assembler_for(), *MANY)
+    regions = [piece for piece in many.routers if piece.name != NAMES.front]
 
-    assert child.parents
-    assert "entryPoints" in flat.objects()["routers"][flat.name]
-    assert "entryPoints" not in child.objects()["routers"][child.name]
+    assert {piece.parents for piece in few.routes} == {FRONTS}
+    assert [piece.name for piece in few.routers] == [NAMES.front]
+    assert {name for piece in many.routes for name in piece.parents} == {piece.name for piece in regions}
+    assert all(piece.objects()["routers"][piece.name]["parentRefs"] == list(FRONTS) for piece in regions)
 
 
-def test_the_parents_that_stay_keep_their_pieces() -> None:
-    """So does the router of the revision route."""
-    assembler = assembler_for()
+def test_the_routers_above_that_stay_keep_their_pieces() -> None:
+    """Those of regions, and the front routers."""
+    assembler = assembler_for(error_pages=PAGES)
     before = {piece.name: piece for piece in assembled(assembler, *MANY).routers}
     after = {piece.name: piece for piece in assembled(assembler, *MANY, *MORE).routers}
     stayed = {name for name in before.keys() & after.keys() if before[name].objects() == after[name].objects()}
 
     assert len(stayed) > 1
+    assert NAMES.front in stayed
     assert all(after[name] is before[name] for name in stayed)
-    assert next(iter(before)) == NAMES.revision
-    assert {name for piece in assembled(assembler, *MANY).routes for name in piece.parents} == set(before) - {
-        NAMES.revision
-    }
+    assert list(before)[:2] == [NAMES.front, NAMES.nowhere]
+
+
+def nowhere_parents(*routespecs: str, **changes: Any) -> list[str] | None:
+    """Return the names of the parents of the router for requests without a route; None if there is no such router."""
+    routes = [Route.checked(routespec, "http://127.0.0.1:1", {}) for routespec in routespecs]
+    found = {piece.name: piece for piece in assembled(assembler_for(**changes), *routes).routers}
+    if NAMES.nowhere not in found:
+        return None
+    names: list[str] = found[NAMES.nowhere].objects()["routers"][NAMES.nowhere]["parentRefs"]
+    return names
+
+
+def test_requests_without_a_route_are_answered_if_all_are_for_the_hub() -> None:
+    """It needs the Hub's page, and a front router has no other child as long as there are no routes."""
+    assert nowhere_parents(error_pages=PAGES) == list(FRONTS)
+    assert nowhere_parents(error_pages=None) is None
+    assert nowhere_parents(error_pages=PAGES, shared_places=(Place("", ("hub",)),)) is None
+
+
+def test_requests_in_a_region_without_a_route_are_answered_as_well() -> None:
+    """If no route encloses the whole region, its parent has the router for them among its children."""
+    users = [route.routespec for route in MANY]
+    routes = assembled(assembler_for(), *MANY).routes
+    regions = {*routes[0].parents, *routes[-1].parents}
+
+    assert nowhere_parents("/", *users, error_pages=PAGES) == list(FRONTS)
+    assert regions < set(nowhere_parents(*users, error_pages=PAGES) or ())
+
+
+def front_rule(*routespecs: str, shared_places: tuple[Place, ...] | None) -> str | None:
+    """Return the rule of the plain front router, or None if there is none."""
+    routes = [Route.checked(routespec, "http://127.0.0.1:1", {}) for routespec in routespecs]
+    found = assembled(assembler_for(shared_places=shared_places), *routes).routers
+    return found[0].objects()["routers"][NAMES.front]["rule"] if found else None
+
+
+def test_the_front_router_takes_all_requests_if_they_are_for_the_hub() -> None:
+    """Without any route and any page for the rest there is none: a router without children would be an error."""
+    assert front_rule("/user/a/", shared_places=None) == 'PathPrefix("/")'
+    assert front_rule("/user/a/", shared_places=(Place("", ()), Place("", ("user",)))) == 'PathPrefix("/")'
+    assert front_rule(shared_places=None) is None
+
+
+def test_on_a_shared_entry_point_the_front_router_takes_only_what_has_a_route() -> None:
+    """Those of the Hub and its users, whether they are there or not, and all others that are there, the outermost ones."""
+    shared = (Place("", ("jh", "user")), Place("", ("jh",)))
+    hub = 'Path("/jh") || PathPrefix("/jh/")'
+
+    assert front_rule("/jh/", "/jh/user/a/", "u.example.org/jh/user/b/", shared_places=shared) == hub
+    assert front_rule("/docs/a/", "/docs/", "x.example.org/docs/", "/jh/x/", shared_places=shared) == (
+        f'Path("/docs") || PathPrefix("/docs/") || {hub} || '
+        'Host("x.example.org") && (Path("/docs") || PathPrefix("/docs/"))'
+    )
 
 
 def test_the_revision_is_in_its_header() -> None:
@@ -140,7 +191,7 @@ def test_the_remaining_tree_stays_the_same() -> None:
     assembler = assembler_for(extra={"tls": {"options": {"default": {"minVersion": "VersionTLS13"}}}})
     before, after = assembled(assembler, ALICE), assembled(assembler, ALICE, BOB)
 
-    assert before.remaining == {"tls": {"options": {"default": {"minVersion": "VersionTLS13"}}}}
+    assert before.remaining["tls"] == {"options": {"default": {"minVersion": "VersionTLS13"}}}
     assert after.remaining is before.remaining
 
 
@@ -151,33 +202,24 @@ def test_what_the_admin_adds_to_a_route_moves_between_its_piece_and_the_rest() -
     with_alice, without = assembled(assembler, ALICE, BOB), assembled(assembler, BOB)
 
     assert with_alice.routes[0].objects()["routers"][name]["middlewares"] == ["m"]
-    assert with_alice.remaining == {}
-    assert without.remaining == {"http": {"routers": {name: {"middlewares": ["m"]}}}}
+    assert name not in with_alice.remaining["http"]["routers"]
+    assert without.remaining["http"]["routers"][name] == {"middlewares": ["m"]}
 
 
-@pytest.mark.parametrize(
-    ("router", "is_flat"),
-    [
-        ({"middlewares": ["m"]}, False),
-        ({"service": "s"}, False),
-        ({"middlewares": {"not": "a list"}}, True),
-        ({"service": [{"not": "a name"}]}, True),
-        ({"tls": {}}, True),
-        ({"priority": 9}, True),
-    ],
-)
-def test_settings_that_a_child_must_not_have_make_the_table_flat(router: dict[str, Any], is_flat: bool) -> None:
-    """Also in the next snapshot, when the names of the routes are known."""
-    assembler = assembler_for(extra={"http": {"routers": {NAMES.route(MANY[7]): router}}})
+def test_error_pages_are_only_there_if_the_hub_is() -> None:
+    """Whoever replaces an answer needs a page to replace it with."""
+    with_pages, without = (assembled(assembler_for(error_pages=pages), ALICE) for pages in (PAGES, None))
 
-    for _ in range(2):
-        assembly = assembled(assembler, *MANY)
-        assert is_flat == (assembly.routes[0].parents == ())
-        assert is_flat == (len(assembly.routers) == 1)
+    assert NAMES.errors in with_pages.remaining["http"]["middlewares"]
+    assert NAMES.errors in with_pages.routers[0].objects()["routers"][NAMES.front]["middlewares"]
+    assert NAMES.errors not in without.remaining["http"]["middlewares"]
+    assert "middlewares" not in without.routers[0].objects()["routers"][NAMES.front]
 
 
-def test_a_router_of_the_admin_s_own_keeps_the_layers() -> None:
+def test_a_router_of_the_admin_s_own_can_have_everything() -> None:
     """It is not the router of a route."""
-    assembler = assembler_for(extra={"http": {"routers": {"own": {"rule": "r", "entryPoints": ["x"]}}}})
+    router = {"rule": "r", "entryPoints": ["x"], "tls": {}}
 
-    assert len(assembled(assembler, *MANY).routers) > 1
+    remaining = assembled(assembler_for(extra={"http": {"routers": {"own": router}}}), *MANY).remaining
+
+    assert remaining["http"]["routers"]["own"] == router

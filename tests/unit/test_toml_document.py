@@ -9,7 +9,7 @@ import pytest
 from support.strategies import read_toml
 
 from traefik_toml_proxy.errors import ConfigurationError
-from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
+from traefik_toml_proxy.routes import Place, Route, RouteTable, Snapshot
 from traefik_toml_proxy.stores import toml_document
 from traefik_toml_proxy.stores.toml_document import TomlRenderer, read_snapshot
 from traefik_toml_proxy.traefik.dynamic import Certificate, DynamicSettings
@@ -20,12 +20,13 @@ NAMES = Names()
 ALICE = Route.checked("/user/alice/", "http://127.0.0.1:8001", {"user": "alice"})
 BOB = Route.checked("/user/bob/", "http://127.0.0.1:8002/base", {"user": "bob"})
 ALICE_NAME = NAMES.route(ALICE)
+EXACT = '!HeaderRegexp(\\"Accept-Encoding\\", \\".\\") && !HeaderRegexp(\\"Range\\", \\".\\") && !Method(\\"HEAD\\")'
 ALICE_LINE = '{"routespec":"/user/alice/","target":"http://127.0.0.1:8001","data":{"user":"alice"}}'
 
 
 def settings(**changes: Any) -> DynamicSettings:
     """Return default settings with these changes."""
-    return DynamicSettings(**{"entry_point": "http", "revision_path": "/secret/revision"} | changes)
+    return DynamicSettings(**{"entry_point": "http", "secret_path": "/secret"} | changes)
 
 
 def renderer_for(**changes: Any) -> TomlRenderer:
@@ -39,11 +40,32 @@ def rendered(*routes: Route, revision: int = 7, **changes: Any) -> str:
 
 
 def test_the_whole_file_for_one_route() -> None:
-    """It has a router for the revision, and for each route a router, a service, and JupyterHub's own data."""
+    """It has a router for the revision, the front routers, and for each route a router, a service, and JupyterHub's data."""
     expected = f"""\
 # Written by a test.
 # Do not edit: the proxy overwrites this file whenever a route changes, or when it sees an edit.
 # To add settings of your own, use c.TraefikProxy.extra_dynamic_config in jupyterhub_config.py.
+
+[http.routers.jupyterhub-secret]
+rule = "PathPrefix(\\"/secret/\\")"
+entryPoints = ["http"]
+priority = 1000000
+
+[http.routers.jupyterhub-revision]
+rule = "Path(\\"/secret/revision\\")"
+priority = 1
+parentRefs = ["jupyterhub-secret"]
+middlewares = ["jupyterhub-revision"]
+service = "noop@internal"
+
+[http.middlewares.jupyterhub-front-forged.headers.customRequestHeaders]
+Forwarded = ""
+X-Scheme = ""
+
+[http.middlewares.jupyterhub-front-exact.headers.customRequestHeaders]
+Forwarded = ""
+X-Scheme = ""
+Accept-Encoding = "identity"
 
 [jupyterhub]
 format = 2
@@ -56,24 +78,34 @@ X-Jupyterhub-Routes-Revision = "7"
 [jupyterhub.routes]
 {ALICE_NAME} = '{ALICE_LINE}'
 
-[http.routers.jupyterhub-revision]
-rule = "Path(\\"/secret/revision\\")"
+[http.routers.jupyterhub-front]
+rule = "PathPrefix(\\"/\\")"
 entryPoints = ["http"]
-priority = 1000000
-middlewares = ["jupyterhub-revision"]
-service = "noop@internal"
+priority = 1
+
+[http.routers.jupyterhub-front-forged]
+rule = "(PathPrefix(\\"/\\")) && (HeaderRegexp(\\"Forwarded\\", \\".\\") || HeaderRegexp(\\"X-Scheme\\", \\".\\"))"
+entryPoints = ["http"]
+priority = 2
+middlewares = ["jupyterhub-front-forged"]
+
+[http.routers.jupyterhub-front-exact]
+rule = "(PathPrefix(\\"/\\")) && {EXACT}"
+entryPoints = ["http"]
+priority = 3
+middlewares = ["jupyterhub-front-exact"]
 
 [http.routers.{ALICE_NAME}]
 rule = "Path(\\"/user/alice\\") || PathPrefix(\\"/user/alice/\\")"
-entryPoints = ["http"]
 priority = 3
 service = "{ALICE_NAME}"
+parentRefs = ["jupyterhub-front", "jupyterhub-front-forged", "jupyterhub-front-exact"]
 
 [[http.services.{ALICE_NAME}.loadBalancer.servers]]
 url = "http://127.0.0.1:8001"
 """
 
-    assert expected == rendered(ALICE)
+    assert expected == rendered(ALICE, shared_places=(Place("", ()),))
 
 
 def test_the_path_of_a_target_is_kept() -> None:
@@ -86,13 +118,11 @@ def test_the_path_of_a_target_is_kept() -> None:
     assert servers == {"http://127.0.0.1:8001": None, "http://127.0.0.1:8002/base": True}
 
 
-def test_routers_ask_for_tls_where_the_entry_point_does_not() -> None:
-    """With ``router_tls``, every router is for TLS connections, including the one for the revision."""
-    with_tls = read_toml(rendered(ALICE, router_tls=True))["http"]["routers"]
-    without = read_toml(rendered(ALICE))["http"]["routers"]
-
-    assert [router["tls"] for router in with_tls.values()] == [{}, {}]
-    assert ["tls" in router for router in without.values()] == [False, False]
+def test_routers_at_the_top_ask_for_tls_where_the_entry_point_does_not() -> None:
+    """With ``router_tls``, they are for TLS connections; their children must not say so."""
+    for router_tls in (False, True):
+        for router in read_toml(rendered(ALICE, router_tls=router_tls))["http"]["routers"].values():
+            assert ("tls" in router) == (router_tls and "parentRefs" not in router)
 
 
 def test_a_default_certificate_is_named() -> None:
@@ -146,22 +176,22 @@ MANY = [Route.checked(f"/user/{number:03}/", "http://127.0.0.1:1", {}) for numbe
 
 
 def routers_of(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the parent routers in a file, and the child routers."""
+    """Return the parent routers of regions in a file, and the routers of routes."""
     routers = read_toml(text)["http"]["routers"]
-    children = {name: router for name, router in routers.items() if "parentRefs" in router}
-    parents = {name for router in children.values() for name in router["parentRefs"]}
-    return {name: routers[name] for name in parents}, children
+    routes = {name: router for name, router in routers.items() if NAMES.is_route(name)}
+    parents = {name for router in routes.values() for name in router["parentRefs"]}
+    return {name: routers[name] for name in parents if "entryPoints" not in routers[name]}, routes
 
 
 def test_many_routes_are_children_of_parents() -> None:
-    """Parents have the entry point and no service; children have rule, priority and service as in a flat table."""
+    """The parents are children of the front routers; routes have rule, priority and service as in a flat table."""
     parents, children = routers_of(rendered(*MANY, router_tls=True))
 
     name = NAMES.route(MANY[7])
     rest = {"rule": 'Path("/user/007") || PathPrefix("/user/007/")', "priority": 3, "service": name}
     assert {"parentRefs": children[name]["parentRefs"], **rest} == children[name]
     assert {NAMES.route(route) for route in MANY} == children.keys()
-    assert {"rule", "entryPoints", "tls", "priority"} == set().union(*parents.values())
+    assert {"rule", "parentRefs", "priority"} == set().union(*parents.values())
 
 
 def test_a_route_that_moves_to_another_parent_is_not_rendered_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,35 +205,6 @@ def test_a_route_that_moves_to_another_parent_is_not_rendered_again(monkeypatch:
 
     assert sorted(route.routespec for route in more) == sorted(made)
     assert rendered(*MANY, *more, revision=2) == again.decode()
-
-
-@pytest.mark.parametrize(
-    ("router", "is_flat"),
-    [
-        ({"middlewares": ["m"]}, False),
-        ({"service": "s"}, False),
-        ({"entryPoints": ["x"]}, True),
-        ({"tls": {}}, True),
-        ({"priority": 9}, True),
-        ({"middlewares": ["m"], "rule": "r"}, True),
-    ],
-)
-def test_what_a_child_must_not_have_makes_the_table_flat(router: dict[str, Any], is_flat: bool) -> None:
-    """Entry points and TLS would be errors there, and by rule and priority the whole table decides."""
-    renderer = renderer_for(extra={"http": {"routers": {NAMES.route(MANY[7]): router}}})
-    texts = [renderer.render(Snapshot(number, RouteTable(MANY))).decode() for number in range(2)]
-
-    for text in texts:
-        parents, _ = routers_of(text)
-        assert is_flat == (not parents)
-        assert router.items() <= read_toml(text)["http"]["routers"][NAMES.route(MANY[7])].items()
-
-
-def test_a_router_of_the_admin_does_not_make_the_table_flat() -> None:
-    """It may have any settings."""
-    parents, _ = routers_of(rendered(*MANY, extra={"http": {"routers": {"own": {"rule": "r", "entryPoints": ["x"]}}}}))
-
-    assert parents
 
 
 def test_the_admin_can_add_to_a_parent() -> None:
@@ -227,7 +228,8 @@ def test_the_admin_can_add_to_a_parent() -> None:
             ("http", "routers", "jupyterhub-revision", "priority"),
             5,
         ),
-        ({"http": {"routers": {ALICE_NAME: {"priority": 5}}}}, ("http", "routers", ALICE_NAME, "priority"), 5),
+        ({"http": {"routers": {ALICE_NAME: {"service": "x"}}}}, ("http", "routers", ALICE_NAME, "service"), "x"),
+        ({"http": {"routers": {"jupyterhub-front": {"tls": {}}}}}, ("http", "routers", "jupyterhub-front", "tls"), {}),
         (
             {"http": {"services": {ALICE_NAME: {"loadBalancer": {"passHostHeader": False}}}}},
             ("http", "services", ALICE_NAME, "loadBalancer"),
@@ -252,9 +254,9 @@ def test_the_admin_s_settings_are_merged_and_win(
 
 def test_the_admin_s_settings_for_a_route_stay_without_the_route() -> None:
     """While a route does not exist, a router with its name is only the admin's."""
-    extra = {"http": {"routers": {ALICE_NAME: {"rule": "r"}}}}
+    extra = {"http": {"routers": {ALICE_NAME: {"service": "s"}}}}
 
-    assert read_toml(rendered(BOB, extra=extra))["http"]["routers"][ALICE_NAME] == {"rule": "r"}
+    assert read_toml(rendered(BOB, extra=extra))["http"]["routers"][ALICE_NAME] == {"service": "s"}
 
 
 @pytest.mark.parametrize(
@@ -264,7 +266,7 @@ def test_the_admin_s_settings_for_a_route_stay_without_the_route() -> None:
         {"http": {}},
         {"http": {"routers": {}, "services": {}}},
         {"tcp": {"routers": {}}},
-        {"http": {"routers": {ALICE_NAME: {"priority": 5}}}},
+        {"http": {"routers": {ALICE_NAME: {"service": "x"}}}},
     ],
 )
 def test_no_section_is_empty(extra: dict[str, Any]) -> None:

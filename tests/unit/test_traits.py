@@ -24,6 +24,7 @@ def test_the_settings_are_these() -> None:
         "TraefikProxy.check_route_timeout",
         "TraefikProxy.extra_dynamic_config",
         "TraefikProxy.extra_static_config",
+        "TraefikProxy.route_middlewares",
         "TraefikProxy.start_timeout",
         "TraefikProxy.state_dir",
         "TraefikProxy.static_config_file",

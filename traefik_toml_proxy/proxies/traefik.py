@@ -13,10 +13,10 @@ from traitlets import CaselessStrEnum, Dict, Float, List, Unicode
 
 from ..addresses import listen_address, reachable_url
 from ..errors import ConfigurationError
-from ..routes import Route
+from ..routes import Place, Route, parse_routespec
 from ..runtime.session import PublishingSettings, TraefikSettings
 from ..seams import Store
-from ..traefik.dynamic import Certificate, DynamicSettings
+from ..traefik.dynamic import Certificate, DynamicSettings, ErrorPages
 from ..traefik.static import StaticSettings, check_trusted_proxies
 from ..traefik.targets import check_target
 from ..traefik.tree import plain
@@ -136,6 +136,22 @@ class TraefikProxy(RoutingProxy):
         front of Traefik terminates TLS, list it here, or JupyterHub will think that its users connect over http.
         """,
     )
+    route_middlewares = Dict(
+        config=True,
+        help="""
+        Traefik middlewares that every request takes before it reaches the Hub or a server, as a dict of names and settings.
+
+        The requests take them in this order. Use them for rules such as ipAllowList, basicAuth or forwardAuth; at the entry
+        point, such a rule would also stop the requests with which the Hub checks that routes are live. For example, to admit
+        only the addresses of a campus:
+
+            c.TraefikProxy.route_middlewares = {
+                "campus": {"ipAllowList": {"sourceRange": ["10.0.0.0/8"]}},
+            }
+
+        A middleware with no settings ({}) is one that is defined elsewhere, such as "auth@docker".
+        """,
+    )
     check_route_timeout = Float(
         30,
         min=1,
@@ -156,7 +172,7 @@ class TraefikProxy(RoutingProxy):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         # Secret and new each time, so that no answer can come from an older file or another Hub.
-        self._revision_path = f"/{secrets.token_hex(16)}/revision"
+        self._secret_path = f"/{secrets.token_hex(16)}"
 
     def _check_route(self, route: Route) -> None:
         super()._check_route(route)
@@ -181,8 +197,8 @@ class TraefikProxy(RoutingProxy):
         return PublishingSettings(
             make_store=make_store,
             check_route=self._check_route,
-            url=self.traefik_url or reachable_url(self.public_url),
-            revision_path=self._revision_path,
+            url=self._reachable_url,
+            revision_path=f"{self._secret_path}/revision",
             live_timeout=self.check_route_timeout,
             ssl_cert=self.ssl_cert,
             ssl_key=self.ssl_key,
@@ -222,12 +238,32 @@ class TraefikProxy(RoutingProxy):
     def _dynamic_settings(self, certificate: Certificate | None) -> DynamicSettings:
         return DynamicSettings(
             entry_point=self._entry_point,
-            revision_path=self._revision_path,
+            secret_path=self._secret_path,
+            shared_places=None if self.should_start else self._places_of_hub(),
+            error_pages=self._error_pages(),
+            trusted_proxies=check_trusted_proxies(tuple(self.trusted_proxies)),
+            route_middlewares=plain(self.route_middlewares),
             default_certificate=certificate,
             # An entry point that we configure has TLS for all its routers; an external one may need it on each router.
             router_tls=bool(self.ssl_cert) and not self.should_start,
             extra=plain(self.extra_dynamic_config),
         )
+
+    def _places_of_hub(self) -> tuple[Place, ...]:
+        """Return the places that contain the routes of the Hub, its users and its services."""
+        base = getattr(self.app, "base_url", "/")
+        hub = getattr(self.hub, "routespec", "") or base
+        return tuple(parse_routespec(routespec) for routespec in (hub, f"{base}user/", f"{base}services/"))
+
+    def _error_pages(self) -> ErrorPages | None:
+        """Return where error pages come from; None if Traefik cannot reach the Hub, or there is none."""
+        if self.hub is None or not self.hub.host.startswith(("http://", "https://")):
+            return None
+        return ErrorPages(self.hub.host + self.hub.base_url, self._reachable_url)
+
+    @property
+    def _reachable_url(self) -> str:
+        return self.traefik_url or reachable_url(self.public_url)
 
     @property
     def _entry_point(self) -> str:

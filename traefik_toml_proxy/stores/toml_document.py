@@ -39,7 +39,7 @@ class _RouteText(NamedTuple):
         body: The text of its router and its service.
         parents: The names of the router's parents, which are part of the body.
         start: The position in the body where the line with the parents starts.
-        end: The position where that line ends; equal to ``start`` if there are no parents.
+        end: The position where that line ends.
     """
 
     line: bytes
@@ -62,7 +62,7 @@ class _RouteText(NamedTuple):
 
     def with_parents(self, parents: tuple[str, ...]) -> _RouteText:
         """Return the text of the same route with other parents."""
-        line = f"parentRefs = [{', '.join(map(toml_string, parents))}]\n".encode() if parents else b""
+        line = f"parentRefs = [{', '.join(map(toml_string, parents))}]\n".encode()
         body = self.body[: self.start] + line + self.body[self.end :]
         return self._replace(body=body, parents=parents, end=self.start + len(line))
 

@@ -6,13 +6,13 @@ Objects are plain dicts by kind (``routers``, ``services``, ``middlewares``) and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import ConfigurationError
-from ..routes import Route, parse_routespec
+from ..errors import ConfigurationError, quoted
+from ..routes import Place, Route, parse_routespec
 from .layers import Parent
 from .names import Names
 from .rules import go_string, priority, rule
@@ -23,8 +23,11 @@ Objects = dict[str, dict[str, Any]]
 # The response header of the revision route.
 REVISION_HEADER = "X-Jupyterhub-Routes-Revision"
 
-# Above the priorities of all routes (a path has far fewer segments), so a check takes no longer with many routes.
-_REVISION_PRIORITY = 1_000_000
+# Above the priorities of everything else, so a check takes no longer with many routes.
+TOP_PRIORITY = 1_000_000
+
+# This service always exists, and answers 418 (pkg/server/service/internalhandler.go:49).
+NO_SERVICE = "noop@internal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,31 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorPages:
+    """Where error pages come from.
+
+    Attributes:
+        hub_url: The URL of the Hub's own pages, such as ``http://127.0.0.1:8081/hub/``; its path is ``Hub.base_url``.
+        loop_url: The URL at which Traefik reaches its own public entry point, ``http[s]://host:port``.
+    """
+
+    hub_url: str
+    loop_url: str
+
+
+@dataclass(frozen=True, slots=True)
 class DynamicSettings:
     """What all routes have in common.
 
     Attributes:
         entry_point: The name of the public entry point. Every router names it; otherwise it would join all entry points.
-        revision_path: The secret path of the revision route, which tells which revision is live.
+        secret_path: The path that begins all paths that only the proxy knows; it must not end in a slash.
+        shared_places: The places that contain the Hub's routes, if the entry point also serves others; those of further
+            routes are found. None if all requests are for the Hub; then it also gets those that no route matches.
+        error_pages: Where error pages come from; without it, a client gets Traefik's own ones.
+        trusted_proxies: The addresses or networks of proxies in front of Traefik whose headers are believed.
+        route_middlewares: The admin's middlewares for all routes, by name, in the order in which a request takes them. One
+            without settings is defined elsewhere.
         default_certificate: The certificate to serve by default. Without one, Traefik generates an RSA key at each reload
             (pkg/tls/tlsmanager.go:363-378).
         router_tls: Whether each router enables TLS, because the entry point may not.
@@ -53,11 +75,16 @@ class DynamicSettings:
         names: Makes the names of all objects.
 
     Raises:
-        ConfigurationError: If ``extra`` has something other than tables where Traefik expects tables.
+        ConfigurationError: If ``extra`` has something other than tables where Traefik expects tables, or adds something to
+            the router of a route that only belongs to a front router.
     """
 
     entry_point: str
-    revision_path: str
+    secret_path: str
+    shared_places: tuple[Place, ...] | None = None
+    error_pages: ErrorPages | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    route_middlewares: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     default_certificate: Certificate | None = None
     router_tls: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -68,87 +95,115 @@ class DynamicSettings:
         tables = [http, *http.values()] if isinstance(http, Mapping) else [http]
         if not all(isinstance(table, Mapping) for table in tables):
             raise ConfigurationError("extra_dynamic_config: 'http' and everything in it must be tables (dicts).")
-        if not all(isinstance(router, Mapping) for router in http.get("routers", {}).values()):
+        for name, router in http.get("routers", {}).items():
+            self._check_router(name, router)
+
+    def _check_router(self, name: str, router: object) -> None:
+        if not isinstance(router, Mapping):
             raise ConfigurationError("extra_dynamic_config: everything in 'http.routers' must be tables (dicts).")
+        if self.names.is_route(name):
+            for key, value in router.items():
+                self._check_addition_to_route(name, key, value)
+
+    def _check_addition_to_route(self, name: str, key: str, value: object) -> None:
+        """Refuse what would change which requests the route gets, or what Traefik does not take from a child router."""
+        match key, value:
+            case "service", str():
+                return
+            case "middlewares", [*names] if all(isinstance(middleware, str) for middleware in names):
+                return
+        raise ConfigurationError(
+            f"extra_dynamic_config: the router {quoted(name)} belongs to a route. It can only have a list of 'middlewares' "
+            f"and the name of another 'service', not {quoted(key)} = {quoted(repr(value))}. What is for all routes belongs "
+            f"to the router {self.names.front!r}."
+        )
+
+    @property
+    def revision_path(self) -> str:
+        """The path of the revision route, which tells which revision is live."""
+        return f"{self.secret_path}/revision"
 
     def extra_objects(self) -> Objects:
         """Return the objects in the admin's own configuration, without empty kinds."""
         return {kind: objects for kind, objects in self.extra.get("http", {}).items() if objects}
 
 
-def route_objects(settings: DynamicSettings, route: Route, name: str, *, is_child: bool) -> Objects:
+def route_objects(settings: DynamicSettings, route: Route, name: str) -> Objects:
     """Return the router and the service of a route.
 
     Args:
         settings: What all routes have in common.
         route: The route.
         name: The name of the router and the service.
-        is_child: Whether the router is the child of a parent router. Then it must have neither entry points nor TLS
-            (pkg/server/router/router.go:90-165), but must have ``parentRefs``, which the caller adds.
+
+    Returns:
+        The objects; the caller adds the router's ``parentRefs``.
     """
     place = parse_routespec(route.routespec)
     server: dict[str, Any] = {"url": route.target}
     if urlsplit(route.target).path:
         # Without this, Traefik drops the path of the target (pkg/proxy/httputil/proxy.go:96-102).
         server["preservePath"] = True
-    router = {
-        "rule": rule(place),
-        **({} if is_child else _at_top(settings)),
-        "priority": priority(place),
-        "service": name,
-    }
+    router = {"rule": rule(place), "priority": priority(place), "service": name}
     objects: Objects = {"routers": {name: router}, "services": {name: {"loadBalancer": {"servers": [server]}}}}
-    return _with_extra(settings, objects)
+    return with_extra(settings, objects)
 
 
-def parent_objects(settings: DynamicSettings, parent: Parent) -> Objects:
-    """Return a parent router."""
-    router = {"rule": parent.rule, **_at_top(settings), "priority": parent.priority}
-    return _with_extra(settings, {"routers": {parent.name: router}})
+def parent_objects(settings: DynamicSettings, parent: Parent, parents: Sequence[str]) -> Objects:
+    """Return the parent router of a region.
+
+    Args:
+        settings: What all routes have in common.
+        parent: The parent.
+        parents: The names of its own parents.
+    """
+    router = {"rule": parent.rule, "priority": parent.priority, "parentRefs": list(parents)}
+    return with_extra(settings, {"routers": {parent.name: router}})
 
 
 def revision_router(settings: DynamicSettings) -> Objects:
-    """Return the router of the revision route, which tells at a secret path which revision is live."""
-    name = settings.names.revision
-    router = {
+    """Return the router of the revision route, which tells which revision is live, and the parent of all secret paths."""
+    names = settings.names
+    secret = {"rule": f"PathPrefix({go_string(settings.secret_path + '/')})", **at_top(settings)}
+    revision = {
         "rule": f"Path({go_string(settings.revision_path)})",
-        **_at_top(settings),
-        "priority": _REVISION_PRIORITY,
-        "middlewares": [name],
-        # This service always exists, and answers 418 (pkg/server/service/internalhandler.go:49).
-        "service": "noop@internal",
+        "priority": 1,
+        "parentRefs": [names.secret],
+        "middlewares": [names.revision],
+        "service": NO_SERVICE,
     }
-    return _with_extra(settings, {"routers": {name: router}})
+    return {"routers": {names.secret: {**secret, "priority": TOP_PRIORITY}, names.revision: revision}}
 
 
 def revision_header(settings: DynamicSettings, revision: int) -> Objects:
     """Return the middleware of the revision route, which has the revision."""
     headers = {"headers": {"customResponseHeaders": {REVISION_HEADER: str(revision)}}}
-    return _with_extra(settings, {"middlewares": {settings.names.revision: headers}})
+    return with_extra(settings, {"middlewares": {settings.names.revision: headers}})
 
 
-def remaining_tree(settings: DynamicSettings, in_pieces: Mapping[str, set[str]]) -> dict[str, Any]:
-    """Return the configuration that does not belong to a route, a parent router or the revision route.
+def remaining_tree(settings: DynamicSettings, objects: Objects, in_pieces: Mapping[str, set[str]]) -> dict[str, Any]:
+    """Return the configuration that does not depend on the routes.
 
     Args:
         settings: What all routes have in common.
-        in_pieces: By kind, the names of the objects that already include what the admin adds to them.
+        objects: The objects that are always there.
+        in_pieces: By kind, the names of the other objects, which already include what the admin adds to them.
     """
     extra = deep_merge({}, settings.extra)
-    for kind, objects in settings.extra_objects().items():
-        extra["http"][kind] = {name: value for name, value in objects.items() if name not in in_pieces.get(kind, ())}
-    tree: dict[str, Any] = {}
+    for kind, additions in settings.extra_objects().items():
+        extra["http"][kind] = {name: value for name, value in additions.items() if name not in in_pieces.get(kind, ())}
+    tree: dict[str, Any] = {"http": objects}
     if settings.default_certificate:
         tree["tls"] = {"stores": {"default": {"defaultCertificate": settings.default_certificate.as_tree()}}}
     return _without_empty_sections(deep_merge(tree, extra))
 
 
-def _at_top(settings: DynamicSettings) -> dict[str, Any]:
-    """Return what every router needs that is not a child."""
+def at_top(settings: DynamicSettings) -> dict[str, Any]:
+    """Return what a router needs that has no parent; others must not have it (pkg/server/router/router.go:90-165)."""
     return {"entryPoints": [settings.entry_point], **({"tls": {}} if settings.router_tls else {})}
 
 
-def _with_extra(settings: DynamicSettings, objects: Objects) -> Objects:
+def with_extra(settings: DynamicSettings, objects: Objects) -> Objects:
     """Return ``objects``, merged with the admin's additions of the same kind and name."""
     extra = settings.extra_objects()
     if not extra:

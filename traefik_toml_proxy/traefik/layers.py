@@ -66,10 +66,12 @@ class Layers:
     Attributes:
         parents: The parent routers, outer ones first; empty for a flat table.
         parents_of: For each key, in order, the names of the parents of its router; empty for a flat table.
+        without_catch_all: The names of the parents that match requests for which there is no route.
     """
 
     parents: tuple[Parent, ...]
     parents_of: tuple[tuple[str, ...], ...]
+    without_catch_all: tuple[str, ...] = ()
 
 
 FLAT = Layers((), ())
@@ -123,6 +125,7 @@ def arrange(keys: Sequence[str], names: Names) -> Layers:
     parents_of: list[tuple[str, ...]] = [()] * len(keys)
     depths: list[int] = []
     fallbacks: list[tuple[int, str]] = []
+    without_catch_all: list[str] = []
     for node, is_chosen in zip(nodes, chosen, strict=True):
         depths.append(is_chosen + (depths[node.above] if depths else 0))
         if is_chosen:
@@ -131,6 +134,8 @@ def arrange(keys: Sequence[str], names: Names) -> Layers:
             parents_of[node.first : node.last] = [(parent.name,)] * (node.last - node.first)
             if node.enclosing is not None:
                 fallbacks.append((node.enclosing, parent.name))
+            elif keys[node.first] != node.region.prefix:
+                without_catch_all.append(parent.name)
     prefixes = [node.region.prefix for node, is_chosen in zip(nodes[1:], chosen[1:], strict=True) if is_chosen]
     first, last = min(prefixes, default=""), max(prefixes, default="")
     common = first[: _common_length(first, last, 0)]
@@ -140,9 +145,11 @@ def arrange(keys: Sequence[str], names: Names) -> Layers:
         parents.append(parent)
         for number in outside:
             parents_of[number] += (parent.name,)
+        if keys[0] != nodes[0].region.prefix:
+            without_catch_all.append(parent.name)
     for number, name in fallbacks:
         parents_of[number] += (name,)
-    return Layers(tuple(parents), tuple(parents_of))
+    return Layers(tuple(parents), tuple(parents_of), tuple(without_catch_all))
 
 
 def _enough_routes(count: int, prefix: str | None) -> int:

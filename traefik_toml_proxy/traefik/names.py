@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from string import ascii_letters, digits
 
 import escapism
@@ -18,18 +19,30 @@ _READABLE_LENGTH = 40
 _ROUTE_DIGEST_BYTES = 20
 # Differs from the length of a route's digest, so a parent never has the name of a route.
 _REGION_DIGEST_BYTES = 10
+_ROUTE_NAME = re.compile(r"[a-z0-9-]+-[a-z2-7]{32}")
 
 
 class Names:
     """Makes the names of the objects of one proxy.
 
     Attributes:
-        revision: The name of the router and the middleware of the revision route.
+        front: The name of the front router, and the beginning of the names of the others (see ``front.py``).
+        nowhere: The name of the router for requests that no route matches, and of its middleware.
         outside: The name of the parent router for requests outside all regions (see ``layers.py``).
+        health: The name of the router and the middleware of the path that load balancers check.
+        secret: The name of the parent router of all paths that only the proxy knows.
+        revision: The name of the router and the middleware of the revision route.
+        errors: The name of the middleware that replaces the answers of servers that cannot be reached, and the beginning of
+            the names of everything else that belongs to error pages (see ``error_pages.py``).
     """
 
-    revision = "jupyterhub-revision"
+    front = "jupyterhub-front"
+    nowhere = "jupyterhub-nowhere"
     outside = "jupyterhub-outside"
+    health = "jupyterhub-health"
+    secret = "jupyterhub-secret"  # noqa: S105 - the name is not secret
+    revision = "jupyterhub-revision"
+    errors = "jupyterhub-errors"
 
     def route(self, route: Route) -> str:
         """Return the name of the router and the service of a route: ``user-alice-<hash>``.
@@ -43,6 +56,10 @@ class Names:
         ]
         readable = "-".join(part for part in parts if part)[:_READABLE_LENGTH].lower().strip("-") or "root"
         return f"{readable}-{_digest(route.routespec.encode(), _ROUTE_DIGEST_BYTES)}"
+
+    def is_route(self, name: str) -> bool:
+        """Whether ``name`` has the form of the name of a route."""
+        return _ROUTE_NAME.fullmatch(name) is not None
 
     def region(self, text: str) -> str:
         """Return the name of the parent router of a region.

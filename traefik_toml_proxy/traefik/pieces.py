@@ -1,16 +1,16 @@
 """Converts each snapshot to the pieces of Traefik's dynamic configuration. Pure.
 
-A piece is the configuration of one route, one parent router or the revision route. What has not changed since the last
-snapshot is the same object as before, so a renderer needs to convert only what has changed.
+A piece is the configuration of one route, of some routers above them, or of the revision. What has not changed since the
+last snapshot is the same object as before, so a renderer needs to convert only what has changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..routes import Route, RouteTable, Snapshot, parse_routespec
+from ..routes import Place, Route, RouteTable, Snapshot, parse_routespec
 from .dynamic import (
     DynamicSettings,
     Objects,
@@ -20,21 +20,21 @@ from .dynamic import (
     revision_router,
     route_objects,
 )
-from .layers import FLAT, Parent, arrange
+from .error_pages import error_page_objects
+from .front import front_objects, front_router_objects, fronts, nowhere_objects
+from .layers import Layers, arrange
 from .layers import key as key_of
-
-# The keys that an admin may add to the router of a route when it is a child; all others belong to its parent.
-_CHILD_MAY_HAVE = frozenset({"middlewares", "service"})
+from .tree import deep_merge
 
 
 class Piece(NamedTuple):
-    """The configuration of one route, one parent router or the revision route.
+    """The configuration of one route, of some routers above them, or of the revision.
 
     Attributes:
-        name: The name of all its objects.
-        objects: Makes the objects, on demand to save memory, and without ``parentRefs`` in the router. As long as they do
-            not change, this is the same callable as before, even if the parents change.
-        parents: The names of its router's parents; empty if it is not a child.
+        name: The name of all its objects, or of the first one.
+        objects: Makes the objects, on demand to save memory, and without ``parentRefs`` in the router of a route. As long as
+            they do not change, this is the same callable as before, even if the parents of the route change.
+        parents: The names of the parents of a route's router.
         route: The route, if the piece belongs to one.
     """
 
@@ -50,8 +50,8 @@ class Assembly(NamedTuple):
     Attributes:
         remaining: The tree of everything that is not in a piece; the same object as before if it has not changed.
         revision: The piece of the header that tells the revision.
-        routers: The piece of the revision route's router, then those of the parent routers, outer ones first; there are no
-            parents if there are few routes.
+        routers: The pieces of the routers above the routes: the front routers, the one for requests without a route, and the
+            parents of regions, outer ones first.
         routes: The pieces of the routes, in the order of their keys (see ``layers.py``).
     """
 
@@ -66,40 +66,34 @@ class Assembler:
 
     def __init__(self, settings: DynamicSettings) -> None:
         self.settings = settings
-        self._revision_router = Piece(settings.names.revision, partial(revision_router, settings))
-        # The last assembly: keys by routespec, pieces by key, and pieces by parent.
+        self._fronts = tuple(front.name for front in fronts(settings))
+        # The last assembly: keys by routespec, pieces of routes by key, and pieces of other routers by what they depend on.
         self._keys: dict[str, str] = {}
         self._routes: dict[str, Piece] = {}
-        self._parents: dict[Parent, Piece] = {}
+        self._routers: dict[object, Piece] = {}
         self._remaining: dict[str, Any] | None = None
 
     def assemble(self, snapshot: Snapshot) -> Assembly:
         """Return the pieces of a snapshot."""
-        settings = self.settings
+        names = self.settings.names
         before, pieces = self._routes, {}
         routes = self._by_key(snapshot.table)
         # Everything but the new keys at the end is sorted already, so sorting is quick.
         order = [known for known in before if known in routes] + [new for new in routes if new not in before]
         order.sort()
-        layers = FLAT if self._must_be_flat(routes) else arrange(order, settings.names)
-        for key, parents in zip(order, layers.parents_of or [()] * len(order), strict=True):
+        layers = arrange(order, names)
+        for key, parents in zip(order, layers.parents_of or [self._fronts] * len(order), strict=True):
             route, piece = routes[key], before.get(key)
             # The common case first: the very same route. Comparing identity is much quicker than comparing content.
             if piece is not None and (piece.route is route or piece.route == route):
-                if piece.parents == parents:
-                    pieces[key] = piece
-                    continue
-                if piece.parents and parents:
-                    pieces[key] = piece._replace(parents=parents)
-                    continue
-            name = settings.names.route(route)
-            objects = partial(route_objects, settings, route, name, is_child=bool(parents))
-            pieces[key] = Piece(name, objects, parents, route)
+                pieces[key] = piece if piece.parents == parents else piece._replace(parents=parents)
+                continue
+            name = names.route(route)
+            pieces[key] = Piece(name, partial(route_objects, self.settings, route, name), parents, route)
         self._routes = pieces
-        self._parents = {parent: self._parents.get(parent) or self._parent(parent) for parent in layers.parents}
-        revision = Piece(settings.names.revision, partial(revision_header, settings, snapshot.revision))
-        routers = [self._revision_router, *self._parents.values()]
-        return Assembly(self._remaining_tree(), revision, routers, list(pieces.values()))
+        self._routers = self._above(order, layers)
+        revision = Piece(names.revision, partial(revision_header, self.settings, snapshot.revision))
+        return Assembly(self._remaining_tree(), revision, list(self._routers.values()), list(pieces.values()))
 
     def _by_key(self, table: RouteTable) -> dict[str, Route]:
         # In a few passes over all routes, each quicker than a loop that does everything for one route after the other.
@@ -109,32 +103,59 @@ class Assembler:
         self._keys = dict(zip(routespecs, keys, strict=True))
         return dict(zip(keys, table, strict=True))
 
-    def _parent(self, parent: Parent) -> Piece:
-        return Piece(parent.name, partial(parent_objects, self.settings, parent))
+    def _above(self, keys: Sequence[str], layers: Layers) -> dict[object, Piece]:
+        """Return the pieces of the routers above the routes, by what they depend on."""
+        settings = self.settings
+        made: dict[object, Piece] = {}
 
-    def _must_be_flat(self, routes: Mapping[str, Route]) -> bool:
-        """Return whether the admin adds something to the router of a route that Traefik forbids in a child."""
-        top_level = {
-            name
-            for name, router in self.settings.extra_objects().get("routers", {}).items()
-            if not _CHILD_MAY_HAVE.issuperset(router) or any(map(_has_tables, router.values()))
-        }
-        if not top_level:
-            return False
-        kept = self._routes
-        names = (kept[key].name if key in kept else self.settings.names.route(route) for key, route in routes.items())
-        return not top_level.isdisjoint(names)
+        def add(depends_on: object, name: str, make: Callable[..., Objects], *arguments: object) -> None:
+            made[depends_on] = self._routers.get(depends_on) or Piece(name, partial(make, settings, *arguments))
+
+        answers_others = settings.shared_places is None and settings.error_pages is not None
+        if keys or answers_others:  # a parent without children is an error (pkg/server/router/router.go)
+            places = self._outermost_places()
+            add(places, settings.names.front, front_router_objects, places)
+        if answers_others:
+            parents = (*self._fronts, *layers.without_catch_all)
+            add(parents, settings.names.nowhere, nowhere_objects, parents)
+        for parent in layers.parents:
+            add(parent, parent.name, parent_objects, parent, self._fronts)
+        return made
+
+    def _outermost_places(self) -> tuple[Place, ...]:
+        """Return the places that contain all routes."""
+        shared = self.settings.shared_places
+        if shared is None or Place("", ()) in shared:
+            return (Place("", ()),)
+        beside = [
+            place
+            for place in map(parse_routespec, self._keys)
+            if not any(place.segments[: len(around.segments)] == around.segments for around in shared)
+        ]
+        found: list[Place] = []
+        for place in sorted({*shared, *beside}, key=key_of):
+            around = found[-1] if found else None
+            if around is None or not key_of(place).startswith(key_of(around)):
+                found.append(place)
+        return tuple(found)
 
     def _remaining_tree(self) -> dict[str, Any]:
         """Return the tree of everything that is not in a piece. It only changes if the admin adds to such objects."""
         if self._remaining is None or self.settings.extra_objects():
-            routes = {piece.name for piece in self._routes.values()}
-            parents = {parent.name for parent in self._parents}
-            revision = {self.settings.names.revision}
-            in_pieces = {"routers": routes | parents | revision, "services": routes, "middlewares": revision}
-            self._remaining = remaining_tree(self.settings, in_pieces)
+            above = [*self._fronts, *(piece.name for piece in self._routers.values())]
+            routes = [piece.name for piece in self._routes.values()]
+            in_pieces = {
+                "routers": {*routes, *above},
+                "services": set(routes),
+                "middlewares": {self.settings.names.revision},
+            }
+            self._remaining = remaining_tree(self.settings, self._objects_of_all(), in_pieces)
         return self._remaining
 
-
-def _has_tables(value: object) -> bool:
-    return isinstance(value, Mapping) or (isinstance(value, (list, tuple)) and any(map(_has_tables, value)))
+    def _objects_of_all(self) -> Objects:
+        """Return the objects that do not depend on the routes."""
+        settings = self.settings
+        objects: Objects = deep_merge(revision_router(settings), front_objects(settings))
+        if settings.error_pages is not None:
+            objects = deep_merge(objects, error_page_objects(settings, settings.error_pages))
+        return objects

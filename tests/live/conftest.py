@@ -1,0 +1,36 @@
+"""Fixtures of the tests with a real Traefik and a real Hub."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from support.mock_hub import HubMaker, hub_config
+
+
+@pytest_asyncio.fixture
+async def make_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HubMaker]:
+    """Start Hubs in this process with our proxy."""
+    mocking = pytest.importorskip(
+        "jupyterhub.tests.mocking", reason="what JupyterHub's own tests need is not installed"
+    )
+    monkeypatch.chdir(tmp_path)
+    hubs = []
+
+    async def make(**traits: Any) -> Any:
+        config = hub_config(tmp_path / "state")
+        config.JupyterHub.merge(traits)
+        hub = mocking.MockHub.instance(config=config)
+        hubs.append(hub)
+        await hub.initialize([])
+        await hub.start()
+        return hub
+
+    yield make
+    for hub in hubs:
+        hub.log.handlers = []
+        mocking.MockHub.clear_instance()
+        await hub.stop()

@@ -1,0 +1,81 @@
+"""traefik.error_pages: the objects. tests/live/test_error_pages.py shows what they do in a real Traefik."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from traefik_toml_proxy.traefik.dynamic import DynamicSettings, ErrorPages
+from traefik_toml_proxy.traefik.error_pages import answer_by_proxy, error_page_objects
+
+SETTINGS = DynamicSettings(entry_point="http", secret_path="/secret")
+
+
+def objects(hub: str = "http://127.0.0.1:8081/jh/hub/", loop: str = "http://127.0.0.1:8000") -> dict[str, Any]:
+    """Return the objects of error pages."""
+    return error_page_objects(SETTINGS, ErrorPages(hub, loop))
+
+
+def test_every_name_that_is_used_is_defined() -> None:
+    """Traefik disables a router that uses a middleware or service that does not exist."""
+    made = objects(loop="https://127.0.0.1:8000")
+    used = {name for router in made["routers"].values() for name in router["middlewares"]}
+    services = {router["service"] for router in made["routers"].values()}
+    services |= {
+        middleware["errors"]["service"] for middleware in made["middlewares"].values() if "errors" in middleware
+    }
+
+    assert made["middlewares"].keys() == used | {"jupyterhub-errors", "jupyterhub-nowhere"}
+    assert services == made["services"].keys() | {"noop@internal"}
+
+
+def test_all_routers_are_below_the_secret_path() -> None:
+    """Nobody else knows it."""
+    for router in objects()["routers"].values():
+        assert router["parentRefs"] == ["jupyterhub-secret"]
+        assert '("/secret/' in router["rule"]
+
+
+def test_the_address_of_the_failed_request_is_not_in_the_question() -> None:
+    """It may have a token in its query. The status is put in by Traefik."""
+    queries = [made["errors"]["query"] for made in objects()["middlewares"].values() if "errors" in made]
+
+    assert sorted(queries) == ["/secret/down", "/secret/error/{status}", "/secret/error/{status}"]
+
+
+@pytest.mark.parametrize(
+    ("hub", "replacement"),
+    [
+        ("http://127.0.0.1:8081/hub/", "/hub/error/"),
+        ("http://127.0.0.1:8081/@/space%20word/hub/", "/@/space%20word/hub/error/"),
+        ("http://127.0.0.1:8081/$1/hub/", "/$$1/hub/error/"),
+    ],
+)
+def test_the_page_is_the_hub_s(hub: str, replacement: str) -> None:
+    """Its base_url is in the path; a dollar sign there is not one of the regular expression."""
+    made = objects(hub)
+
+    assert made["middlewares"]["jupyterhub-errors-page-path"] == {
+        "replacePathRegex": {"regex": "^/secret/error/", "replacement": replacement}
+    }
+    assert made["services"]["jupyterhub-errors-page"] == {
+        "loadBalancer": {"servers": [{"url": "http://127.0.0.1:8081"}]}
+    }
+
+
+def test_an_entry_point_with_tls_is_reached_whatever_its_certificate_is_for() -> None:
+    """Without TLS, there is no transport."""
+    made = objects(loop="https://127.0.0.1:8000")
+
+    assert made["serversTransports"] == {"jupyterhub-errors-loop": {"insecureSkipVerify": True}}
+    assert made["services"]["jupyterhub-errors-loop"]["loadBalancer"] == {
+        "servers": [{"url": "https://127.0.0.1:8000"}],
+        "serversTransport": "jupyterhub-errors-loop",
+    }
+    assert objects()["serversTransports"] == {}
+
+
+def test_an_answer_by_the_proxy_itself() -> None:
+    """A list of allowed addresses that nobody has."""
+    assert answer_by_proxy(503) == {"ipAllowList": {"sourceRange": ["0.0.0.0/32"], "rejectStatusCode": 503}}

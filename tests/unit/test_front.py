@@ -1,0 +1,125 @@
+"""traefik_toml_proxy.traefik.front: which front router a request takes, and what it does there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from traefik_toml_proxy.routes import Place
+from traefik_toml_proxy.traefik.dynamic import DynamicSettings, ErrorPages
+from traefik_toml_proxy.traefik.front import front_objects, front_router_objects, fronts, nowhere_objects
+
+EVERYWHERE = (Place("", ()),)
+PAGES = ErrorPages("http://127.0.0.1:8081/hub/", "http://127.0.0.1:8000")
+EXACT = '!HeaderRegexp("Accept-Encoding", ".") && !HeaderRegexp("Range", ".") && !Method("HEAD")'
+
+
+def settings(**changes: Any) -> DynamicSettings:
+    """Return default settings with these changes."""
+    return DynamicSettings(**{"entry_point": "http", "secret_path": "/secret"} | changes)
+
+
+def changed_headers(**changes: Any) -> dict[str, dict[str, str]]:
+    """Return what each front router changes in the headers of a request."""
+    middlewares = front_objects(settings(**changes))["middlewares"]
+    routers = front_router_objects(settings(**changes), EVERYWHERE)["routers"]
+    return {
+        name.removeprefix("jupyterhub-front"): middlewares[name]["headers"]["customRequestHeaders"]
+        if name in router.get("middlewares", [])
+        else {}
+        for name, router in routers.items()
+    }
+
+
+def test_most_requests_take_the_router_that_changes_nothing() -> None:
+    """The others are above it: for requests with headers that must not be believed, and for those that accept anything."""
+    routers = front_router_objects(settings(router_tls=True), EVERYWHERE)["routers"]
+
+    assert routers == {
+        "jupyterhub-front": {"rule": 'PathPrefix("/")', "entryPoints": ["http"], "tls": {}, "priority": 1},
+        "jupyterhub-front-forged": {
+            "rule": '(PathPrefix("/")) && (HeaderRegexp("Forwarded", ".") || HeaderRegexp("X-Scheme", "."))',
+            "entryPoints": ["http"],
+            "tls": {},
+            "priority": 2,
+            "middlewares": ["jupyterhub-front-forged"],
+        },
+        "jupyterhub-front-exact": {
+            "rule": f'(PathPrefix("/")) && {EXACT}',
+            "entryPoints": ["http"],
+            "tls": {},
+            "priority": 3,
+            "middlewares": ["jupyterhub-front-exact"],
+        },
+    }
+
+
+def test_headers_that_must_not_be_believed_are_removed() -> None:
+    """The address of the peer is that of the browser, as long as no proxy is in front."""
+    assert changed_headers() == {
+        "": {},
+        "-forged": {"Forwarded": "", "X-Scheme": ""},
+        "-exact": {"Forwarded": "", "X-Scheme": "", "Accept-Encoding": "identity"},
+    }
+
+
+def test_a_trusted_proxy_s_headers_are_believed_but_its_address_is_not_the_browser_s() -> None:
+    """All others are treated as before."""
+    trusted = {"trusted_proxies": ("10.0.0.0/8", "::1")}
+    names = [(front.name, front.condition) for front in fronts(settings(**trusted))]
+
+    assert names[3:] == [
+        ("jupyterhub-front-trusted", '(ClientIP("10.0.0.0/8") || ClientIP("::1"))'),
+        ("jupyterhub-front-trusted-exact", f'(ClientIP("10.0.0.0/8") || ClientIP("::1")) && {EXACT}'),
+    ]
+    assert changed_headers(**trusted) == changed_headers() | {
+        "-trusted": {"X-Real-Ip": ""},
+        "-trusted-exact": {"X-Real-Ip": "", "Accept-Encoding": "identity"},
+    }
+
+
+def test_the_admin_s_middlewares_come_first() -> None:
+    """One without settings is defined elsewhere."""
+    mine = settings(route_middlewares={"campus": {"ipAllowList": {}}, "auth@docker": {}}, error_pages=PAGES)
+    routers = front_router_objects(mine, EVERYWHERE)["routers"]
+
+    assert routers["jupyterhub-front"]["middlewares"] == ["campus", "auth@docker", "jupyterhub-errors"]
+    assert routers["jupyterhub-front-exact"]["middlewares"] == [
+        *("campus", "auth@docker", "jupyterhub-front-exact", "jupyterhub-errors")
+    ]
+    middlewares = front_objects(mine)["middlewares"]
+    assert middlewares["campus"] == {"ipAllowList": {}}
+    assert "auth@docker" not in middlewares
+
+
+@pytest.mark.parametrize("router_tls", [False, True])
+def test_the_path_that_load_balancers_check_is_answered_without_the_hub(router_tls: bool) -> None:
+    """Where others share the entry point, it is theirs."""
+    health = front_objects(settings(router_tls=router_tls))["routers"]["jupyterhub-health"]
+
+    assert health["rule"] == 'Path("/_chp_healthz")'
+    assert health["middlewares"] == ["jupyterhub-health"]
+    assert ("tls" in health) == router_tls
+    assert front_objects(settings(shared_places=EVERYWHERE))["routers"] == {}
+
+
+def test_requests_that_no_route_matches_are_below_all_routes() -> None:
+    """No route has a priority below 1."""
+    assert nowhere_objects(settings(), ("a", "b"))["routers"] == {
+        "jupyterhub-nowhere": {
+            "rule": 'PathPrefix("/")',
+            "priority": -1,
+            "parentRefs": ["a", "b"],
+            "middlewares": ["jupyterhub-nowhere"],
+            "service": "noop@internal",
+        }
+    }
+
+
+def test_the_admin_can_add_to_these_routers() -> None:
+    """As to all objects of the proxy."""
+    extra = {"http": {"routers": {"jupyterhub-front": {"tls": {}}, "jupyterhub-nowhere": {"priority": -2}}}}
+
+    assert front_router_objects(settings(extra=extra), EVERYWHERE)["routers"]["jupyterhub-front"]["tls"] == {}
+    assert nowhere_objects(settings(extra=extra), ())["routers"]["jupyterhub-nowhere"]["priority"] == -2

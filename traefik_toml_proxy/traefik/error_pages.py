@@ -1,0 +1,164 @@
+"""Makes the objects in Traefik's dynamic configuration that show the Hub's error pages. Pure.
+
+Traefik's ``errors`` middleware asks a service for the page (pkg/middlewares/customerrors/custom_errors.go). Here, that is
+Traefik's own public entry point, at a path that only the proxy knows. Routers there can do what the middleware cannot: show
+the Hub's page only to those who have asked for a page, and keep secrets from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from .dynamic import NO_SERVICE, DynamicSettings, ErrorPages, Objects
+from .names import Names
+from .rules import go_string
+
+# What Traefik answers for a server that it cannot reach: 504 if that took too long, 502 for everything else that is neither
+# a broken TLS connection nor a broken answer (pkg/proxy/httputil/proxy.go, ComputeStatusCode).
+_NOT_REACHED = ("502", "504")
+# configurable-http-proxy answers this for a server that it cannot reach (lib/configproxy.js, handleProxyError).
+_UNAVAILABLE = 503
+# What the service that does nothing answers, and what a client gets instead if no route matches.
+_NO_ROUTE = ("418",)
+_NOT_FOUND = 404
+
+# Not for the Hub: what a user logs in with, an address that may have a token in it, and what would make the Hub answer with
+# less than the page.
+_REQUEST_HEADERS_REMOVED = (
+    *("Authorization", "Cookie", "Referer", "X-Xsrftoken"),
+    *("If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Range"),
+    # Traefik adds these: its own address, and the secret path (pkg/middlewares/replacepathregex/replace_path_regex.go).
+    *("X-Real-Ip", "X-Replaced-Path"),
+)
+# Not for the user: the Hub's cookie would replace the one of a user who is logged in.
+_RESPONSE_HEADERS_REMOVED = ("Etag", "Set-Cookie")
+
+# How soon a browser asks again while the Hub is down, in seconds.
+_RETRY_SECONDS = 5
+
+# No client has this address, so everyone is rejected.
+_NOBODY = "0.0.0.0/32"
+
+
+def answer_by_proxy(status: int) -> dict[str, Any]:
+    """Return a middleware that answers with ``status`` and a few words (pkg/middlewares/ipallowlist)."""
+    return {"ipAllowList": {"sourceRange": [_NOBODY], "rejectStatusCode": status}}
+
+
+class _ErrorNames:
+    """The names of the objects of error pages."""
+
+    def __init__(self, names: Names) -> None:
+        self.secret = names.secret
+        self.errors = names.errors
+        self.nowhere = names.nowhere
+        self.page = f"{names.errors}-page"
+        self.page_path = f"{names.errors}-page-path"
+        self.page_headers = f"{names.errors}-page-headers"
+        self.down = f"{names.errors}-down"
+        self.retry = f"{names.errors}-retry"
+        self.loop = f"{names.errors}-loop"
+
+    def plain(self, status: int) -> str:
+        """Return the name of the router and the middleware that answer with a few words."""
+        return f"{self.errors}-{status}"
+
+
+def error_page_objects(settings: DynamicSettings, pages: ErrorPages) -> Objects:
+    """Return the routers, services and middlewares of the error pages.
+
+    The middleware ``names.errors`` replaces the answers of servers that cannot be reached. ``names.nowhere`` replaces those
+    of the service that does nothing with the Hub's page for 404.
+
+    Args:
+        settings: What all routes have in common.
+        pages: Where the pages come from.
+    """
+    names = _ErrorNames(settings.names)
+    error_path, down_path = f"{settings.secret_path}/error/", f"{settings.secret_path}/down"
+    return {
+        "routers": _routers(names, error_path, down_path),
+        "middlewares": _middlewares(names, error_path, down_path, urlsplit(pages.hub_url).path),
+        **_services(names, pages),
+    }
+
+
+def _routers(names: _ErrorNames, error_path: str, down_path: str) -> dict[str, Any]:
+    # Neither programs nor websockets have a use for a page, and there can be many of them.
+    wants_page = 'HeaderRegexp("Accept", "text/html") && !HeaderRegexp("Upgrade", ".")'
+    page_rule = f"PathPrefix({go_string(error_path)}) && {wants_page}"
+    routers = {
+        names.page: (page_rule, 2, [names.page_path, names.page_headers, names.down], names.page),
+        names.down: (f"Path({go_string(down_path)})", 1, [names.retry, names.plain(_UNAVAILABLE)], NO_SERVICE),
+    }
+    for status in (_UNAVAILABLE, _NOT_FOUND):
+        name = names.plain(status)
+        routers[name] = (f"Path({go_string(f'{error_path}{status}')})", 1, [name], NO_SERVICE)
+    return {
+        name: {
+            "rule": rule,
+            "priority": priority,
+            "parentRefs": [names.secret],
+            "middlewares": middlewares,
+            "service": service,
+        }
+        for name, (rule, priority, middlewares, service) in routers.items()
+    }
+
+
+def _middlewares(names: _ErrorNames, error_path: str, down_path: str, hub_path: str) -> dict[str, Any]:
+    # The URL of the failed request is left out: it may have a token in its query, which the Hub would log, and the Hub does
+    # not use it (jupyterhub/handlers/pages.py, ProxyErrorHandler).
+    query = error_path + "{status}"
+    return {
+        names.errors: _replaced(_NOT_REACHED, _UNAVAILABLE, names.loop, query),
+        names.nowhere: _replaced(_NO_ROUTE, _NOT_FOUND, names.loop, query),
+        names.page_path: {
+            "replacePathRegex": {"regex": f"^{error_path}", "replacement": f"{_literal(hub_path)}error/"}
+        },
+        names.page_headers: {
+            "headers": {
+                "customRequestHeaders": dict.fromkeys(_REQUEST_HEADERS_REMOVED, ""),
+                "customResponseHeaders": dict.fromkeys(_RESPONSE_HEADERS_REMOVED, ""),
+            }
+        },
+        names.down: {"errors": {"status": ["500-599"], "service": names.loop, "query": down_path}},
+        names.retry: {
+            "headers": {"customResponseHeaders": dict.fromkeys(("Refresh", "Retry-After"), str(_RETRY_SECONDS))}
+        },
+        **{names.plain(status): answer_by_proxy(status) for status in (_UNAVAILABLE, _NOT_FOUND)},
+    }
+
+
+def _services(names: _ErrorNames, pages: ErrorPages) -> Objects:
+    hub = urlsplit(pages.hub_url)
+    loop: dict[str, Any] = {"servers": [{"url": pages.loop_url}]}
+    transports = {}
+    if pages.loop_url.startswith("https:"):
+        # Our own certificate is for our public name.
+        loop["serversTransport"] = names.loop
+        transports[names.loop] = {"insecureSkipVerify": True}
+    return {
+        "services": {
+            names.page: {"loadBalancer": {"servers": [{"url": f"{hub.scheme}://{hub.netloc}"}]}},
+            names.loop: {"loadBalancer": loop},
+        },
+        "serversTransports": transports,
+    }
+
+
+def _literal(text: str) -> str:
+    """Return ``text`` as a replacement that Go takes literally (https://pkg.go.dev/regexp#Regexp.Expand)."""
+    return text.replace("$", "$$")
+
+
+def _replaced(statuses: tuple[str, ...], status: int, service: str, query: str) -> dict[str, Any]:
+    return {
+        "errors": {
+            "status": list(statuses),
+            "statusRewrites": dict.fromkeys(statuses, status),
+            "service": service,
+            "query": query,
+        }
+    }

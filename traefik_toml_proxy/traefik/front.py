@@ -1,0 +1,128 @@
+"""Makes the front routers: each request takes one of them first, and they say what concerns every request. Pure.
+
+All other routers are below them (``parentRefs``), except those of the proxy's own paths. There is one for each kind of
+request that has to be treated differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ..routes import Place
+from .dynamic import NO_SERVICE, TOP_PRIORITY, DynamicSettings, Objects, at_top, with_extra
+from .error_pages import answer_by_proxy
+from .rules import go_string, rule
+
+# configurable-http-proxy answers it at this path (lib/configproxy.js, handleHealthCheck), and its users' load balancers ask.
+_HEALTH_PATH = "/_chp_healthz"
+
+# JupyterHub and Tornado believe these (jupyterhub/utils.py, get_browser_protocol; tornado/httpserver.py, _apply_xheaders),
+# and Traefik lets them pass, whoever sends them.
+_BELIEVED = ("Forwarded", "X-Scheme")
+# Traefik sets it to the address of its peer (pkg/middlewares/forwardedheaders/forwarded_header.go). If that is a proxy, this
+# is not the browser's address, but Tornado prefers it to X-Forwarded-For (tornado/httpserver.py, _apply_xheaders).
+_ADDRESS_OF_PEER = "X-Real-Ip"
+
+# Go asks for gzip and unpacks the answer if a request does not say what it accepts (net/http/transport.go, roundTrip).
+_ACCEPTS_ANYTHING = '!HeaderRegexp("Accept-Encoding", ".") && !HeaderRegexp("Range", ".") && !Method("HEAD")'
+_AS_IT_IS = {"Accept-Encoding": "identity"}
+
+
+class Front(NamedTuple):
+    """A front router.
+
+    Attributes:
+        name: The name of the router, and of the middleware that changes request headers.
+        condition: A rule that the requests must match, or "".
+        headers: The request headers that are set, or removed if they are "". Most requests need no such change, and go
+            through the router without any: it would cost them more than the rules that tell them apart.
+    """
+
+    name: str
+    condition: str
+    headers: Mapping[str, str]
+
+
+def fronts(settings: DynamicSettings) -> list[Front]:
+    """Return the front routers. A request takes the last one that matches."""
+    front = settings.names.front
+    removed = dict.fromkeys(_BELIEVED, "")
+    has_believed = " || ".join(f'HeaderRegexp("{header}", ".")' for header in _BELIEVED)
+    found = [
+        Front(front, "", {}),
+        Front(f"{front}-forged", f"({has_believed})", removed),
+        Front(f"{front}-exact", _ACCEPTS_ANYTHING, removed | _AS_IT_IS),
+    ]
+    if settings.trusted_proxies:
+        trusted = " || ".join(f"ClientIP({go_string(address)})" for address in settings.trusted_proxies)
+        wrong = {_ADDRESS_OF_PEER: ""}
+        found += [
+            Front(f"{front}-trusted", f"({trusted})", wrong),
+            Front(f"{front}-trusted-exact", f"({trusted}) && {_ACCEPTS_ANYTHING}", wrong | _AS_IT_IS),
+        ]
+    return found
+
+
+def front_router_objects(settings: DynamicSettings, places: Sequence[Place]) -> Objects:
+    """Return the front routers.
+
+    Args:
+        settings: What all routes have in common.
+        places: The places that contain all routes.
+    """
+    matched = " || ".join(map(rule, places))
+    errors = [settings.names.errors] if settings.error_pages else []
+    routers = {
+        front.name: {
+            "rule": f"({matched}) && {front.condition}" if front.condition else matched,
+            **at_top(settings),
+            "priority": number,
+            **_middlewares([*settings.route_middlewares, *([front.name] if front.headers else []), *errors]),
+        }
+        for number, front in enumerate(fronts(settings), start=1)
+    }
+    return with_extra(settings, {"routers": routers})
+
+
+def _middlewares(names: list[str]) -> dict[str, list[str]]:
+    return {"middlewares": names} if names else {}
+
+
+def front_objects(settings: DynamicSettings) -> Objects:
+    """Return what belongs to the front routers and does not depend on the routes."""
+    names = settings.names
+    middlewares: dict[str, Any] = {
+        front.name: {"headers": {"customRequestHeaders": dict(front.headers)}}
+        for front in fronts(settings)
+        if front.headers
+    }
+    middlewares |= {name: dict(table) for name, table in settings.route_middlewares.items() if table}
+    routers: dict[str, Any] = {}
+    if settings.shared_places is None:
+        routers[names.health] = {
+            "rule": f"Path({go_string(_HEALTH_PATH)})",
+            **at_top(settings),
+            "priority": TOP_PRIORITY,
+            "middlewares": [names.health],
+            "service": NO_SERVICE,
+        }
+        middlewares[names.health] = answer_by_proxy(200)
+    return {"routers": routers, "middlewares": middlewares}
+
+
+def nowhere_objects(settings: DynamicSettings, parents: Sequence[str]) -> Objects:
+    """Return the router for requests that no route matches, which shows the Hub's page for 404.
+
+    Args:
+        settings: What all routes have in common.
+        parents: The names of its parents: the front routers, and those without a route for all requests that they match.
+    """
+    router = {
+        "rule": 'PathPrefix("/")',
+        "priority": -1,
+        "parentRefs": list(parents),
+        "middlewares": [settings.names.nowhere],
+        "service": NO_SERVICE,
+    }
+    return with_extra(settings, {"routers": {settings.names.nowhere: router}})
