@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--parts", nargs="+", choices=list(profile.PARTS), default=list(profile.PARTS), metavar="PART",
         help=f"only these parts, of {', '.join(profile.PARTS)}",
+    )  # fmt: skip
+    command.add_argument(
+        "--rounds", type=int, default=0, metavar="N",
+        help="how often each contender takes its turn in the part requests "
+        f"(default: {profile.PARTS['requests'][1].rounds})",
     )  # fmt: skip
     command.add_argument(
         "--quick", action="store_true", help="check in a few minutes that everything works; the numbers mean little"
@@ -146,7 +152,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _options(given: argparse.Namespace) -> Mapping[str, Any]:
     if given.command == _ALL:
-        return {name: profile.QUICK[name] if given.quick else profile.PARTS[name][1] for name in given.parts}
+        parts = {name: profile.QUICK[name] if given.quick else profile.PARTS[name][1] for name in given.parts}
+        if given.rounds and "requests" in parts:
+            parts["requests"] = replace(parts["requests"], rounds=given.rounds)
+        return parts
     options = routes.Options(
         existing=tuple(given.existing),
         burst=given.burst,

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import report_routes, report_users
+from . import report_before, report_routes, report_users
 from .plain_text import Ratio, ratio_table
+
+
+def _requests_text(part: Mapping[str, Any]) -> str:
+    return "\n\n".join(filter(None, [report_users.requests_text(part), report_before.requests_text(part)]))
+
 
 _TEXTS: Mapping[str, Callable[[Any], str]] = {
     "routes": report_routes.text,
-    "requests": report_users.requests_text,
+    "requests": _requests_text,
     "websockets": report_users.websockets_text,
     "churn": report_users.churn_text,
     "restart": report_users.restart_text,

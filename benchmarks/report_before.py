@@ -1,19 +1,24 @@
-"""The part ``routes``: this version of the package beside another one that was measured in the same run. Pure."""
+"""This version of the package beside another one that was measured in the same run. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
 from .plain_text import number, text_table
+from .report_users import KIND, distinct, having, way_of
 from .stats import is_above, longest, share_above
 
 _TOLERANCE = 1.05
+_TOLERANCE_OF_REQUESTS = 1.03
 
 _NOTE = """\
 medians, of which less is better; % above: in how many of all pairs of values ours is the higher one
-WORSE: the median is more than 5 % higher, and chance alone gives so many pairs less than once in 100 runs (needs n >= 5)
+WORSE: the median is more than 5 % higher (3 % for requests), and chance alone gives so many pairs less than once in 100 runs
+(needs n >= 5)
+"""
+_NOT_COMPARED = """\
 not compared: rendering, grouping and writing by themselves; they are internals, and measured for this version only"""
 
 # What is measured once at each size of the table: the step, the key in its result, and what it is called here.
@@ -36,12 +41,14 @@ class Figure(NamedTuple):
         name: What was measured.
         before: The values of the other version.
         ours: The values of this version.
+        tolerance: The ratio above which this version is worse.
     """
 
     existing: int
     name: str
     before: Sequence[float]
     ours: Sequence[float]
+    tolerance: float = _TOLERANCE
 
     @property
     def ratio(self) -> float:
@@ -51,16 +58,38 @@ class Figure(NamedTuple):
     @property
     def is_worse(self) -> bool:
         """Whether this version needs noticeably more, and that is unlikely to be chance."""
-        return self.ratio > _TOLERANCE and is_above(self.ours, self.before)
+        return self.ratio > self.tolerance and is_above(self.ours, self.before)
 
 
-def text(part: Mapping[str, Any]) -> str:
-    """Return a table of all figures, or "" if no other version was measured."""
-    rows = [_row(figure) for figure in figures(part)]
+def routes_text(part: Mapping[str, Any]) -> str:
+    """Return a table of all figures of the part ``routes``, or "" if no other version was measured."""
+    table = _text(figures(part))
+    return table and table + _NOT_COMPARED
+
+
+def requests_text(part: Mapping[str, Any]) -> str:
+    """Return a table of all figures of the part ``requests``, or "" if no other version was measured."""
+    return _text(request_figures(part)).rstrip("\n")
+
+
+def _text(found: Iterable[Figure]) -> str:
+    rows = [_row(figure) for figure in found]
     if not rows:
         return ""
     header = ["routes", "figure", "n", "before", "ours", "ours / before", "% above", ""]
     return f"{text_table(header, rows)}\n{_NOTE}"
+
+
+def request_figures(part: Mapping[str, Any]) -> Iterator[Figure]:
+    """Yield how long 1,000 requests took with both versions, for each kind of request and size of the table."""
+    for existing, *kind in distinct(part["samples"], "existing", *KIND):
+        way = dict(zip(KIND, kind, strict=True))
+        before, ours = (
+            [1e6 / sample["per_second"] for sample in having(part["samples"], contender=name, existing=existing, **way)]
+            for name in ("before", "ours")
+        )
+        if before and ours:
+            yield Figure(existing, f"{way_of(way)}: ms for 1,000", before, ours, _TOLERANCE_OF_REQUESTS)
 
 
 def _row(figure: Figure) -> list[str]:
@@ -78,7 +107,7 @@ def _row(figure: Figure) -> list[str]:
 
 
 def figures(part: Mapping[str, Any]) -> Iterator[Figure]:
-    """Yield what was measured of both versions, at each size of the table."""
+    """Yield what the part ``routes`` has measured of both versions, at each size of the table."""
     for level in part["levels"]:
         found = level["contenders"]
         if "ours" in found and "before" in found:

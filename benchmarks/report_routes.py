@@ -146,7 +146,7 @@ def summaries(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 def text(part: dict[str, Any]) -> str:
     """Return this part as text."""
-    return "\n\n".join(filter(None, [_changes_table(part), _whole_table(part), report_before.text(part)]))
+    return "\n\n".join(filter(None, [_changes_table(part), _whole_table(part), report_before.routes_text(part)]))
 
 
 def failures(part: dict[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from .plain_text import Ratio, number, ratio, text_table
 _SOME = 1_000
 
 # The keys by which a sample of the part `requests` says what was requested.
-_KIND = ("tls", "of_users", "large", "close")
+KIND = ("tls", "of_users", "large", "close")
 PLAIN: Mapping[str, bool] = {"tls": False, "of_users": False, "large": False, "close": False}
 OF_USERS: Mapping[str, bool] = {**PLAIN, "of_users": True}
 
@@ -59,8 +59,8 @@ def requests_text(part: Mapping[str, Any]) -> str:
     """Return the medians as a table."""
     samples = part["samples"]
     rows = []
-    for kind in distinct(samples, *_KIND):
-        way = dict(zip(_KIND, kind, strict=True))
+    for kind in distinct(samples, *KIND):
+        way = dict(zip(KIND, kind, strict=True))
         for contender, existing in distinct(samples, "contender", "existing"):
             mine = having(samples, **way, contender=contender, existing=existing)
             if mine:
@@ -69,12 +69,13 @@ def requests_text(part: Mapping[str, Any]) -> str:
                 rates = [sample["per_second"] for sample in mine]
                 spread = f"{min(rates):.0f}-{max(rates):.0f}"
                 rate = f"{statistics.median(rates):.0f}"
-                rows.append([_way(way), contender, f"{existing}", rate, spread, *latencies, f"{failed}"])
+                rows.append([way_of(way), contender, f"{existing}", rate, spread, *latencies, f"{failed}"])
     header = ["asking", "who", "routes", "per s", "from-to", "p50 ms", "p90 ms", "p99 ms", "failed"]
     return text_table(header, rows) + "\nlatencies do not include the time to connect"
 
 
-def _way(way: Mapping[str, bool]) -> str:
+def way_of(way: Mapping[str, bool]) -> str:
+    """Return a kind of request in a few words."""
     what = ["users'" if way["of_users"] else "the Hub's", "1 MiB" if way["large"] else "small"]
     how = ["new connections" if way["close"] else "keep-alive", "HTTPS" if way["tls"] else "HTTP"]
     return ", ".join(what + how)

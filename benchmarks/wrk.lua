@@ -5,6 +5,8 @@ local pages = {}
 
 function init(arguments)
    local path, users, connection = arguments[1], tonumber(arguments[2]), arguments[3]
+   -- As browsers send it.
+   wrk.headers["Accept-Encoding"] = "gzip, deflate, br"
    if connection == "close" then
       wrk.headers["Connection"] = "close"
    end

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.report_before import Figure, figures, text
+from benchmarks.report_before import Figure, figures, request_figures, requests_text, routes_text
 
 
 def added(*ms: float) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def test_what_both_have_measured_is_compared() -> None:
     memory = {"routes": 11, "bytes_per_route": 20.0, "peak_bytes_per_route": 30.0}
     part |= {"memory": memory, "memory_before": {**memory, "bytes_per_route": 10.0}}
 
-    assert list(figures(part)) == [
+    assert [figure[:4] for figure in figures(part)] == [
         (100, "single add, ms", [1.0, 2.0], [2.0, 3.0]),
         (100, "single add, longest delay of the event loop, ms", [1.0], [1.0]),
         (100, "start, ms", [4.0], [5.0]),
@@ -55,7 +55,7 @@ def test_what_both_have_measured_is_compared() -> None:
 
 
 def test_the_text_has_the_ratios_and_what_is_worse() -> None:
-    shown = text(measured(ours=added(*[3.0] * 5), before=added(*[2.0] * 5)))
+    shown = routes_text(measured(ours=added(*[3.0] * 5), before=added(*[2.0] * 5)))
 
     assert "100  single add, ms" in shown
     assert "2.00  3.00          1.500      100  WORSE\n" in shown
@@ -63,5 +63,23 @@ def test_the_text_has_the_ratios_and_what_is_worse() -> None:
     assert "not compared: rendering" in shown
 
 
+def asked(contender: str, *per_second: float, large: bool = False) -> list[dict[str, Any]]:
+    """Return what a contender has measured of requests for the Hub's page."""
+    way = {"tls": False, "of_users": False, "large": large, "close": False}
+    return [{"contender": contender, "existing": 100, "per_second": rate, **way} for rate in per_second]
+
+
+def test_requests_are_compared_by_the_time_that_a_thousand_take() -> None:
+    """Three percent fewer requests is the limit; only what both have measured is compared."""
+    samples = [*asked("before", *[10_000.0] * 5), *asked("ours", *[9_600.0] * 5), *asked("ours", 1.0, large=True)]
+    (figure,) = request_figures({"samples": samples})
+
+    assert figure.name == "the Hub's, small, keep-alive, HTTP: ms for 1,000"
+    assert (figure.before[0], round(figure.ours[0], 2)) == (100.0, 104.17)
+    assert figure.is_worse
+    assert requests_text({"samples": samples}).count("WORSE") == 2  # and in the note
+    assert requests_text({"samples": asked("ours", 1.0)}) == ""
+
+
 def test_there_is_no_text_without_another_version() -> None:
-    assert text(measured(ours=added(1.0))) == ""
+    assert routes_text(measured(ours=added(1.0))) == ""
