@@ -39,20 +39,29 @@ def test_most_requests_take_the_router_that_changes_nothing() -> None:
     assert routers == {
         "jupyterhub-front": {"rule": 'PathPrefix("/")', "entryPoints": ["http"], "tls": {}, "priority": 1},
         "jupyterhub-front-forged": {
-            "rule": '(PathPrefix("/")) && (HeaderRegexp("Forwarded", ".") || HeaderRegexp("X-Scheme", "."))',
+            "rule": '(HeaderRegexp("Forwarded", ".") || HeaderRegexp("X-Scheme", "."))',
             "entryPoints": ["http"],
             "tls": {},
             "priority": 2,
             "middlewares": ["jupyterhub-front-forged"],
         },
         "jupyterhub-front-exact": {
-            "rule": f'(PathPrefix("/")) && {EXACT}',
+            "rule": EXACT,
             "entryPoints": ["http"],
             "tls": {},
             "priority": 3,
             "middlewares": ["jupyterhub-front-exact"],
         },
     }
+
+
+def test_on_a_shared_entry_point_every_condition_is_for_the_hub_s_places_only() -> None:
+    """Others' requests are not ours, whatever their headers are."""
+    routers = front_router_objects(settings(), (Place("", ("a",)), Place("", ("b",))))["routers"]
+    places = 'Path("/a") || PathPrefix("/a/") || Path("/b") || PathPrefix("/b/")'
+
+    assert routers["jupyterhub-front"]["rule"] == places
+    assert routers["jupyterhub-front-exact"]["rule"] == f"({places}) && {EXACT}"
 
 
 def test_headers_that_must_not_be_believed_are_removed() -> None:

@@ -84,13 +84,13 @@ entryPoints = ["http"]
 priority = 1
 
 [http.routers.jupyterhub-front-forged]
-rule = "(PathPrefix(\\"/\\")) && (HeaderRegexp(\\"Forwarded\\", \\".\\") || HeaderRegexp(\\"X-Scheme\\", \\".\\"))"
+rule = "(HeaderRegexp(\\"Forwarded\\", \\".\\") || HeaderRegexp(\\"X-Scheme\\", \\".\\"))"
 entryPoints = ["http"]
 priority = 2
 middlewares = ["jupyterhub-front-forged"]
 
 [http.routers.jupyterhub-front-exact]
-rule = "(PathPrefix(\\"/\\")) && {EXACT}"
+rule = "{EXACT}"
 entryPoints = ["http"]
 priority = 3
 middlewares = ["jupyterhub-front-exact"]

@@ -75,7 +75,7 @@ def front_router_objects(settings: DynamicSettings, places: Sequence[Place]) -> 
     errors = [settings.names.errors] if settings.error_pages else []
     routers = {
         front.name: {
-            "rule": f"({matched}) && {front.condition}" if front.condition else matched,
+            "rule": _both(matched, front.condition),
             **at_top(settings),
             "priority": number,
             **_middlewares([*settings.route_middlewares, *([front.name] if front.headers else []), *errors]),
@@ -83,6 +83,13 @@ def front_router_objects(settings: DynamicSettings, places: Sequence[Place]) -> 
         for number, front in enumerate(fronts(settings), start=1)
     }
     return with_extra(settings, {"routers": routers})
+
+
+def _both(matched: str, condition: str) -> str:
+    if not condition:
+        return matched
+    # Each comparison with a path costs every request about as much as the rest of a condition.
+    return condition if matched == rule(Place("", ())) else f"({matched}) && {condition}"
 
 
 def _middlewares(names: list[str]) -> dict[str, list[str]]:
