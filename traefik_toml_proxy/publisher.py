@@ -150,6 +150,17 @@ class RoutePublisher:
         """
         await self._commit(table)
 
+    async def commit_again(self) -> None:
+        """Commit the same routes under a new revision, because something else that the store writes has changed.
+
+        Does not wait until it is live.
+
+        Raises:
+            CommitFailed: If it could not be written.
+        """
+        async with self._lock:
+            await self._commit_locked(self.table)
+
     async def wait_live(self, timeout: float) -> None:
         """Wait until the last commit is live.
 

@@ -20,19 +20,23 @@ class Backend:
     """Answers every request with JSON: its own name, and the request's method, raw path, headers and body length.
 
     Attributes:
-        name: Its own name.
-        url: ``http://host:port``, while it listens.
+        name: What it calls itself.
+        url: Where it listens, once it does.
         requests: How many requests have reached it.
+        clients: For each connection so far, the common name in the client's certificate; "" without one.
     """
 
-    def __init__(self, name: str = "backend") -> None:
+    def __init__(self, name: str = "backend", *, tls: ssl.SSLContext | None = None) -> None:
+        """Choose its name, and whether it speaks TLS; it is not started."""
         self.name = name
         self.url = ""
         self.requests = 0
+        self.clients: list[str] = []
+        self._tls = tls
         self._listening = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Backend:
-        self.url = await self._listening.enter_async_context(answering(self._answer))
+        self.url = await self._listening.enter_async_context(answering(self._answer, tls=self._tls))
         return self
 
     async def __aexit__(
@@ -41,6 +45,7 @@ class Backend:
         await self._listening.aclose()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.clients.append(_common_name(writer.get_extra_info("peercert") or {}))
         while head := await reader.readuntil(b"\r\n\r\n"):
             self.requests += 1
             first, *lines = head.decode("latin-1").split("\r\n")
@@ -51,6 +56,11 @@ class Backend:
             answer = json.dumps(seen).encode()
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
             await writer.drain()
+
+
+def _common_name(certificate: Mapping[str, Any]) -> str:
+    names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
+    return names[0] if names else ""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ HOUSE = [
         "proxies",
         TRAITS,
         "proxies proxies.*",
-        "runtime.session session publisher stores documents seams addresses traefik routes errors _version",
+        "runtime.session runtime.transport_files session publisher stores documents seams addresses traefik routes errors "
+        "_version",
     ),
     Room("runtime", IO, "runtime runtime.*", "session publisher stores.toml_text files seams traefik routes errors"),
     Room("session", ASYNC, "session", "publisher seams tasks"),

@@ -13,11 +13,13 @@ import textwrap
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import docutils.core
 import pytest
 from jupyterhub.app import JupyterHub
+from jupyterhub.spawner import Spawner
 from support.strategies import read_toml
 from traitlets.config import Config
 
@@ -34,7 +36,7 @@ EXTRAS = set(read_toml(ROOT.joinpath("pyproject.toml").read_text())["project"]["
 
 # Our classes with settings, and those of JupyterHub that the documentation configures.
 OURS = [cls for cls in TraefikTomlProxy.__mro__ if cls.__module__.startswith("traefik_toml_proxy")]
-CONFIGURED = {cls.__name__: cls for cls in (JupyterHub, *TraefikTomlProxy.__mro__)}
+CONFIGURED = {cls.__name__: cls for cls in (JupyterHub, Spawner, *TraefikTomlProxy.__mro__)}
 
 CI = [line for line in ROOT.joinpath(".ci/run").read_text().splitlines() if not line.strip().startswith("#")]
 # CI makes its environments elsewhere.
@@ -127,9 +129,11 @@ def _accepted(code: str) -> Config:
     assert named
     assert named - known == set()
     JupyterHub(config=config)
-    proxy = TraefikTomlProxy(config=config)
-    ours = [(name, value) for section in config if section != "JupyterHub" for name, value in config[section].items()]
-    assert [getattr(proxy, name) for name, _ in ours] == [value for _, value in ours]
+    made = {"Spawner": Spawner(config=config)}
+    proxy = TraefikTomlProxy(config=config, app=SimpleNamespace(subdomain_host=""))
+    values = {section: config[section] for section in config if section != "JupyterHub"}
+    for section, given in values.items():
+        assert {name: getattr(made.get(section, proxy), name) for name in given} == given
     return config
 
 

@@ -19,6 +19,7 @@ from traefik_toml_proxy.traefik.dynamic import (
 )
 from traefik_toml_proxy.traefik.layers import Parent
 from traefik_toml_proxy.traefik.names import Names
+from traefik_toml_proxy.traefik.transports import Transport, Transports
 
 ALICE = Route.checked("/user/alice/", "http://127.0.0.1:8001", {})
 PARENT = Parent("jupyterhub-x", 'PathPrefix("/user/")', 3)
@@ -148,6 +149,20 @@ def test_the_admin_can_add_to_the_objects_that_are_always_there() -> None:
 
     assert remaining_tree(settings(extra=extra), {"routers": {"jupyterhub-x": {"priority": 1, "rule": "r"}}}, {}) == {
         "http": {"routers": {"jupyterhub-x": {"priority": 9, "rule": "r"}}}
+    }
+
+
+def test_an_https_target_has_a_transport() -> None:
+    """An extra route uses Traefik's default one, which is no part of the service."""
+    some = settings(transports=lambda: Transports(internal=Transport("their CA")))
+    inside = Route.checked("/user/alice/", "https://127.0.0.1:8001", {"user": "alice"})
+    outside = Route.checked("/docs/", "https://docs.example.org/site", {"extra": True})
+
+    assert route_objects(some, inside, "alice")["services"]["alice"] == {
+        "loadBalancer": {"servers": [{"url": inside.target}], "serversTransport": "jupyterhub-internal"}
+    }
+    assert route_objects(some, outside, "docs")["services"]["docs"] == {
+        "loadBalancer": {"servers": [{"url": outside.target, "preservePath": True}]}
     }
 
 

@@ -9,6 +9,7 @@ from traefik_toml_proxy.traefik.dynamic import DynamicSettings, ErrorPages
 from traefik_toml_proxy.traefik.layers import FEW_ROUTES
 from traefik_toml_proxy.traefik.names import Names
 from traefik_toml_proxy.traefik.pieces import Assembler, Assembly
+from traefik_toml_proxy.traefik.transports import Transport, Transports
 
 NAMES = Names()
 FRONTS = ("jupyterhub-front", "jupyterhub-front-forged", "jupyterhub-front-exact")
@@ -223,3 +224,28 @@ def test_a_router_of_the_admin_s_own_can_have_everything() -> None:
     remaining = assembled(assembler_for(extra={"http": {"routers": {"own": router}}}), *MANY).remaining
 
     assert remaining["http"]["routers"]["own"] == router
+
+
+def test_other_certificates_for_https_targets_change_what_remains_and_no_route() -> None:
+    """With the same certificates, in equal objects as well, what remains is the very same object."""
+    current = Transports(internal=Transport("one authority"))
+    assembler = assembler_for(transports=lambda: current)
+    one = assembled(assembler, ALICE)
+    current = Transports(internal=Transport("one authority"))
+    same = assembled(assembler, ALICE)
+    current = Transports(internal=Transport("another authority"))
+    other = assembled(assembler, ALICE)
+
+    assert same.remaining is one.remaining
+    assert other.remaining["http"]["serversTransports"]["jupyterhub-internal"]["rootCAs"] == ["another authority"]
+    assert one.routes[0] is same.routes[0] is other.routes[0]
+
+
+def test_the_admin_s_additions_to_a_transport_win() -> None:
+    """Such as other timeouts, or more servers to trust."""
+    extra = {"http": {"serversTransports": {"jupyterhub-internal": {"rootCAs": ["mine"], "disableHTTP2": True}}}}
+    assembler = assembler_for(transports=lambda: Transports(internal=Transport("their CA")), extra=extra)
+
+    assert assembled(assembler, ALICE).remaining["http"]["serversTransports"] == {
+        "jupyterhub-internal": {"rootCAs": ["mine"], "maxIdleConnsPerHost": 200, "disableHTTP2": True}
+    }

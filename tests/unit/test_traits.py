@@ -23,6 +23,7 @@ def test_the_settings_are_these() -> None:
     assert sorted(OWN) == [
         "TraefikProxy.check_route_timeout",
         "TraefikProxy.extra_dynamic_config",
+        "TraefikProxy.extra_routes_ca",
         "TraefikProxy.extra_static_config",
         "TraefikProxy.route_middlewares",
         "TraefikProxy.start_timeout",

@@ -41,6 +41,9 @@ class TraefikTomlProxy(TraefikProxy):
         config=True,
         help="""
         The permissions of the file with the routes. With 0o640, a Traefik that runs in the Hub's group can read it.
+
+        With JupyterHub.internal_ssl, the file also contains the key that Traefik shows to users' servers, so all others must
+        not have access.
         """,
     )
 
@@ -53,6 +56,11 @@ class TraefikTomlProxy(TraefikProxy):
         return await open_with_external_traefik(publishing, self.log)
 
     def _make_store(self, certificate: Certificate | None) -> Store:
+        if self._transports.current().internal and self.dynamic_config_file_mode & 0o007:
+            raise ConfigurationError(
+                f"dynamic_config_file_mode is {self.dynamic_config_file_mode:#o}, but with JupyterHub.internal_ssl the file "
+                "contains a key, which others must not read. Use 0o640 or 0o600."
+            )
         writer = f"traefik_toml_proxy {__version__} for the JupyterHub in process {os.getpid()}"
         renderer = TomlRenderer(self._dynamic_settings(certificate), writer=writer)
         return TomlFileStore(self._dynamic_file, renderer, mode=self.dynamic_config_file_mode, log=self.log)

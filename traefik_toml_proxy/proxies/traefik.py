@@ -15,12 +15,14 @@ from ..addresses import listen_address, reachable_url
 from ..errors import ConfigurationError
 from ..routes import Place, Route, parse_routespec
 from ..runtime.session import PublishingSettings, TraefikSettings
+from ..runtime.transport_files import WatchedTransports
 from ..seams import Store
 from ..traefik.dynamic import Certificate, DynamicSettings, ErrorPages
 from ..traefik.static import StaticSettings, check_trusted_proxies
 from ..traefik.targets import check_target
 from ..traefik.tree import plain
 from .base import RoutingProxy
+from .transports import watched_transports
 
 
 class TraefikProxy(RoutingProxy):
@@ -152,6 +154,17 @@ class TraefikProxy(RoutingProxy):
         A middleware with no settings ({}) is one that is defined elsewhere, such as "auth@docker".
         """,
     )
+    extra_routes_ca = Unicode(
+        "",
+        config=True,
+        help="""
+        A file with the certificates (PEM) of the authorities to trust for the https targets of Proxy.extra_routes, such as
+        your organization's own. It replaces those of the operating system, which are trusted by default.
+
+        A target's certificate must be for the host or the IP address in its URL. The file is read again when it changes.
+        JupyterHub.internal_ssl does not apply to these targets.
+        """,
+    )
     check_route_timeout = Float(
         30,
         min=1,
@@ -173,6 +186,7 @@ class TraefikProxy(RoutingProxy):
         super().__init__(**kwargs)
         # Secret and new each time, so that no answer can come from an older file or another Hub.
         self._secret_path = f"/{secrets.token_hex(16)}"
+        self._transports = WatchedTransports()
 
     def _check_route(self, route: Route) -> None:
         super()._check_route(route)
@@ -185,15 +199,9 @@ class TraefikProxy(RoutingProxy):
 
         Args:
             make_store: Makes the store, given the certificate that Traefik serves by default, if any.
-
-        Raises:
-            ConfigurationError: If a setting cannot be used.
         """
-        if getattr(self.app, "internal_ssl", False):
-            raise ConfigurationError(
-                "JupyterHub.internal_ssl is not supported by this proxy yet. Set c.JupyterHub.internal_ssl = False, or use "
-                "configurable-http-proxy."
-            )
+        ca = absolute(self.extra_routes_ca) if self.extra_routes_ca else None
+        self._transports = watched_transports(self.app, ca)
         return PublishingSettings(
             make_store=make_store,
             check_route=self._check_route,
@@ -202,6 +210,7 @@ class TraefikProxy(RoutingProxy):
             live_timeout=self.check_route_timeout,
             ssl_cert=self.ssl_cert,
             ssl_key=self.ssl_key,
+            transports=self._transports,
         )
 
     async def _traefik_settings(self, dynamic_file: Path) -> TraefikSettings:
@@ -244,6 +253,7 @@ class TraefikProxy(RoutingProxy):
             trusted_proxies=check_trusted_proxies(tuple(self.trusted_proxies)),
             route_middlewares=plain(self.route_middlewares),
             default_certificate=certificate,
+            transports=self._transports.current,
             # An entry point that we configure has TLS for all its routers; an external one may need it on each router.
             router_tls=bool(self.ssl_cert) and not self.should_start,
             extra=plain(self.extra_dynamic_config),

@@ -24,6 +24,7 @@ from .checks import check_address_is_free
 from .probe import EntryPointProbe
 from .program import child_environment, find_program
 from .supervisor import TraefikSupervisor
+from .transport_files import WatchedTransports
 
 # Seconds to wait for an adopted Traefik to load the new file before starting a new process instead.
 _ADOPTION_TIMEOUT = 10.0
@@ -39,6 +40,7 @@ class PublishingSettings:
         url: The URL where the Hub reaches the public entry point, ``http[s]://host:port``.
         revision_path: The secret path of the revision route.
         live_timeout: Seconds to wait for a change to become live.
+        transports: How Traefik connects to https targets, which the store writes; not read yet.
         ssl_cert: The admin's certificate for the public entry point, or "".
         ssl_key: The key of that certificate; "" if it is in the same file.
     """
@@ -48,6 +50,7 @@ class PublishingSettings:
     url: str
     revision_path: str
     live_timeout: float
+    transports: WatchedTransports
     ssl_cert: str = ""
     ssl_key: str = ""
 
@@ -89,7 +92,9 @@ async def open_with_external_traefik(publishing: PublishingSettings, log: loggin
             certificate = await asyncio.to_thread(checked_certificate, publishing.ssl_cert, publishing.ssl_key)
         publisher, table = await _open_publisher(publishing, certificate, cleanup, log)
         await publisher.begin(table)
-        return Session(publisher, cleanup)
+        session = Session(publisher, cleanup)
+        publishing.transports.watch(publisher, cleanup, log)
+        return session
 
 
 async def open_with_managed_traefik(
@@ -108,6 +113,7 @@ async def _open_publisher(
     publishing: PublishingSettings, certificate: Certificate | None, cleanup: CleanupStack, log: logging.Logger
 ) -> tuple[RoutePublisher, RouteTable]:
     """Open the store; return the publisher and the routes of the last session."""
+    await asyncio.to_thread(publishing.transports.read)
     store = publishing.make_store(certificate)
     cleanup.add("the store", store.close)
     probe = EntryPointProbe(publishing.url, publishing.revision_path)
@@ -169,7 +175,9 @@ class _Start:
             traefik.static.address,
             len(publisher.table),
         )
-        return Session(publisher, self._cleanup)
+        session = Session(publisher, self._cleanup)
+        self._publishing.transports.watch(publisher, self._cleanup, log)
+        return session
 
     async def _lock_state_dir(self) -> None:
         folder = self._traefik.state_dir

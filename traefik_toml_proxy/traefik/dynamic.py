@@ -6,7 +6,7 @@ Objects are plain dicts by kind (``routers``, ``services``, ``middlewares``) and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from ..routes import Place, Route, parse_routespec
 from .layers import Parent
 from .names import Names
 from .rules import go_string, priority, rule
+from .transports import Transports
 from .tree import deep_merge
 
 Objects = dict[str, dict[str, Any]]
@@ -70,6 +71,8 @@ class DynamicSettings:
             without settings is defined elsewhere.
         default_certificate: The certificate to serve by default. Without one, Traefik generates an RSA key at each reload
             (pkg/tls/tlsmanager.go:363-378).
+        transports: Returns how to connect to https targets. The certificates may change from one commit to the next, but not
+            which transports there are.
         router_tls: Whether each router enables TLS, because the entry point may not.
         extra: The admin's own dynamic configuration; it overrides ours.
         names: Makes the names of all objects.
@@ -86,6 +89,7 @@ class DynamicSettings:
     trusted_proxies: tuple[str, ...] = ()
     route_middlewares: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     default_certificate: Certificate | None = None
+    transports: Callable[[], Transports] = Transports
     router_tls: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
     names: Names = field(default_factory=Names)
@@ -145,7 +149,11 @@ def route_objects(settings: DynamicSettings, route: Route, name: str) -> Objects
         # Without this, Traefik drops the path of the target (pkg/proxy/httputil/proxy.go:96-102).
         server["preservePath"] = True
     router = {"rule": rule(place), "priority": priority(place), "service": name}
-    objects: Objects = {"routers": {name: router}, "services": {name: {"loadBalancer": {"servers": [server]}}}}
+    load_balancer: dict[str, Any] = {"servers": [server]}
+    transport = settings.transports().name_for(route, settings.names)
+    if transport:
+        load_balancer["serversTransport"] = transport
+    objects: Objects = {"routers": {name: router}, "services": {name: {"loadBalancer": load_balancer}}}
     return with_extra(settings, objects)
 
 

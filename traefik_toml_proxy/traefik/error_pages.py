@@ -80,7 +80,7 @@ def error_page_objects(settings: DynamicSettings, pages: ErrorPages) -> Objects:
     return {
         "routers": _routers(names, error_path, down_path),
         "middlewares": _middlewares(names, error_path, down_path, urlsplit(pages.hub_url).path),
-        **_services(names, pages),
+        **_services(names, pages, settings.transports().name_inside(pages.hub_url, settings.names)),
     }
 
 
@@ -131,8 +131,11 @@ def _middlewares(names: _ErrorNames, error_path: str, down_path: str, hub_path: 
     }
 
 
-def _services(names: _ErrorNames, pages: ErrorPages) -> Objects:
+def _services(names: _ErrorNames, pages: ErrorPages, transport: str | None) -> Objects:
     hub = urlsplit(pages.hub_url)
+    page: dict[str, Any] = {"servers": [{"url": f"{hub.scheme}://{hub.netloc}"}]}
+    if transport:
+        page["serversTransport"] = transport
     loop: dict[str, Any] = {"servers": [{"url": pages.loop_url}]}
     transports = {}
     if pages.loop_url.startswith("https:"):
@@ -141,7 +144,7 @@ def _services(names: _ErrorNames, pages: ErrorPages) -> Objects:
         transports[names.loop] = {"insecureSkipVerify": True}
     return {
         "services": {
-            names.page: {"loadBalancer": {"servers": [{"url": f"{hub.scheme}://{hub.netloc}"}]}},
+            names.page: {"loadBalancer": page},
             names.loop: {"loadBalancer": loop},
         },
         "serversTransports": transports,

@@ -34,6 +34,8 @@ class Names:
         revision: The name of the router and the middleware of the revision route.
         errors: The name of the middleware that replaces the answers of servers that cannot be reached, and the beginning of
             the names of everything else that belongs to error pages (see ``error_pages.py``).
+        internal_transport: The name of the transport to the Hub, users' servers and services with ``internal_ssl``.
+        extra_transport: The name of the transport to the https targets of ``extra_routes``.
     """
 
     front = "jupyterhub-front"
@@ -43,6 +45,8 @@ class Names:
     secret = "jupyterhub-secret"  # noqa: S105 - the name is not secret
     revision = "jupyterhub-revision"
     errors = "jupyterhub-errors"
+    internal_transport = "jupyterhub-internal"
+    extra_transport = "jupyterhub-extra"
 
     def route(self, route: Route) -> str:
         """Return the name of the router and the service of a route: ``user-alice-<hash>``.

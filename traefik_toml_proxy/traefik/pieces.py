@@ -24,6 +24,7 @@ from .error_pages import error_page_objects
 from .front import front_objects, front_router_objects, fronts, nowhere_objects
 from .layers import Layers, arrange
 from .layers import key as key_of
+from .transports import Transports
 from .tree import deep_merge
 
 
@@ -72,6 +73,7 @@ class Assembler:
         self._routes: dict[str, Piece] = {}
         self._routers: dict[object, Piece] = {}
         self._remaining: dict[str, Any] | None = None
+        self._transports = Transports()
 
     def assemble(self, snapshot: Snapshot) -> Assembly:
         """Return the pieces of a snapshot."""
@@ -140,8 +142,12 @@ class Assembler:
         return tuple(found)
 
     def _remaining_tree(self) -> dict[str, Any]:
-        """Return the tree of everything that is not in a piece. It only changes if the admin adds to such objects."""
-        if self._remaining is None or self.settings.extra_objects():
+        """Return the tree of everything that is not in a piece.
+
+        It only changes if the admin adds to such objects, or with the certificates for https targets.
+        """
+        transports = self.settings.transports()
+        if self._remaining is None or self.settings.extra_objects() or transports != self._transports:
             above = [*self._fronts, *(piece.name for piece in self._routers.values())]
             routes = [piece.name for piece in self._routes.values()]
             in_pieces = {
@@ -149,13 +155,14 @@ class Assembler:
                 "services": set(routes),
                 "middlewares": {self.settings.names.revision},
             }
-            self._remaining = remaining_tree(self.settings, self._objects_of_all(), in_pieces)
+            self._remaining = remaining_tree(self.settings, self._objects_of_all(transports), in_pieces)
+            self._transports = transports
         return self._remaining
 
-    def _objects_of_all(self) -> Objects:
+    def _objects_of_all(self, transports: Transports) -> Objects:
         """Return the objects that do not depend on the routes."""
         settings = self.settings
         objects: Objects = deep_merge(revision_router(settings), front_objects(settings))
         if settings.error_pages is not None:
             objects = deep_merge(objects, error_page_objects(settings, settings.error_pages))
-        return objects
+        return deep_merge(objects, {"serversTransports": transports.as_objects(settings.names)})

@@ -48,7 +48,15 @@ async def _websocket(stage: Stage) -> None:
 )
 async def _internal_ssl(stage: Stage) -> None:
     """With ``internal_ssl``, the proxy shows its certificate to servers that ask for it, and trusts theirs."""
-    made = sorted((Path(stage.setting.folder) / "internal-ssl").rglob("*"))
+    context = await asyncio.to_thread(_internal_server, Path(stage.setting.folder) / "internal-ssl")
+    async with Backend("inside", tls=context) as inside:
+        await stage.add("/user/ada/", inside.url)
+        await stage.expect_by(inside, "/user/ada/lab")
+
+
+def _internal_server(folder: Path) -> ssl.SSLContext:
+    """Return the TLS of a server that shows a certificate of the Hub's, and asks for one. Blocks."""
+    made = sorted(folder.rglob("*"))
     server = {path.suffix: path for path in made if path.stem == "hub-internal"}
     trust = next((path for path in made if path.name == "hub-ca_trust.crt"), None)
     if not trust or not {".crt", ".key"} <= server.keys():
@@ -56,6 +64,4 @@ async def _internal_ssl(stage: Stage) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(trust))
     context.load_cert_chain(server[".crt"], server[".key"])
     context.verify_mode = ssl.CERT_REQUIRED
-    async with Backend("inside", tls=context) as inside:
-        await stage.add("/user/ada/", inside.url)
-        await stage.expect_by(inside, "/user/ada/lab")
+    return context

@@ -1,0 +1,165 @@
+"""Reads the certificates for Traefik's connections to https targets, and watches them. Does I/O, never on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+from ..errors import ConfigurationError, StoreError
+from ..publisher import RoutePublisher
+from ..session import CleanupStack
+from ..traefik.transports import Transport, Transports
+
+# Seconds between two looks at the files. What is in them counts when two looks in a row find the same, because files that
+# belong together are not replaced at once.
+_INTERVAL = 3.0
+
+_PEM = serialization.Encoding.PEM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportFiles:
+    """The files of a transport, with absolute paths.
+
+    Attributes:
+        authorities: The PEM file with the certificates of all trusted authorities.
+        certificate: The PEM file with the certificate to show to servers; None for none.
+        key: The PEM file with the key of that certificate.
+        advice: Where the files come from, for error messages; whole sentences.
+    """
+
+    authorities: Path
+    certificate: Path | None = None
+    key: Path | None = None
+    advice: str
+
+
+class WatchedTransports:
+    """The transports as their files were when they last fit."""
+
+    def __init__(self, internal: TransportFiles | None = None, extra: TransportFiles | None = None) -> None:
+        """Set the files; nothing is read before :meth:`read`.
+
+        Args:
+            internal: The files for the Hub, users' servers and services; None without ``internal_ssl``.
+            extra: The files for extra routes; None for Traefik's default transport.
+        """
+        self._internal = internal
+        self._extra = extra
+        self._current = self._committed = Transports()
+        # What the last look at the files found: the transports, or why there are none; and what was logged last.
+        self._found: Transports | str = ""
+        self._problem = ""
+
+    def current(self) -> Transports:
+        """Return what the next commit of the routes is to have."""
+        return self._current
+
+    def read(self) -> None:
+        """Read the files. Blocks.
+
+        Raises:
+            ConfigurationError: If a file cannot be used, or the key is not that of the certificate. Traefik would not say
+                so, but answer all requests with 500 or 502.
+        """
+        self._current = self._committed = self._read()
+
+    def _read(self) -> Transports:
+        internal, extra = self._internal, self._extra
+        return Transports(internal=_read(internal) if internal else None, extra=_read(extra) if extra else None)
+
+    def watch(self, publisher: RoutePublisher, cleanup: CleanupStack, log: logging.Logger) -> None:
+        """From now on, use what is in the files whenever they have changed and fit; log once if they do not.
+
+        Args:
+            publisher: Commits the new transports, in between the changes of routes.
+            cleanup: Ends it.
+            log: Where it is logged.
+        """
+        if self._internal or self._extra:
+            watching = self._watch(publisher, log)
+            cleanup.add_task(asyncio.create_task(watching, name="traefik_toml_proxy transports"))
+
+    async def _watch(self, publisher: RoutePublisher, log: logging.Logger) -> None:
+        while True:
+            await asyncio.sleep(_INTERVAL)
+            try:
+                await self._look(publisher, log)
+            except Exception:
+                log.exception("Looking at the certificates failed unexpectedly; will retry")
+
+    async def _look(self, publisher: RoutePublisher, log: logging.Logger) -> None:
+        try:
+            found: Transports | str = await asyncio.to_thread(self._read)
+        except ConfigurationError as error:
+            found = str(error)
+        has_settled, self._found = found == self._found, found
+        if not has_settled:
+            return
+        problem = found if isinstance(found, str) else await self._use(found, publisher, log)
+        if problem and problem != self._problem:
+            log.error("%s Until then, Traefik uses the certificates that it has.", problem)
+        elif self._problem and not problem:
+            log.info("The certificates for https targets can be used again")
+        self._problem = problem
+
+    async def _use(self, found: Transports, publisher: RoutePublisher, log: logging.Logger) -> str:
+        """Commit what was found, if it is new; return why that failed, or ""."""
+        if found == self._committed:
+            return ""
+        self._current = found
+        try:
+            await publisher.commit_again()
+        except StoreError as error:
+            return str(error)
+        self._committed = found
+        log.info("The certificates for https targets have changed: Traefik uses the new ones")
+        return ""
+
+
+def _read(files: TransportFiles) -> Transport:
+    authorities = _certificates(files.authorities, files)
+    if files.certificate is None or files.key is None:
+        return Transport(_pem(authorities))
+    certificates = _certificates(files.certificate, files)
+    key = _key(files.key, files)
+    if certificates[0].public_key() != key.public_key():
+        raise _unusable(files.key, f"it is not the key of the certificate in {files.certificate}", files)
+    text = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return Transport(_pem(authorities), _pem(certificates), text.decode())
+
+
+def _certificates(path: Path, files: TransportFiles) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise _unusable(path, str(error.strerror), files) from error
+    except ValueError as error:
+        raise _unusable(path, "it has no certificate in PEM format", files) from error
+
+
+def _key(path: Path, files: TransportFiles) -> PrivateKeyTypes:
+    try:
+        # To validate an RSA key would take 100 ms, in which no other thread runs. It is compared with the certificate later.
+        return serialization.load_pem_private_key(path.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
+    except OSError as error:
+        raise _unusable(path, str(error.strerror), files) from error
+    except TypeError as error:
+        raise _unusable(path, "the key is encrypted, which Traefik does not support", files) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise _unusable(path, "it has no key in PEM format", files) from error
+
+
+def _pem(certificates: list[x509.Certificate]) -> str:
+    return b"".join(certificate.public_bytes(_PEM) for certificate in certificates).decode()
+
+
+def _unusable(path: Path, reason: str, files: TransportFiles) -> ConfigurationError:
+    return ConfigurationError(f"{path} cannot be used: {reason}. {files.advice}")
