@@ -11,9 +11,8 @@ from e2e.quickstart import Quickstart
 
 
 @contextlib.contextmanager
-def _running(folder: Path) -> Iterator[Quickstart]:
+def running(quickstart: Quickstart) -> Iterator[Quickstart]:
     """Run the quickstart; it must log no error and leave no process behind."""
-    quickstart = Quickstart(folder)
     try:
         quickstart.start()
         yield quickstart
@@ -29,14 +28,14 @@ def _running(folder: Path) -> Iterator[Quickstart]:
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quickstart]:
     """A running quickstart, shared by the tests of a module."""
-    with _running(tmp_path_factory.mktemp("quickstart")) as quickstart:
+    with running(Quickstart(tmp_path_factory.mktemp("quickstart"))) as quickstart:
         yield quickstart
 
 
 @pytest.fixture
 def own_quickstart(tmp_path: Path) -> Iterator[Quickstart]:
     """A running quickstart for one test, which may stop and start it."""
-    with _running(tmp_path) as quickstart:
+    with running(Quickstart(tmp_path)) as quickstart:
         yield quickstart
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.message
 import json
 import re
+import ssl
 import urllib.request
 import uuid
 from collections.abc import Mapping
@@ -38,16 +39,18 @@ class _Headers:
 class Person:
     """Somebody with a name who uses JupyterHub through its public URL."""
 
-    def __init__(self, hub_url: str, name: str) -> None:
+    def __init__(self, hub_url: str, name: str, *, tls: ssl.SSLContext | None = None) -> None:
         """Use JupyterHub with a new browser profile; nobody is logged in.
 
         Args:
             hub_url: The public URL, without a slash at the end.
             name: What is typed into the login form.
+            tls: Whom to trust if the URL is https.
         """
         self.name = name
         self.server = f"/user/{quote(name, safe='@~')}"
         self._hub_url = hub_url
+        self._tls = tls
         self._cookies = CookieJar()
         self._client = AsyncHTTPClient(force_instance=True)
 
@@ -103,7 +106,12 @@ class Person:
         """Run code in a kernel, over a websocket; returns its output."""
         url = urljoin(self._hub_url, f"{self.server}/api/kernels/{kernel}/channels")
         headers = {"Cookie": self._cookie_header(url), "Origin": self._hub_url}
-        request = HTTPRequest("ws" + url.removeprefix("http"), headers=headers, connect_timeout=_ONE_REQUEST_SECONDS)
+        request = HTTPRequest(
+            "ws" + url.removeprefix("http"),
+            headers=headers,
+            connect_timeout=_ONE_REQUEST_SECONDS,
+            ssl_options=self._tls,
+        )
         header = {
             "msg_id": uuid.uuid4().hex,
             "msg_type": "execute_request",
@@ -152,6 +160,7 @@ class Person:
                 follow_redirects=False,
                 request_timeout=_ONE_REQUEST_SECONDS,
                 allow_nonstandard_methods=True,
+                ssl_options=self._tls,
             ),
             raise_error=False,
         )

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from support.certificates import Pair
 from support.ports import free_ports
 from support.processes import all_others, command_line
 from support.processes import environment as environment_of
@@ -65,20 +66,31 @@ class Quickstart:
         started_in: Its working directory.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str, tls: Pair | None = None) -> None:
         """Choose its ports and folders; it is not started.
 
         Args:
             folder: For all its files; empty, or left by an earlier one.
+            arguments: More arguments for its command.
+            tls: Its certificate, if it is to be public as https.
         """
         self._port, hub_port = free_ports(2)
-        self.url = f"http://127.0.0.1:{self._port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._port}"
         self.home = folder / "home"
         self.started_in = folder / "started-in"
         self._mark = str(self.home)
         self._output = folder / "output.txt"
-        self._command = command(f"--JupyterHub.bind_url={self.url}", f"--JupyterHub.hub_port={hub_port}")
+        self._tls = tls.client() if tls else None
+        pair = [f"--JupyterHub.{name}={file}" for name, file in tls.traits.items()] if tls else []
+        self._command = command(
+            f"--JupyterHub.bind_url={self.url}", f"--JupyterHub.hub_port={hub_port}", *pair, *arguments
+        )
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def routes_file(self) -> Path:
+        """The file with the routes."""
+        return self.home / ".local" / "state" / "jupyterhub-quickstart" / "traefik" / "dynamic.toml"
 
     @property
     def output(self) -> str:
@@ -173,7 +185,11 @@ class Quickstart:
         return self._process.poll() is not None
 
     def _serves(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+        connection = (
+            http.client.HTTPSConnection("127.0.0.1", self._port, timeout=5, context=self._tls)
+            if self._tls
+            else http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+        )
         try:
             connection.request("GET", "/hub/health")
             return connection.getresponse().status == http.HTTPStatus.OK
