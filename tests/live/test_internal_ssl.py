@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import functools
 import itertools
+import json
 import logging
 import ssl
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +22,7 @@ from support.backend import Backend, get
 from support.certificates import make_certificate
 from support.fixtures import BackendMaker, ProxyMaker
 from support.internal_ssl import InternalCertificates
+from support.ports import free_port
 from support.traefik import ForeignTraefik
 from support.waiting import eventually, meanwhile
 
@@ -129,6 +132,22 @@ async def test_a_server_with_a_certificate_of_another_authority_is_refused(
 
     assert (answer.status, answer.by) == (500, None)
     assert impostor.clients == []
+
+
+async def test_the_hub_s_error_page_comes_with_the_same_certificates(
+    make_proxy: ProxyMaker, made: InternalCertificates, make_tls_backend: TlsBackendMaker
+) -> None:
+    """A browser gets it for a server that is not there."""
+    hub = await make_tls_backend("hub", made.server("hub"))
+    proxy = make_proxy(app=made.app, hub=SimpleNamespace(host=hub.url, base_url="/hub/", routespec="/"))
+    await proxy.start()
+    await proxy.add_route("/user/ada/", f"https://127.0.0.1:{free_port()}", OF_ADA)
+
+    answer = await get(proxy.public_url, "/user/ada/lab", headers={"Accept": "text/html"})
+
+    assert answer.status == 503
+    assert json.loads(answer.body)["path"] == "/hub/error/503"
+    assert hub.clients == ["proxy-client"]
 
 
 async def test_http_servers_are_reached_as_before(proxy: TraefikTomlProxy, make_backend: BackendMaker) -> None:

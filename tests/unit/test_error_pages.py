@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
 from traefik_toml_proxy.traefik.dynamic import DynamicSettings, ErrorPages
 from traefik_toml_proxy.traefik.error_pages import answer_by_proxy, error_page_objects
+from traefik_toml_proxy.traefik.transports import Transport, Transports
 
 SETTINGS = DynamicSettings(entry_point="http", secret_path="/secret")
 
@@ -42,6 +44,17 @@ def test_the_address_of_the_failed_request_is_not_in_the_question() -> None:
     queries = [made["errors"]["query"] for made in objects()["middlewares"].values() if "errors" in made]
 
     assert sorted(queries) == ["/secret/down", "/secret/error/{status}", "/secret/error/{status}"]
+
+
+@pytest.mark.parametrize(("hub", "expected"), [("https://hub:8081/hub/", True), ("http://hub:8081/hub/", False)])
+def test_the_hub_is_asked_with_the_internal_certificates(hub: str, expected: bool) -> None:
+    """As for every other request to the Hub; the loop through our own entry point has nothing to do with them."""
+    some = dataclasses.replace(SETTINGS, transports=lambda: Transports(internal=Transport("their CA")))
+    services = error_page_objects(some, ErrorPages(hub, "https://127.0.0.1:8000"))["services"]
+
+    page = services["jupyterhub-errors-page"]["loadBalancer"]
+    assert page.get("serversTransport") == ("jupyterhub-internal" if expected else None)
+    assert services["jupyterhub-errors-loop"]["loadBalancer"]["serversTransport"] == "jupyterhub-errors-loop"
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,14 @@ def test_only_https_targets_have_a_transport_and_extra_routes_their_own(
     assert transports.name_for(Route.checked("/x/", target, data), Names()) == expected
 
 
+def test_the_hub_s_pages_come_through_the_internal_transport() -> None:
+    """If the Hub speaks https."""
+    urls = ["https://hub:8081/hub/", "http://hub:8081/hub/"]
+
+    assert [BOTH.name_inside(url, Names()) for url in urls] == ["jupyterhub-internal", None]
+    assert [NEITHER.name_inside(url, Names()) for url in urls] == [None, None]
+
+
 def test_the_client_certificate_is_shown_by_the_internal_transport_alone() -> None:
     """No server name is set, so each target is verified for its own host or address."""
     assert BOTH.as_objects(Names()) == {

@@ -12,7 +12,6 @@ from jupyterhub.traitlets import Command
 from traitlets import CaselessStrEnum, Dict, Float, List, Unicode
 
 from ..addresses import listen_address, reachable_url
-from ..errors import ConfigurationError
 from ..routes import Place, Route, parse_routespec
 from ..runtime.session import PublishingSettings, TraefikSettings
 from ..runtime.transport_files import WatchedTransports
