@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -148,12 +149,25 @@ class Watch:
 
 @pytest_asyncio.fixture
 async def watch(files: TransportFiles, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watch]:
-    """A watch that looks often."""
+    """A watch that looks often, and does not mind that the certificates of a test expire soon."""
     monkeypatch.setattr(module, "_INTERVAL", 0.02)
+    monkeypatch.setattr(module, "_NOTICE", timedelta(0))
     watch = Watch(files)
     await watch.begin()
     yield watch
     await watch.end()
+
+
+def _note_looks(monkeypatch: pytest.MonkeyPatch) -> list[TransportFiles]:
+    """Return a list that grows by one item with each look."""
+    read, looks = module._read, []
+
+    def noted(files: TransportFiles) -> Transport:
+        looks.append(files)
+        return read(files)
+
+    monkeypatch.setattr(module, "_read", noted)
+    return looks
 
 
 def _replace(path: Path, other: Path) -> None:
@@ -206,13 +220,7 @@ async def test_what_is_seen_once_only_is_left_alone(
 
 async def test_unchanged_files_cost_no_commit(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each would be a reload."""
-    read, looks = module._read, []
-
-    def noted(files: TransportFiles) -> Transport:
-        looks.append(files)
-        return read(files)
-
-    monkeypatch.setattr(module, "_read", noted)
+    looks = _note_looks(monkeypatch)
     await eventually(lambda: len(looks) > 6)
 
     assert len(watch.store.commits) == 1
@@ -239,6 +247,28 @@ async def test_a_commit_that_fails_is_tried_again(
     await eventually(lambda: len(watch.store.commits) == 2)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "No space left on device" in caplog.text
+
+
+@pytest.mark.parametrize(("notice", "warnings"), [(0, 0), (9999, 1)])
+async def test_a_certificate_that_is_about_to_expire_is_told_once_a_day(
+    files: TransportFiles,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    notice: float,
+    warnings: int,
+) -> None:
+    """JupyterHub does not renew its own, and afterwards nothing works."""
+    monkeypatch.setattr(module, "_INTERVAL", 0.02)
+    monkeypatch.setattr(module, "_NOTICE", timedelta(days=notice))
+    watch = Watch(files)
+    looks = _note_looks(monkeypatch)
+    await watch.begin()
+    await eventually(lambda: len(looks) > 5)
+    await watch.end()
+
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * warnings
+    assert caplog.text.count("expires on") == warnings
+    assert caplog.text.count("Ask the admin about it.") == warnings
 
 
 async def test_a_bug_does_not_end_the_watch(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from cryptography import x509
@@ -20,6 +21,10 @@ from ..traefik.transports import Transport, Transports
 # Seconds between two looks at the files. What is in them counts when two looks in a row find the same, because files that
 # belong together are not replaced at once.
 _INTERVAL = 3.0
+
+# JupyterHub does not renew its certificates, so the log says daily that they are about to expire.
+_NOTICE = timedelta(days=30)
+_A_DAY = timedelta(days=1)
 
 _PEM = serialization.Encoding.PEM
 
@@ -57,6 +62,7 @@ class WatchedTransports:
         # What the last look at the files found: the transports, or why there are none; and what was logged last.
         self._found: Transports | str = ""
         self._problem = ""
+        self._next_warning = datetime.min.replace(tzinfo=timezone.utc)
 
     def current(self) -> Transports:
         """Return what the next commit of the routes is to have."""
@@ -91,9 +97,23 @@ class WatchedTransports:
         while True:
             await asyncio.sleep(_INTERVAL)
             try:
+                self._warn_of_expiry(log)
                 await self._look(publisher, log)
             except Exception:
                 log.exception("Looking at the certificates failed unexpectedly; will retry")
+
+    def _warn_of_expiry(self, log: logging.Logger) -> None:
+        now = datetime.now(timezone.utc)
+        if self._internal is None or self._current.internal is None or now < self._next_warning:
+            return
+        self._next_warning = now + _A_DAY
+        expiry = _expiry(self._current.internal)
+        if expiry < now + _NOTICE:
+            log.warning(
+                "A certificate of internal_ssl expires on %s; then Traefik cannot reach the Hub and users' servers. %s",
+                f"{expiry:%Y-%m-%d}",
+                self._internal.advice,
+            )
 
     async def _look(self, publisher: RoutePublisher, log: logging.Logger) -> None:
         try:
@@ -134,6 +154,12 @@ def _read(files: TransportFiles) -> Transport:
         raise _unusable(files.key, f"it is not the key of the certificate in {files.certificate}", files)
     text = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return Transport(_pem(authorities), _pem(certificates), text.decode())
+
+
+def _expiry(transport: Transport) -> datetime:
+    """Return when the first of all certificates of a transport expires."""
+    certificates = x509.load_pem_x509_certificates((transport.authorities + transport.certificate).encode())
+    return min(certificate.not_valid_after_utc for certificate in certificates)
 
 
 def _certificates(path: Path, files: TransportFiles) -> list[x509.Certificate]:
