@@ -23,8 +23,9 @@ from support.certificates import make_certificate
 from support.fixtures import BackendMaker, ProxyMaker
 from support.internal_ssl import InternalCertificates
 from support.ports import free_port
+from support.servers import answering
 from support.traefik import ForeignTraefik
-from support.waiting import eventually, meanwhile
+from support.waiting import eventually, meanwhile, within
 
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import ConfigurationError
@@ -199,6 +200,40 @@ async def test_a_renewed_certificate_is_shown_without_a_bad_request(
 
     assert set(answers) == {"ada"}
     assert ada.clients[0] == "proxy-client"
+
+
+async def test_a_websocket_stays_open_when_the_certificate_is_renewed(
+    proxy: TraefikTomlProxy, made: InternalCertificates, ada: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New connections show the new certificate, and those that are open go on."""
+    monkeypatch.setattr(transport_files, "_INTERVAL", 0.05)
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        while line := await reader.readline():
+            writer.write(line)
+
+    async with answering(echo, tls=made.server("bob")) as bob:
+        await proxy.add_route("/user/bob/", bob, {"user": "bob", "server_name": ""})
+        where = urlsplit(proxy.public_url)
+        reader, writer = await asyncio.open_connection(where.hostname, where.port)
+        writer.write(b"GET /user/bob/ HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+
+        for new, old in zip(await asyncio.to_thread(made.signed, "renewed"), (made.certificate, made.key), strict=True):
+            new.replace(old)
+        async with meanwhile(_keep_asking(proxy)):
+            await eventually(lambda: "renewed" in ada.clients)
+
+        writer.write(b"still there?\n")
+        assert await within(10, reader.readline()) == b"still there?\n"
+        writer.close()
+
+
+async def _keep_asking(proxy: TraefikTomlProxy) -> None:
+    while True:
+        assert (await _ask(proxy)).by == "ada"
 
 
 def _is_longer(answers: list[str | None], count: int) -> bool:
