@@ -135,7 +135,7 @@ class TraefikStartFailed(TraefikError):
     """Traefik could not be run, exited, or did not serve in time."""
 
     def __init__(self, reason: str, last_lines: list[str]) -> None:
-        output = "\n  ".join(last_lines) if last_lines else "(nothing)"
-        super().__init__(f"Traefik did not start: {reason}\nThe last lines of its output:\n  {output}")
+        output = "\n  ".join(["\nThe last lines of its output:", *last_lines]) if last_lines else ""
+        super().__init__(f"Traefik did not start: {reason}{output}")
         self.reason = reason
         self.last_lines = last_lines

@@ -161,18 +161,22 @@ class RoutePublisher:
         async with self._lock:
             await self._commit_locked(self.table)
 
-    async def wait_live(self, timeout: float) -> None:
+    async def wait_live(self, timeout: float, *, if_refused: float | None = None) -> None:
         """Wait until the last commit is live.
 
+        Args:
+            timeout: The maximum number of seconds to wait.
+            if_refused: The maximum number of seconds to wait when all answers are refusals; None is ``timeout``.
+
         Raises:
-            RouteNotLive: If it is not live within ``timeout`` seconds.
+            RouteNotLive: If it is not live in time.
         """
         revision = self.revision
         if self._live_revision >= revision:
             return
         loop = asyncio.get_running_loop()
         began = loop.time()
-        answer = await self._live_check.wait(revision, timeout)
+        answer = await self._live_check.wait(revision, timeout, if_refused=if_refused)
         if not answer.serves(revision):
             waited = loop.time() - began
             raise RouteNotLive(revision, self._store.location, waited, answer.description, answer.advice)

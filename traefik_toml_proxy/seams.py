@@ -64,12 +64,14 @@ class Answer:
         answered: Whether the proxy answered at all; False while it is down.
         description: What was asked and what the answer was, in words, for messages.
         advice: What an admin can check if this is not the expected revision; whole sentences, or "".
+        refused: Whether something else answered that is there to stay, such as a login page: waiting is of no use.
     """
 
     revision: int | None
     answered: bool
     description: str
     advice: str = ""
+    refused: bool = False
 
     def serves(self, revision: int) -> bool:
         """Whether ``revision`` or a later one is live."""
@@ -82,12 +84,13 @@ class LiveCheck(Protocol):
     async def ask(self) -> Answer:
         """Ask once. Does not raise."""
 
-    async def wait(self, revision: int, timeout: float) -> Answer:
+    async def wait(self, revision: int, timeout: float, *, if_refused: float | None = None) -> Answer:
         """Ask until ``revision`` or a later one is live.
 
         Args:
             revision: The revision to wait for.
             timeout: The maximum number of seconds to wait.
+            if_refused: The maximum number of seconds to wait when all answers are refusals; None is ``timeout``.
 
         Returns:
             The last answer; it does not serve ``revision`` if the time ran out. Does not raise.

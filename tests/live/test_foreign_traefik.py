@@ -149,7 +149,7 @@ async def test_an_add_fails_in_time_if_traefik_has_another_entry_point(
             check_route_timeout=1,
         )
 
-        with pytest.raises(RouteNotLive, match="answered 404, without our revision"):
+        with pytest.raises(RouteNotLive, match=r"answered 404 \(Not Found\), without our revision"):
             await proxy.add_route("/user/a/", "http://127.0.0.1:1", {})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
@@ -31,19 +32,28 @@ class Pair:
         return ssl.create_default_context(cafile=self.cert)
 
 
-def make_certificate(folder: Path, name: str, *, password: bytes | None = None) -> Pair:
+def make_certificate(
+    folder: Path,
+    name: str,
+    *,
+    password: bytes | None = None,
+    dns_names: Sequence[str] = ("localhost",),
+    addresses: Sequence[str] = ("127.0.0.1", "::1"),
+) -> Pair:
     """Make ``<name>.crt`` and ``<name>.key`` in ``folder``.
 
     Args:
         folder: Where to put them.
         name: The common name.
         password: If given, the key is encrypted with it.
+        dns_names: The names that it is for.
+        addresses: The addresses that it is for. If there are no names either, only the common name says what it is for.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(timezone.utc)
-    names = [x509.DNSName("localhost"), *(x509.IPAddress(ip_address(text)) for text in ("127.0.0.1", "::1"))]
-    certificate = (
+    names = [*map(x509.DNSName, dns_names), *(x509.IPAddress(ip_address(text)) for text in addresses)]
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
@@ -51,10 +61,11 @@ def make_certificate(folder: Path, name: str, *, password: bytes | None = None) 
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
     )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    certificate = builder.sign(key, hashes.SHA256())
     encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
     pair = Pair(folder / f"{name}.crt", folder / f"{name}.key")
     pair.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

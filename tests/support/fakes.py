@@ -9,6 +9,7 @@ from collections import deque
 
 from traefik_toml_proxy.errors import CommitFailed, StoreError, StoreLocked
 from traefik_toml_proxy.routes import RouteTable, Snapshot
+from traefik_toml_proxy.runtime.answers import Refusals
 from traefik_toml_proxy.seams import Answer
 
 
@@ -93,6 +94,7 @@ class FakeTraefik:
     Attributes:
         serving: The revision that it serves.
         up: Whether it answers.
+        refuses: Whether something else answers in its place.
         listens: Whether it notices new commits; if not, it goes on serving the last one that it noticed.
         asked: How often it has been asked.
     """
@@ -101,6 +103,7 @@ class FakeTraefik:
         self._place = place
         self.serving: int | None = None
         self.up = True
+        self.refuses = False
         self.listens = True
         self.asked = 0
         self.url = "http://fake:1"
@@ -110,6 +113,8 @@ class FakeTraefik:
         self.asked += 1
         if not self.up:
             return Answer(None, answered=False, description=f"no answer from {self.url}: refused", advice=ADVICE)
+        if self.refuses:
+            return Answer(None, answered=True, description=f"{self.url} answered 401", advice=ADVICE, refused=True)
         if self.listens and self._place.snapshot is not None:
             self.serving = self._place.snapshot.revision
         if self.serving is None:
@@ -120,12 +125,14 @@ class FakeTraefik:
             self.serving, answered=True, description=f"{self.url} serves revision {self.serving}", advice=ADVICE
         )
 
-    async def wait(self, revision: int, timeout: float) -> Answer:
+    async def wait(self, revision: int, timeout: float, *, if_refused: float | None = None) -> Answer:
         """Ask until it serves ``revision`` or a later one, or the time is up."""
+        refusals = Refusals(if_refused)
         began = time.monotonic()
         while True:
             answer = await self.ask()
-            if answer.serves(revision) or time.monotonic() - began >= timeout:
+            refusals.add(answer, time.monotonic())
+            if refusals.certain or answer.serves(revision) or time.monotonic() - began >= timeout:
                 return answer
             await asyncio.sleep(0.001)
 

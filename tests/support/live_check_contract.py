@@ -22,6 +22,9 @@ class Stage(Protocol):
     def serve(self, revision: int | None) -> None:
         """Serve that revision from now on; None is an answer from a server that is not ours."""
 
+    def refuse(self) -> None:
+        """Answer as something that keeps others out, from now on."""
+
     def fall_silent(self) -> None:
         """Do not answer from now on."""
 
@@ -94,6 +97,26 @@ async def waiting_outlasts_silence(stage: Stage) -> None:
     assert answer.revision == 1
 
 
+async def a_refusal_ends_the_wait_early_if_the_caller_wants_that(stage: Stage) -> None:
+    """Something else answers that will not go away."""
+    stage.refuse()
+    answer = await asyncio.wait_for(stage.live_check.wait(1, 30, if_refused=0.05), 5 * PATIENCE)
+
+    assert (answer.revision, answer.answered, answer.refused) == (None, True, True)
+
+
+async def a_refusal_does_not_end_the_wait_otherwise(stage: Stage) -> None:
+    """The caller has time."""
+    stage.refuse()
+    waiting = asyncio.ensure_future(stage.live_check.wait(1, 30))
+    finished, _ = await asyncio.wait([waiting], timeout=0.2)
+    assert not finished
+    stage.serve(1)
+    answer = await asyncio.wait_for(waiting, 5 * PATIENCE)
+
+    assert answer.revision == 1
+
+
 async def closing_twice_is_allowed(stage: Stage) -> None:
     """A live check can be closed after it was used, and again."""
     stage.serve(1)
@@ -110,5 +133,7 @@ CONTRACT: list[Callable[[Stage], Awaitable[None]]] = [
     waiting_ends_when_the_revision_is_live,
     waiting_ends_when_the_time_is_up,
     waiting_outlasts_silence,
+    a_refusal_ends_the_wait_early_if_the_caller_wants_that,
+    a_refusal_does_not_end_the_wait_otherwise,
     closing_twice_is_allowed,
 ]

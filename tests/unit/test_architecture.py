@@ -49,12 +49,18 @@ HOUSE = [
         "runtime.session runtime.transport_files session publisher stores documents seams addresses traefik routes errors "
         "_version",
     ),
-    Room("runtime", IO, "runtime runtime.*", "session publisher stores.toml_text files seams traefik routes errors"),
+    Room(
+        "runtime",
+        IO,
+        "runtime runtime.*",
+        "session publisher stores.toml_text files answers seams traefik routes errors",
+    ),
     Room("session", ASYNC, "session", "publisher seams tasks"),
     Room("publisher", ASYNC, "publisher", "seams routes errors"),
     Room("stores", IO, "stores stores.*", "documents files routes errors"),
     Room("files", IO, "files", "tasks"),
     Room("documents", PURE, "stores.toml_document stores.toml_text", "traefik routes errors"),
+    Room("answers", PURE, "runtime.answers", "traefik seams errors"),
     Room("traefik", PURE, "traefik traefik.*", "routes errors"),
     Room("seams", PURE, "seams", "routes"),
     Room("addresses", PURE, "addresses", "errors"),
@@ -78,7 +84,20 @@ HOUSE = [
 # All that a pure module may import besides this package: nothing that does I/O, waits, or depends on where it runs.
 FOR_PURE = {
     *("__future__", "base64", "bisect", "collections", "collections.abc", "copy", "dataclasses", "datetime", "enum"),
-    *("escapism", "functools", "hashlib", "inspect", "ipaddress", "itertools", "json", "math", "re", "string", "toml"),
+    *(
+        "escapism",
+        "functools",
+        "hashlib",
+        "http",
+        "inspect",
+        "ipaddress",
+        "itertools",
+        "json",
+        "math",
+        "re",
+        "string",
+        "toml",
+    ),
     *("toml.encoder", "typing", "urllib.parse", "zlib"),
 }
 FOR_ASYNC = FOR_PURE | {"asyncio", "contextlib", "logging", "time"}

@@ -14,9 +14,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from support.certificates import make_certificate
 
 from traefik_toml_proxy.errors import ConfigurationError
-from traefik_toml_proxy.runtime.certificate import checked_certificate, default_certificate
+from traefik_toml_proxy.runtime.certificate import checked_certificate, default_certificate, server_name
 
 
 def loads(cert_file: str, key_file: str) -> bool:
@@ -173,3 +174,42 @@ class TestAdmins:
         other = default_certificate(tmp_path / "other")
         with pytest.raises(ConfigurationError, match="cannot be used"):
             checked_certificate(made.cert_file, other.key_file)
+
+
+IP_URL = "https://127.0.0.1:443"
+
+
+@pytest.mark.parametrize(
+    ("url", "dns_names", "name"),
+    [
+        (IP_URL, ["hub.example.org", "other.example.org"], "hub.example.org"),
+        (IP_URL, ["*.example.org", "hub.example.com"], "hub.example.com"),
+        (IP_URL, ["*.example.org"], "hub.example.org"),
+        (IP_URL, [], None),
+        ("https://[::1]:443", ["hub.example.org"], "hub.example.org"),
+        ("https://localhost:443", ["hub.example.org"], "hub.example.org"),
+        ("https://mine.example.org", ["hub.example.org"], None),
+    ],
+)
+def test_the_name_to_ask_for_is_one_that_the_certificate_has(
+    tmp_path: Path, url: str, dns_names: list[str], name: str | None
+) -> None:
+    """A URL with a name already says it; an address does not."""
+    pair = make_certificate(tmp_path, "hub.example.net", dns_names=dns_names)
+
+    assert server_name(url, str(pair.cert)) == name
+
+
+def test_without_other_names_the_common_name_is_asked_for(tmp_path: Path) -> None:
+    """As Traefik does; a name that cannot be asked for is left out."""
+    named, unnamed = (
+        make_certificate(tmp_path, name, dns_names=[], addresses=[]) for name in ("hub.example.net", "My Hub")
+    )
+
+    assert server_name(IP_URL, str(named.cert)) == "hub.example.net"
+    assert server_name(IP_URL, str(unnamed.cert)) is None
+
+
+def test_without_a_certificate_there_is_no_name() -> None:
+    """Nothing is read."""
+    assert server_name(IP_URL, "") is None

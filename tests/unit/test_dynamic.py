@@ -206,3 +206,40 @@ def test_additions_that_are_not_tables_are_refused(extra: dict[str, Any], reason
     """The error names the trait."""
     with pytest.raises(ConfigurationError, match=f"extra_dynamic_config: {reason}"):
         settings(extra=extra)
+
+
+class TestStrictNames:
+    """With ``sniStrict``, Traefik serves no default certificate, so ours has to be in the list as well."""
+
+    OURS = Certificate("/c.pem", "/k.pem")
+
+    def listed(self, tls: object) -> object:
+        """Return the list of certificates that a configuration of the admin's leads to."""
+        tree = remaining_tree(settings(default_certificate=self.OURS, extra={"tls": tls}), {}, {})
+        return tree["tls"].get("certificates") if isinstance(tree["tls"], dict) else None
+
+    def test_ours_is_listed(self) -> None:
+        """Whatever the options are called."""
+        assert self.listed({"options": {"mine": {"sniStrict": True}}}) == [self.OURS.as_tree()]
+
+    def test_the_admin_s_list_is_kept(self) -> None:
+        """Theirs come after ours."""
+        theirs = {"certFile": "/their-c.pem", "keyFile": "/their-k.pem"}
+        tls = {"options": {"default": {"sniStrict": True}}, "certificates": [theirs]}
+
+        assert self.listed(tls) == [self.OURS.as_tree(), theirs]
+        assert tls["certificates"] == [theirs]
+
+    @pytest.mark.parametrize(
+        "tls",
+        [{}, {"options": {}}, {"options": {"default": {"sniStrict": False}}}, {"options": {"default": 1}}, "none"],
+    )
+    def test_it_is_not_listed_otherwise(self, tls: object) -> None:
+        """The default certificate is enough."""
+        assert self.listed(tls) is None
+
+    def test_without_a_certificate_there_is_nothing_to_list(self) -> None:
+        """The admin's Traefik may have others."""
+        tls = {"options": {"default": {"sniStrict": True}}}
+
+        assert remaining_tree(settings(extra={"tls": tls}), {}, {}) == {"tls": tls}

@@ -133,10 +133,12 @@ def test_an_old_traefik_names_what_was_found_and_what_is_needed() -> None:
     assert (error.command, error.found) == ("/usr/bin/traefik", "Traefik 2.11.0")
 
 
-@pytest.mark.parametrize(("lines", "expected"), [(["one", "two"], "\n  one\n  two"), ([], "\n  (nothing)")])
+@pytest.mark.parametrize(
+    ("lines", "expected"), [(["one", "two"], "\nThe last lines of its output:\n  one\n  two"), ([], "")]
+)
 def test_a_failed_start_shows_the_last_lines(lines: list[str], expected: str) -> None:
-    """The message ends with Traefik's last output, or says that there was none."""
+    """The message ends with Traefik's last output, if there was any."""
     error = TraefikStartFailed("it ended (exit status 1).", lines)
 
-    assert str(error) == f"Traefik did not start: it ended (exit status 1).\nThe last lines of its output:{expected}"
+    assert str(error) == f"Traefik did not start: it ended (exit status 1).{expected}"
     assert (error.reason, error.last_lines) == ("it ended (exit status 1).", lines)

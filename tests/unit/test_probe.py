@@ -60,6 +60,10 @@ class Entry:
         header = b"" if revision is None else b"%s: %d\r\n" % (HEADER, revision)
         self.says = b"HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n" + header + b"\r\n"
 
+    def refuse(self) -> None:
+        """Answer that the Hub may not ask."""
+        self.says = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
+
     def fall_silent(self) -> None:
         """Hang up instead of answering."""
         self.says = b""
@@ -73,8 +77,11 @@ class FakeStage:
         self.live_check = FakeTraefik(self.place)
 
     def serve(self, revision: int | None) -> None:
-        self.live_check.up = True
+        self.live_check.up, self.live_check.refuses = True, False
         self.place.snapshot = None if revision is None else Snapshot(revision, table_of())
+
+    def refuse(self) -> None:
+        self.live_check.refuses = True
 
     def fall_silent(self) -> None:
         self.live_check.up = False
@@ -147,7 +154,7 @@ async def test_an_answer_of_another_server_is_described(entry: Entry) -> None:
     entry.says = b"HTTP/1.1 302 Found\r\nServer: nginx \xe9\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"
     answer = await entry.live_check.ask()
 
-    assert answer.description == f"{entry.url} answered 302 by 'nginx \\xe9', without our revision"
+    assert answer.description == f"{entry.url} answered 302 (Found) to '/' by 'nginx \\xe9', without our revision"
 
 
 async def test_a_refused_connection_is_reported(free_port: int) -> None:
@@ -202,6 +209,53 @@ async def test_the_certificate_is_not_verified(tmp_path: Path) -> None:
         answer = await entry.live_check.ask()
 
     assert answer.revision == 3
+
+
+async def test_it_asks_for_the_server_name_that_it_was_given(tmp_path: Path) -> None:
+    """As a browser does: in the handshake and in the request, although it connects to an address."""
+    asked: list[str | None] = []
+    certificate = await asyncio.to_thread(default_certificate, tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.cert_file, certificate.key_file)
+    context.sni_callback = lambda _, name, __: asked.append(name)
+    async with Entry.opened(tls=context) as entry:
+        entry.serve(3)
+        probe = EntryPointProbe(entry.url, PATH, server_name="hub.example.org")
+        answer = await probe.ask()
+        await probe.close()
+
+    assert answer.revision == 3
+    assert asked == ["hub.example.org"]
+    port = entry.url.rpartition(":")[2]
+    assert f"\r\nHost: hub.example.org:{port}\r\n".encode() in entry.requests[0]
+
+
+async def test_it_asks_for_no_name_over_plain_http(entry: Entry) -> None:
+    """There, the Host header is the address."""
+    entry.serve(3)
+    probe = EntryPointProbe(entry.url, PATH, server_name="hub.example.org")
+    await probe.ask()
+    await probe.close()
+
+    assert f"\r\nHost: {entry.url.removeprefix('http://')}\r\n".encode() in entry.requests[0]
+
+
+async def test_https_to_a_server_without_tls_is_told() -> None:
+    """It is certain at once, since no handshake will ever succeed."""
+    async with answering(_hang_up_with_http) as url:
+        probe = EntryPointProbe(url.replace("http:", "https:"), PATH)
+        answer = await probe.ask()
+        await probe.close()
+
+    assert answer.refused
+    assert "speaks plain http" in answer.advice
+
+
+async def _hang_up_with_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer as nginx does when it gets TLS where it expects http."""
+    await reader.read(1)
+    writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    await writer.drain()
 
 
 async def test_it_can_be_asked_again_after_close(entry: Entry) -> None:

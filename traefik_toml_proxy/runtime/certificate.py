@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,6 +18,7 @@ from ..files import write_private
 from ..traefik.dynamic import Certificate
 
 _DAYS = 3650
+_DNS_NAME = re.compile(r"(\*|[A-Za-z0-9_-]{1,63})(\.[A-Za-z0-9_-]{1,63})*")
 
 
 def default_certificate(folder: Path) -> Certificate:
@@ -60,6 +63,28 @@ def checked_certificate(cert_file: str, key_file: str) -> Certificate:
             "encrypted."
         ) from error
     return certificate
+
+
+def server_name(url: str, cert_file: str) -> str | None:
+    """Return the name in a certificate that a client should ask for at ``url``, or None for the host of the URL.
+
+    Args:
+        url: The URL of the entry point; if it has a name, that is what to ask for.
+        cert_file: The certificate; "" if there is none.
+    """
+    host = urlsplit(url).hostname or ""
+    if not cert_file or not (host == "localhost" or host.replace(".", "").isdigit() or ":" in host):
+        return None
+    certificate = x509.load_pem_x509_certificate(Path(cert_file).read_bytes())
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = extension.value.get_values_for_type(x509.DNSName)
+    except x509.ExtensionNotFound:
+        # Traefik looks there, too (pkg/tls/certificate.go).
+        names = [str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    # Names without a wildcard first.
+    usable = sorted((name for name in names if _DNS_NAME.fullmatch(name)), key=lambda name: name.startswith("*"))
+    return usable[0].replace("*", "hub") if usable else None
 
 
 def _load(certificate: Certificate) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
 import threading
 import time
@@ -11,9 +10,17 @@ from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
-from ..errors import quoted
 from ..seams import Answer
-from ..traefik.dynamic import REVISION_HEADER
+from .answers import (
+    HEADERS,
+    Refusals,
+    answered_other_scheme,
+    failed_handshake,
+    no_answer,
+    nothing_is_loaded,
+    other_scheme,
+    read_response,
+)
 
 # The pause between two requests is a tenth of the time waited so far, which delays the result by at most a tenth.
 _SHORTEST_PAUSE = 0.0002
@@ -24,11 +31,20 @@ _LONGEST_HOP = 1.0
 # How much longer to wait for a thread than its own timeout, in seconds.
 _GRACE = 0.5
 _LONGEST_BODY = 2**16
-_REVISION = re.compile(r"[0-9]{1,18}")
-_ADVICE = (
-    "Look in Traefik's log for an error about that file, and check that Traefik reads it and that traefik_url is the URL of "
-    "the entry point that traefik_entrypoint names."
-)
+
+
+class _NamedConnection(HTTPSConnection):
+    """An https connection that asks for a server name which need not be the host that it connects to."""
+
+    def __init__(self, host: str, port: int | None, context: ssl.SSLContext, server_name: str) -> None:
+        super().__init__(host, port, context=context)
+        self._tls = context
+        self._server_name = server_name
+
+    def connect(self) -> None:
+        """Connect, as HTTPSConnection does, with that name."""
+        HTTPConnection.connect(self)
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._server_name)
 
 
 class EntryPointProbe:
@@ -37,17 +53,24 @@ class EntryPointProbe:
     TLS certificates are not verified: the only secret sent is the path, over loopback or the admin's own network.
     """
 
-    def __init__(self, url: str, revision_path: str, *, request_timeout: float = 5) -> None:
+    def __init__(
+        self, url: str, revision_path: str, *, server_name: str | None = None, request_timeout: float = 5
+    ) -> None:
         """Set what to ask; nothing is opened yet.
 
         Args:
             url: The entry point, ``http[s]://host:port``.
             revision_path: The secret path of the revision route.
+            server_name: The name to ask for with https, as browsers do, in place of the host of ``url``. A Traefik with
+                ``sniStrict`` answers only for names in its certificates.
             request_timeout: Seconds to wait for one answer.
         """
         self.url = url
         self._parts = urlsplit(url)
         self._path = revision_path
+        self._server_name = server_name if self._parts.scheme == "https" else None
+        # Like a browser: Traefik answers 421 if the TLS options for the two names differ (pkg/middlewares/snicheck).
+        self._headers = {"Host": f"{server_name}:{self._parts.port or 443}"} if self._server_name else {}
         self._request_timeout = request_timeout
         # Kept open between requests: a new TLS connection can take longer than a reload.
         self._connection: HTTPConnection | None = None
@@ -57,20 +80,24 @@ class EntryPointProbe:
         """Ask once."""
         return await self._in_thread(self._ask_blocking, self._request_timeout, within=self._request_timeout)
 
-    async def wait(self, revision: int, timeout: float) -> Answer:
-        """Ask until the entry point serves ``revision`` or a later one, or ``timeout`` seconds have passed."""
+    async def wait(self, revision: int, timeout: float, *, if_refused: float | None = None) -> Answer:
+        """Ask until the entry point serves ``revision`` or a later one, or ``timeout`` seconds have passed.
+
+        It takes only ``if_refused`` seconds if all answers in that time are refusals.
+        """
         began = time.monotonic()
         cancelled = threading.Event()
+        refusals = Refusals(if_refused)
         waited = 0.0
         try:
             while True:
                 left = timeout - waited
                 answer = await self._in_thread(
-                    self._wait_blocking, revision, min(left, _LONGEST_HOP), cancelled, within=left
+                    self._wait_blocking, revision, min(left, _LONGEST_HOP), refusals, cancelled, within=left
                 )
                 waited = time.monotonic() - began
-                if answer.serves(revision) or waited >= timeout:
-                    return answer
+                if refusals.certain is not None or answer.serves(revision) or waited >= timeout:
+                    return refusals.certain or answer
         finally:
             cancelled.set()
 
@@ -84,20 +111,38 @@ class EntryPointProbe:
             done, _ = await asyncio.wait([asking], timeout=within + _GRACE)
         finally:
             asking.cancel()
-        return asking.result() if done else self._no_answer(f"timed out after {within:.1f} s")
+        return asking.result() if done else no_answer(self.url, f"timed out after {within:.1f} s")
 
-    def _wait_blocking(self, revision: int, timeout: float, cancelled: threading.Event) -> Answer:
-        """Ask until the revision is live or the time is up; return the last answer. Blocks."""
+    def _wait_blocking(self, revision: int, timeout: float, refusals: Refusals, cancelled: threading.Event) -> Answer:
+        """Ask until the revision is live, only refusals will come, or the time is up; return the last answer. Blocks."""
         began = time.monotonic()
         waited = 0.0
         while True:
             answer = self._ask_blocking(min(self._request_timeout, max(_SHORTEST_TIMEOUT, timeout - waited)))
-            waited = time.monotonic() - began
-            if answer.serves(revision) or waited >= timeout:
+            now = time.monotonic()
+            refusals.add(answer, now)
+            waited = now - began
+            if answer.serves(revision) or refusals.certain is not None:
                 return answer
+            if waited >= timeout:
+                return self._with_other_scheme(answer, refusals)
             pause = min(max(_SHORTEST_PAUSE, waited / 10), _LONGEST_PAUSE, timeout - waited)
             if cancelled.wait(pause):
                 return answer
+
+    def _with_other_scheme(self, answer: Answer, refusals: Refusals) -> Answer:
+        """Find out whether the URL has the wrong scheme, if the answer was not ours. Blocks.
+
+        Traefik does not tell: it answers 404 to https at an entry point for http, and the other way round.
+        """
+        if not nothing_is_loaded(answer):
+            return answer
+        other = EntryPointProbe(other_scheme(self.url), self._path)
+        other._closed = True  # so that it keeps no connection
+        if other._ask_blocking(_SHORTEST_TIMEOUT).revision is None:
+            return answer
+        refusals.certain = answered_other_scheme(answer, self.url)
+        return refusals.certain
 
     def _ask_blocking(self, timeout: float) -> Answer:
         kept, self._connection = self._connection, None
@@ -105,12 +150,19 @@ class EntryPointProbe:
             return self._ask_over(kept, timeout)
         except (OSError, HTTPException) as error:
             if kept is None:
-                return self._no_answer(str(error) or type(error).__name__)
+                return self._failed(error)
         # The kept connection may have been closed, for example by a restart of Traefik.
         try:
             return self._ask_over(None, timeout)
         except (OSError, HTTPException) as error:
-            return self._no_answer(str(error) or type(error).__name__)
+            return self._failed(error)
+
+    def _failed(self, error: OSError | HTTPException) -> Answer:
+        if isinstance(error, ssl.SSLError):
+            return failed_handshake(
+                self.url, self._server_name or self._parts.hostname or "", error.reason or str(error)
+            )
+        return no_answer(self.url, str(error) or type(error).__name__)
 
     def _ask_over(self, kept: HTTPConnection | None, timeout: float) -> Answer:
         connection = kept or self._connect()
@@ -118,7 +170,7 @@ class EntryPointProbe:
             connection.timeout = timeout
             if connection.sock is not None:
                 connection.sock.settimeout(timeout)
-            connection.request("GET", self._path)
+            connection.request("GET", self._path, headers=self._headers)
             response = connection.getresponse()
             complete = len(response.read(_LONGEST_BODY)) < _LONGEST_BODY
         except BaseException:
@@ -128,28 +180,16 @@ class EntryPointProbe:
             self._connection = connection
         else:
             connection.close()
-        return self._read_response(
-            response.status, response.getheader(REVISION_HEADER, ""), response.getheader("Server")
-        )
+        headers = {name: value for name in HEADERS if (value := response.getheader(name)) is not None}
+        return read_response(self.url, response.status, headers)
 
     def _connect(self) -> HTTPConnection:
         host, port = self._parts.hostname or "", self._parts.port
         if self._parts.scheme == "https":
             # S323: see the docstring of the class.
-            return HTTPSConnection(host, port, context=ssl._create_unverified_context())  # noqa: S323, SLF001
+            context = ssl._create_unverified_context()  # noqa: S323, SLF001
+            return _NamedConnection(host, port, context, self._server_name or host)
         return HTTPConnection(host, port)
-
-    def _no_answer(self, reason: str) -> Answer:
-        return Answer(None, answered=False, description=f"no answer from {self.url}: {reason}", advice=_ADVICE)
-
-    def _read_response(self, status: int, revision: str, server: str | None) -> Answer:
-        if _REVISION.fullmatch(revision):
-            return Answer(
-                int(revision), answered=True, description=f"{self.url} serves revision {revision}", advice=_ADVICE
-            )
-        by = f" by {quoted(server)}" if server else ""
-        description = f"{self.url} answered {status}{by}, without our revision"
-        return Answer(None, answered=True, description=description, advice=_ADVICE)
 
     async def close(self) -> None:
         """Close the connection. May be called twice."""

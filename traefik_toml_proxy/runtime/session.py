@@ -19,7 +19,7 @@ from ..session import CleanupStack, Session, cleanup_on_error
 from ..stores.toml_text import dumps
 from ..traefik.dynamic import Certificate
 from ..traefik.static import StaticSettings, static_tree
-from .certificate import checked_certificate, default_certificate
+from .certificate import checked_certificate, default_certificate, server_name
 from .checks import check_address_is_free
 from .probe import EntryPointProbe
 from .program import child_environment, find_program
@@ -28,6 +28,8 @@ from .transport_files import WatchedTransports
 
 # Seconds to wait for an adopted Traefik to load the new file before starting a new process instead.
 _ADOPTION_TIMEOUT = 10.0
+# For how many seconds a new Traefik may answer nothing but, for example, 401, before the start fails.
+_REFUSED_SECONDS = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +118,8 @@ async def _open_publisher(
     await asyncio.to_thread(publishing.transports.read)
     store = publishing.make_store(certificate)
     cleanup.add("the store", store.close)
-    probe = EntryPointProbe(publishing.url, publishing.revision_path)
+    name = await asyncio.to_thread(server_name, publishing.url, publishing.ssl_cert)
+    probe = EntryPointProbe(publishing.url, publishing.revision_path, server_name=name)
     cleanup.add("the probe", probe.close)
     publisher = RoutePublisher(
         store, probe, live_timeout=publishing.live_timeout, check_route=publishing.check_route, log=log
@@ -244,7 +247,9 @@ class _Start:
         await publisher.begin(RouteTable())
         await supervisor.start()
         try:
-            await supervisor.while_running(publisher.wait_live(self._traefik.start_timeout))
+            await supervisor.while_running(
+                publisher.wait_live(self._traefik.start_timeout, if_refused=_REFUSED_SECONDS)
+            )
         except RouteNotLive as error:
             raise TraefikStartFailed(str(error), supervisor.last_lines) from error
 

@@ -203,7 +203,20 @@ def remaining_tree(settings: DynamicSettings, objects: Objects, in_pieces: Mappi
     tree: dict[str, Any] = {"http": objects}
     if settings.default_certificate:
         tree["tls"] = {"stores": {"default": {"defaultCertificate": settings.default_certificate.as_tree()}}}
-    return _without_empty_sections(deep_merge(tree, extra))
+    tree = deep_merge(tree, extra)
+    if settings.default_certificate and _has_strict_options(tree):
+        # With sniStrict, Traefik uses no default certificate (pkg/tls/tlsmanager.go), only those in the list.
+        listed = tree["tls"].get("certificates", [])
+        tree["tls"]["certificates"] = [settings.default_certificate.as_tree(), *listed]
+    return _without_empty_sections(tree)
+
+
+def _has_strict_options(tree: Mapping[str, Any]) -> bool:
+    """Whether some TLS options refuse clients that ask for a name which no certificate in the list has."""
+    match tree["tls"]:
+        case {"options": Mapping() as options}:
+            return any(isinstance(each, Mapping) and each.get("sniStrict") for each in options.values())
+    return False
 
 
 def at_top(settings: DynamicSettings) -> dict[str, Any]:
