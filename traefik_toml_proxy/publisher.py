@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from .errors import InvalidRoute, ProxyError, RouteNotLive, StoreError, quoted
 from .routes import Change, Route, RouteTable, Snapshot
 from .seams import LiveCheck, Store
+from .standstill import Standstill
 
 T = TypeVar("T")
 
@@ -108,6 +109,8 @@ class RoutePublisher:
         self._logged: str | None = None
         # The last revision that the watcher found not to be live.
         self._missed_revision = -1
+        self._standstill = Standstill()
+        self._restart: Callable[[], Awaitable[object]] | None = None
 
     @property
     def table(self) -> RouteTable:
@@ -307,13 +310,15 @@ class RoutePublisher:
                 self._logged = str(error)
                 self._log.error("The routes could not be written again; will retry: %s", error)
 
-    async def watch(self, interval: float) -> None:
+    async def watch(self, interval: float, restart: Callable[[], Awaitable[object]] | None = None) -> None:
         """Repair the store when others change it, and commit again if the last commit is not live. Never returns.
 
         Args:
             interval: Seconds between two checks.
+            restart: Restarts a proxy that answers, but loads no commit any more; None if that is not done here.
         """
         missed, patience = 0, _PATIENCE
+        self._restart = restart
         while True:
             await asyncio.sleep(interval)
             try:
@@ -342,6 +347,9 @@ class RoutePublisher:
         """
         revision = self.revision
         answer = await self._live_check.ask()
+        if self._standstill.found(answer, revision) and self._restart is not None:
+            await self._restart()
+            return missed
         if not answer.answered or self._lock.locked() or revision != self.revision:
             return missed
         if answer.serves(revision):

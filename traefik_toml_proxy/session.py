@@ -70,19 +70,27 @@ class Session:
         activity: Tells when users were last seen; None if the proxy does not know.
     """
 
-    def __init__(self, publisher: RoutePublisher, cleanup: CleanupStack, *, activity: Activity | None = None) -> None:
+    def __init__(
+        self,
+        publisher: RoutePublisher,
+        cleanup: CleanupStack,
+        *,
+        activity: Activity | None = None,
+        restart: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         """Take ownership of what has been opened, and watch the store and the live revision from now on.
 
         Args:
             publisher: A publisher after ``open`` and ``begin``.
             cleanup: The cleanup calls for everything opened so far.
             activity: Tells when users were last seen; None if the proxy does not know.
+            restart: Restarts a proxy that answers, but loads no commit any more; None if that is not done here.
         """
         self.publisher = publisher
         self.activity = activity
         self._cleanup = cleanup
         cleanup.add("the publisher", publisher.close)
-        watching = publisher.watch(_WATCH_INTERVAL)
+        watching = publisher.watch(_WATCH_INTERVAL, restart)
         cleanup.add_task(asyncio.create_task(watching, name="traefik_toml_proxy watcher"))
 
     async def close(self) -> None:

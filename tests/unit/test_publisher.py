@@ -738,6 +738,27 @@ class TestMending:
         assert any(record.exc_info for record in caplog.records)
 
 
+async def test_a_traefik_that_notices_nothing_is_restarted(desk: Desk) -> None:
+    """After it was written again in vain; then the watch goes on."""
+    await desk.add("ada")
+    await desk.traefik.ask()
+    desk.traefik.listens = False
+    written: list[int] = []
+
+    async def restart() -> None:
+        written.append(len(desk.store.commits))
+        desk.traefik.listens = True
+
+    async with meanwhile(desk.publisher.watch(0.002, restart)):
+        desk.place.damage = "was edited"
+        await eventually(lambda: written)
+        await eventually(lambda: desk.traefik.serving == desk.publisher.revision)
+        await desk.watched(60)
+
+    assert len(written) == 1
+    assert written[0] >= 5  # the first table, ada, the repair, and twice for nothing
+
+
 async def test_a_revision_that_was_seen_live_is_not_asked_for_again(desk: Desk) -> None:
     """wait_live() returns at once."""
     await desk.add("ada")

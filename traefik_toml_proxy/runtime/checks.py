@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+from pathlib import Path
 
 from ..errors import TraefikStartFailed
 
@@ -40,8 +41,10 @@ def check_address_is_free(address: str) -> None:
 
 
 def explain_output(lines: list[str]) -> str | None:
-    """Return why Traefik exited and what an admin can do, judging by its output, or None if that does not say."""
+    """Return why Traefik exited or does not serve, and what an admin can do; None if its output does not say."""
     for line in lines:
+        if watches_no_file([line]):
+            return f"it cannot watch the file with the routes; {usual_cause()} ({line})"
         if "address already in use" in line:
             return _address_is_taken(line)
         if "bind: permission denied" in line:
@@ -50,6 +53,27 @@ def explain_output(lines: list[str]) -> str | None:
                 f"Traefik program the capability cap_net_bind_service. ({line})"
             )
     return None
+
+
+def watches_no_file(lines: list[str]) -> bool:
+    """Whether Traefik's output says that it cannot watch a file. It does not try again (pkg/provider/file/file.go:88)."""
+    return any("error creating file watcher" in line or "error adding file watcher" in line for line in lines)
+
+
+def usual_cause() -> str:
+    """Return the usual cause for a Traefik that does not notice new versions of a file, and what an admin can do."""
+    limits = ", ".join(f"fs.inotify.{name} (now {_limit(name)})" for name in ("max_user_instances", "max_user_watches"))
+    return (
+        "the usual cause is that other programs of this user have used up inotify, with which Traefik watches files: raise "
+        f"the kernel settings {limits}. It does not work either on a file system without inotify, such as some network and "
+        "container mounts."
+    )
+
+
+def _limit(name: str) -> str:
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/fs/inotify", name).read_text().strip()
+    return "unknown"
 
 
 def _address_is_taken(details: str) -> str:

@@ -20,7 +20,7 @@ from ..stores.toml_text import dumps
 from ..traefik.dynamic import Certificate
 from ..traefik.static import StaticSettings, static_tree
 from .certificate import checked_certificate, default_certificate, server_name
-from .checks import check_address_is_free
+from .checks import check_address_is_free, explain_output
 from .probe import EntryPointProbe
 from .program import child_environment, find_program
 from .supervisor import TraefikSupervisor
@@ -178,7 +178,7 @@ class _Start:
             traefik.static.address,
             len(publisher.table),
         )
-        session = Session(publisher, self._cleanup)
+        session = Session(publisher, self._cleanup, restart=supervisor.replace)
         self._publishing.transports.watch(publisher, self._cleanup, log)
         return session
 
@@ -251,7 +251,9 @@ class _Start:
                 publisher.wait_live(self._traefik.start_timeout, if_refused=_REFUSED_SECONDS)
             )
         except RouteNotLive as error:
-            raise TraefikStartFailed(str(error), supervisor.last_lines) from error
+            lines = supervisor.last_lines
+            reason = await asyncio.to_thread(explain_output, lines)
+            raise TraefikStartFailed(reason or str(error), lines) from error
 
 
 def _make_state_dir(folder: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import TraefikStartFailed
 from ..traefik.static import GRACE_SECONDS
-from .checks import explain_output
+from .checks import explain_output, usual_cause, watches_no_file
 from .output import FollowedOutput
 from .process import ProcessIdentity, ProcessRecord, RunningProcess
 from .program import Program
@@ -158,23 +158,25 @@ class TraefikSupervisor:
             )
 
     async def while_running(self, waiting: Awaitable[None]) -> None:
-        """Await ``waiting``, but only while the process runs.
+        """Await ``waiting``, but only while the process runs, and while it may serve.
 
         Raises:
-            TraefikStartFailed: If the process exits first. The error has the last lines of its output.
+            TraefikStartFailed: If the process exits first, or its output says that it will never load the routes. The error
+                has the last lines of its output.
         """
         assert self._running is not None  # noqa: S101
         running = self._running
         waiter = asyncio.ensure_future(waiting)
         exited = asyncio.ensure_future(running.wait())
         try:
-            await asyncio.wait([waiter, exited], return_when=asyncio.FIRST_COMPLETED)
-            await self._output.catch_up()  # log it before a possible error, which it may explain
-            if not waiter.done():
-                await self._output.finish()
-                lines = self._output.last_lines
-                reason = explain_output(lines) or f"it exited ({running.describe_exit()})."
-                raise TraefikStartFailed(reason, lines)
+            while not waiter.done():
+                await asyncio.wait([waiter, exited], timeout=_OUTPUT_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
+                await self._output.catch_up()  # log it before a possible error, which it may explain
+                if not waiter.done() and (exited.done() or watches_no_file(self.last_lines)):
+                    await self._output.finish()
+                    lines = self.last_lines
+                    reason = await asyncio.to_thread(explain_output, lines)
+                    raise TraefikStartFailed(reason or f"it exited ({running.describe_exit()}).", lines)
             await waiter
         finally:
             for task in (waiter, exited):
@@ -224,6 +226,18 @@ class TraefikSupervisor:
             return False
         return True
 
+    async def replace(self) -> None:
+        """End a process that loads no routes any more; :meth:`watch` starts another one. Returns when it has exited."""
+        running = self._running
+        if running is None:
+            return
+        self._log.error(
+            "Traefik (process %d) answers, but does not load the routes any more; replacing it: %s",
+            running.pid,
+            await asyncio.to_thread(lambda: explain_output(self.last_lines) or usual_cause()),
+        )
+        await self._end(running)
+
     async def stop(self) -> None:
         """Stop watching and stop the process; return when it has exited. May be called twice."""
         for task in self._tasks:
@@ -246,11 +260,15 @@ class TraefikSupervisor:
             running.send(signal.SIGTERM)
 
     async def _stop_process(self) -> None:
-        """Stop the process: with SIGTERM, then, if it does not exit in time, with SIGKILL."""
+        """Stop the process, and forget it."""
         atexit.unregister(self._end_with_hub)
         running, self._running = self._running, None
-        if running is None:
-            return
+        if running is not None:
+            await self._end(running)
+            await asyncio.to_thread(self._record_file.unlink, missing_ok=True)
+
+    async def _end(self, running: RunningProcess) -> None:
+        """End a process: with SIGTERM, then, if it does not exit in time, with SIGKILL."""
         for number, seconds in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
             await asyncio.to_thread(running.send, number)
             exited = asyncio.ensure_future(running.wait())
@@ -258,10 +276,8 @@ class TraefikSupervisor:
                 await asyncio.wait([exited], timeout=seconds)
                 if exited.done():
                     await exited
-                    break
+                    return
             finally:
                 exited.cancel()
                 await asyncio.wait([exited])
-        else:
-            self._log.error("Traefik (process %d) could not be stopped", running.pid)
-        await asyncio.to_thread(self._record_file.unlink, missing_ok=True)
+        self._log.error("Traefik (process %d) could not be stopped", running.pid)
