@@ -43,7 +43,19 @@ class ReplaceFailed(OSError):
         self.step = step
 
     def __str__(self) -> str:
-        return f"Could not {self.step} a new version of {self.filename}: {self.strerror}"
+        advice = f". {self.advice}" if self.advice else ""
+        return f"Could not {self.step} a new version of {self.filename}: {self.strerror}{advice}"
+
+    @property
+    def advice(self) -> str:
+        """What an admin can do about it, in a sentence without a full stop, or ""."""
+        if self.step == "rename" and self.errno in (errno.EBUSY, errno.EXDEV):
+            # rename(2): nothing can be renamed onto a mount point, nor to another mount.
+            return (
+                "It seems to be a mount of its own, as `docker run --volume` makes one, and cannot be replaced; mount its "
+                "folder instead"
+            )
+        return ""
 
 
 async def run_in_thread(call: Callable[..., T], *arguments: object) -> T:

@@ -50,6 +50,31 @@ def test_the_whole_static_configuration() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "provider",
+    [
+        {"directory": "/etc/traefik/dynamic"},
+        {"directory": "/state"},
+        {"filename": "/etc/traefik/mine.toml"},
+        {"watch": False},
+        "none",
+    ],
+)
+def test_another_file_provider_is_refused(provider: object) -> None:
+    """Traefik would not load the file with the routes, or only once; the error says where else to put one's own."""
+    with pytest.raises(ConfigurationError, match=r"extra_static_config: providers\.file\..*\.extra_dynamic_config"):
+        static_tree(settings(extra={"providers": {"file": provider}}), (3, 7, 0))
+
+
+def test_all_else_of_the_file_provider_may_be_set() -> None:
+    """And other providers may be added."""
+    extra = {"providers": {"file": {"debugLogGeneratedTemplate": True}, "docker": {"network": "hub"}}}
+    providers = static_tree(settings(extra=extra), (3, 7, 0))["providers"]
+
+    assert providers["file"] == {"filename": "/state/dynamic.toml", "watch": True, "debugLogGeneratedTemplate": True}
+    assert providers["docker"] == {"network": "hub"}
+
+
 @pytest.mark.parametrize("entry_points", ["none", {"http": "none"}, {"http": {"address": 8000}}])
 def test_an_entry_point_without_an_address_is_refused(entry_points: object) -> None:
     """The admin's settings must not remove the address that Traefik listens on."""

@@ -6,12 +6,13 @@ import contextlib
 import errno
 import socket
 from pathlib import Path
+from typing import Any
 
 from ..errors import TraefikStartFailed
 
 
-def check_address_is_free(address: str) -> None:
-    """Check that no process listens at the address that Traefik will listen at.
+def check_address(address: str) -> None:
+    """Check that the address that Traefik will listen at is this machine's, and that no process listens there.
 
     Such a process would get the users' requests, and an earlier Traefik of ours would answer in place of the new one.
 
@@ -19,7 +20,7 @@ def check_address_is_free(address: str) -> None:
         address: The address in Go's form, ``host:port`` or ``:port``. A host name is resolved.
 
     Raises:
-        TraefikStartFailed: If the address is taken. Any other problem is left for Traefik to report.
+        TraefikStartFailed: If it is not free or not this machine's. Any other problem is left for Traefik to report.
     """
     host, _, port = address.rpartition(":")
     try:
@@ -28,16 +29,34 @@ def check_address_is_free(address: str) -> None:
         )
     except OSError:
         return
-    for family, kind, protocol, _, where in candidates:
-        with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as trial:
+    errors = {_error_of_binding(*candidate) for candidate in candidates}
+    if errno.EADDRINUSE in errors:
+        raise TraefikStartFailed(_address_is_taken(address), [])
+    if errors == {errno.EADDRNOTAVAIL}:
+        raise TraefikStartFailed(_address_is_elsewhere(address), [])
+
+
+def _error_of_binding(family: int, kind: int, protocol: int, _: str, where: Any) -> int | None:
+    """Return the number of the error with which this machine refuses to listen there, or None."""
+    try:
+        with socket.socket(family, kind, protocol) as trial:
             if family == socket.AF_INET6:
                 trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                trial.bind(where)
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    raise TraefikStartFailed(_address_is_taken(address), []) from error
+            trial.bind(where)
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def listens_on_ipv6_too(address: str) -> bool:
+    """Whether Traefik will listen on IPv6 although the address has 0.0.0.0, as Go does where there is IPv6 (net.Listen).
+
+    Args:
+        address: The address in Go's form, ``host:port`` or ``:port``.
+    """
+    loopback = (socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("::1", 0))
+    return address.startswith("0.0.0.0:") and _error_of_binding(*loopback) is None
 
 
 def explain_output(lines: list[str]) -> str | None:
@@ -47,6 +66,8 @@ def explain_output(lines: list[str]) -> str | None:
             return f"it cannot watch the file with the routes; {usual_cause()} ({line})"
         if "address already in use" in line:
             return _address_is_taken(line)
+        if any(words in line for words in ("cannot assign requested address", "no such host", "no suitable address")):
+            return _address_is_elsewhere(line)
         if "bind: permission denied" in line:
             return (
                 "it may not listen on that port. Choose a port above 1023 with c.JupyterHub.bind_url, or give the "
@@ -80,4 +101,12 @@ def _address_is_taken(details: str) -> str:
     return (
         "the address is taken by another process. Stop that process, or choose another port with "
         f"c.JupyterHub.bind_url. ({details})"
+    )
+
+
+def _address_is_elsewhere(details: str) -> str:
+    return (
+        "its address is not one of this machine. c.JupyterHub.bind_url says where to listen, which need not be the name or "
+        "address that users type: for all addresses of this machine, leave out the host, as in http://:8000; for one, name "
+        f"that. ({details})"
     )

@@ -20,7 +20,7 @@ from ..stores.toml_text import dumps
 from ..traefik.dynamic import Certificate
 from ..traefik.static import StaticSettings, static_tree
 from .certificate import checked_certificate, default_certificate, server_name
-from .checks import check_address_is_free, explain_output
+from .checks import check_address, explain_output, listens_on_ipv6_too
 from .probe import EntryPointProbe
 from .program import child_environment, find_program
 from .supervisor import TraefikSupervisor
@@ -242,7 +242,13 @@ class _Start:
         return True
 
     async def _start_new(self, supervisor: TraefikSupervisor, publisher: RoutePublisher, address: str) -> None:
-        await asyncio.to_thread(check_address_is_free, address)
+        await asyncio.to_thread(check_address, address)
+        if await asyncio.to_thread(listens_on_ipv6_too, address):
+            self._log.warning(
+                "Traefik listens on all IPv6 addresses as well, not only on %s, unlike configurable-http-proxy. To prevent "
+                "that, close the port for IPv6 in the firewall, or name one IPv4 address in c.JupyterHub.bind_url",
+                address,
+            )
         # Start without routes: ports may be reused by now, so the Hub has to confirm each route first.
         await publisher.begin(RouteTable())
         await supervisor.start()

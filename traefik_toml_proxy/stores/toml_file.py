@@ -103,7 +103,7 @@ class TomlFileStore:
             raise CommitFailed(
                 self.location,
                 f"{error.step} failed ({error.strerror})",
-                "The file is unchanged; check the free space and the permissions of its folder.",
+                f"{error.advice or 'The file is unchanged; check the free space and the permissions of its folder'}.",
             ) from error
 
     async def damage(self) -> str | None:

@@ -56,7 +56,7 @@ def static_tree(settings: StaticSettings, version: Version) -> dict[str, Any]:
         version: The version of Traefik. It decides which keys are used, since Traefik does not start with unknown ones.
 
     Raises:
-        ConfigurationError: If the admin's additions leave no entry point with an address.
+        ConfigurationError: If the admin's additions leave no entry point with an address, or another file provider.
     """
     http: dict[str, Any] = {
         # Otherwise Traefik changes `//` and dots in a path before it matches and forwards it.
@@ -90,12 +90,35 @@ def static_tree(settings: StaticSettings, version: Version) -> dict[str, Any]:
         "entryPoints": {settings.entry_point: entry_point},
     }
     tree = deep_merge(ours, settings.extra)
+    _check_file_provider(tree, settings.dynamic_file)
     match tree["entryPoints"]:
         case {settings.entry_point: {"address": str()}}:
             return tree
     raise ConfigurationError(
         f"extra_static_config: entryPoints must be a table, and in it {settings.entry_point!r} a table with an address."
     )
+
+
+def _check_file_provider(tree: Mapping[str, Any], dynamic_file: str) -> None:
+    """Check that the admin's additions leave Traefik watching the file with the routes, and nothing else.
+
+    With ``directory``, Traefik ignores ``filename`` (pkg/provider/file/file.go:63-86).
+
+    Raises:
+        ConfigurationError: If they do not.
+    """
+    advice = (
+        "Traefik would not load the file with the routes. Put routers, middlewares and TLS options of your own into "
+        "c.TraefikProxy.extra_dynamic_config, and set the path of that file with c.TraefikTomlProxy.dynamic_config_file. To "
+        "watch a folder, run Traefik yourself, with c.TraefikProxy.should_start = False."
+    )
+    match tree["providers"]:
+        case {"file": Mapping() as file}:
+            if file.get("directory"):
+                raise ConfigurationError(f"extra_static_config: providers.file.directory cannot be set: {advice}")
+            if file.get("filename") == dynamic_file and file.get("watch") is True:
+                return
+    raise ConfigurationError(f"extra_static_config: providers.file.filename and watch cannot be changed: {advice}")
 
 
 def check_trusted_proxies(addresses: tuple[str, ...]) -> tuple[str, ...]:
