@@ -16,7 +16,9 @@ from support.fixtures import BackendMaker, ProxyMaker
 from support.inside import revision_path, traefik_pid
 from support.processes import alive, command_line, environment, listening, open_files, started_here
 from support.programs import FOREVER, any_script, script
+from support.traefik import TRAEFIK_COMMAND
 from support.waiting import PATIENCE, eventually
+from traitlets.config import Config
 
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import (
@@ -118,6 +120,36 @@ class TestSuccess:
         assert await proxy.get_all_routes() == {}
         assert (await get(proxy.public_url, "/user/ada/")).status == 404
 
+    async def test_a_script_may_run_traefik_with_another_program(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
+        """That is the way to run it with sudo, nice or in a container."""
+        traefik = (await program.find_program(TRAEFIK_COMMAND, {})).command[0]
+        command = any_script(tmp_path / "traefik", f'exec nice -n 1 {traefik} "$@"')
+        proxy = make_proxy(traefik_command=[str(command)])
+        await proxy.start()
+
+        assert (await get(proxy.public_url, "/")).status == 404
+        assert os.getpriority(os.PRIO_PROCESS, traefik_pid(proxy)) > os.getpriority(os.PRIO_PROCESS, 0)
+
+    async def test_settings_of_other_proxies_are_named(
+        self, make_proxy: ProxyMaker, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """One warning for each, with what takes its place, and without its value. They have no effect."""
+        config = Config(
+            ConfigurableHTTPProxy={"command": ["chp", "--redirect-port", "80"], "auth_token": "hush"},
+            TraefikEtcdProxy={"etcd_url": "http://hush:2379"},
+            TraefikProxy={"check_route_timeout": 20},
+        )
+        await make_proxy(config=config).start()
+
+        warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert [warning.split()[0] for warning in warnings] == [
+            "c.ConfigurableHTTPProxy.auth_token",
+            "c.ConfigurableHTTPProxy.command",
+            "'--redirect-port'",
+            "c.TraefikEtcdProxy.etcd_url",
+        ]
+        assert "hush" not in caplog.text
+
 
 class TestFailure:
     """What the error says when it fails."""
@@ -159,6 +191,19 @@ class TestFailure:
         """The error names the trait."""
         proxy = make_proxy(extra_static_config={"log": {"level": object()}})
         await fails(proxy, ConfigurationError, "extra_static_config")
+
+    @pytest.mark.parametrize(
+        "arguments", [["--api.insecure=true"], ["version", "-h"], ["-x"]], ids=["flag", "after a word", "short"]
+    )
+    async def test_a_command_with_an_option_is_not_run(
+        self, make_proxy: ProxyMaker, tmp_path: Path, arguments: list[str]
+    ) -> None:
+        """Not even for its version: with an option, Traefik would start and listen. The error says what to do instead."""
+        command = any_script(tmp_path / "traefik", f"touch {tmp_path / 'run'}")
+        proxy = make_proxy(traefik_command=[str(command), *arguments])
+        await fails(proxy, ConfigurationError, repr(arguments[-1]), "c.TraefikProxy.extra_static_config", "script")
+
+        assert not (tmp_path / "run").exists()
 
     async def test_a_program_that_does_not_exist(self, make_proxy: ProxyMaker) -> None:
         """The error names the program and the trait."""

@@ -12,6 +12,7 @@ from jupyterhub.traitlets import Command
 from traitlets import CaselessStrEnum, Dict, Float, List, Unicode
 
 from ..addresses import listen_address, reachable_url
+from ..errors import ConfigurationError, quoted
 from ..routes import Place, Route, parse_routespec
 from ..runtime.session import PublishingSettings, TraefikSettings
 from ..runtime.transport_files import WatchedTransports
@@ -21,6 +22,7 @@ from ..traefik.static import StaticSettings, check_trusted_proxies
 from ..traefik.targets import check_target
 from ..traefik.tree import plain
 from .base import RoutingProxy
+from .leftovers import leftovers
 from .transports import watched_transports
 
 
@@ -79,9 +81,13 @@ class TraefikProxy(RoutingProxy):
         minlen=0,
         config=True,
         help="""
-        The command that starts Traefik 3.6.2 or newer, such as ["/opt/traefik/traefik"]; may include arguments.
+        The command that starts Traefik 3.6.2 or newer, such as ["/opt/traefik/traefik"].
 
         Default: `traefik` from the folder of the Python that runs the Hub, or from PATH if there is none.
+
+        It may be another program with arguments, as in ["nice", "traefik"], but not with options. Traefik ignores its own
+        options beside a configuration file; use extra_static_config. A program that needs options, such as sudo, goes into a
+        script that ends with exec sudo -u proxy traefik "$@".
         """,
     )
     traefik_entrypoint = Unicode(
@@ -199,6 +205,8 @@ class TraefikProxy(RoutingProxy):
         Args:
             make_store: Makes the store, given the certificate that Traefik serves by default, if any.
         """
+        for leftover in leftovers(self.config, {cls.__name__ for cls in type(self).__mro__}):
+            self.log.warning("%s", leftover)
         ca = absolute(self.extra_routes_ca) if self.extra_routes_ca else None
         self._transports = watched_transports(self.app, ca)
         return PublishingSettings(
@@ -225,7 +233,7 @@ class TraefikProxy(RoutingProxy):
         dynamic_file = await asyncio.to_thread(dynamic_file.resolve)
         state_dir = absolute(self.state_dir)
         return TraefikSettings(
-            command=self.traefik_command,
+            command=_without_options(self.traefik_command),
             environment=self.traefik_env,
             state_dir=state_dir,
             static_file=absolute(self.static_config_file) if self.static_config_file else state_dir / "traefik.toml",
@@ -277,6 +285,22 @@ class TraefikProxy(RoutingProxy):
     @property
     def _entry_point(self) -> str:
         return self.traefik_entrypoint or ("https" if self.ssl_cert else "http")
+
+
+def _without_options(command: list[str]) -> list[str]:
+    """Return ``traefik_command``; with an option, asking it for its version could start Traefik on a port.
+
+    Raises:
+        ConfigurationError: If it has one.
+    """
+    options = [word for word in command[1:] if word.startswith("-")]
+    if options:
+        raise ConfigurationError(
+            f"c.TraefikProxy.traefik_command has the option {quoted(options[0])}. Traefik ignores options beside a "
+            "configuration file: put its settings into c.TraefikProxy.extra_static_config. If it is for another program, name "
+            'a script in traefik_command that runs it and ends with "$@".'
+        )
+    return command
 
 
 def absolute(configured: str) -> Path:
