@@ -18,8 +18,8 @@ from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.proxies import leftovers as module
 from traefik_toml_proxy.proxies.leftovers import leftovers
 
-# Settings that other parts of the same release add.
-_TO_COME = {("TraefikProxy", "redirect_http"), ("TraefikProxy", "route_middlewares")}
+# A setting that another part of the same release adds.
+_TO_COME = {("TraefikProxy", "redirect_http")}
 OWN = {cls.__name__ for cls in TraefikTomlProxy.__mro__}
 
 

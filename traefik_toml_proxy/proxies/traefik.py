@@ -297,8 +297,8 @@ def _without_options(command: list[str]) -> list[str]:
     if options:
         raise ConfigurationError(
             f"c.TraefikProxy.traefik_command has the option {quoted(options[0])}. Traefik ignores options beside a "
-            "configuration file: put its settings into c.TraefikProxy.extra_static_config. If it is for another program, name "
-            'a script in traefik_command that runs it and ends with "$@".'
+            "configuration file: put them into c.TraefikProxy.extra_static_config. If it is for another program, let "
+            'traefik_command be a script that runs it and ends with "$@".'
         )
     return command
 
