@@ -8,11 +8,13 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support import ports
 from support.certificates import make_certificate
-from support.fixtures import ProxyMaker
+from support.fixtures import BackendMaker, ProxyMaker
 from support.processes import started_here
 from support.servers import answering
 from support.traefik import ForeignTraefik
@@ -118,13 +120,16 @@ class TestSniStrict:
     """With ``sniStrict``, Traefik has nothing for clients that ask for no name, or for one that it does not know."""
 
     @pytest.fixture
-    def strict(self, make_proxy: ProxyMaker, tmp_path: Path, free_port: int) -> TraefikTomlProxy:
-        """A proxy with a certificate for hub.example.org, not started."""
+    def traits_of_strict(self, tmp_path: Path, free_port: int) -> dict[str, Any]:
+        """The traits for such options, and for a certificate for hub.example.org."""
         pair = make_certificate(tmp_path, "hub", dns_names=["*.example.com", "hub.example.org"], addresses=[])
-        return make_proxy(public_url=f"https://127.0.0.1:{free_port}", **pair.traits, **tls_options(sniStrict=True))
+        return {"public_url": f"https://127.0.0.1:{free_port}", **pair.traits, **tls_options(sniStrict=True)}
 
-    async def test_it_works_with_our_certificate(self, strict: TraefikTomlProxy) -> None:
+    async def test_it_works_with_our_certificate(
+        self, make_proxy: ProxyMaker, traits_of_strict: dict[str, Any]
+    ) -> None:
         """The Hub asks for a name in the certificate, and users may as well; others are refused."""
+        strict = make_proxy(**traits_of_strict)
         await strict.start()
         await strict.add_route("/user/ada/", "http://127.0.0.1:1", {})
 
@@ -132,6 +137,24 @@ class TestSniStrict:
         assert await self._handshake(strict, "any.example.com") == ""
         assert "UNRECOGNIZED_NAME" in await self._handshake(strict, "other.example.net")
         assert "UNRECOGNIZED_NAME" in await self._handshake(strict, None)
+
+    async def test_error_pages_are_shown(
+        self, make_proxy: ProxyMaker, make_backend: BackendMaker, traits_of_strict: dict[str, Any]
+    ) -> None:
+        """Traefik asks itself for them, and so has to ask for a name, too."""
+        hub = await make_backend("hub")
+        proxy = make_proxy(**traits_of_strict, hub=SimpleNamespace(host=hub.url, base_url="/hub/", routespec="/"))
+        await proxy.start()
+        await proxy.add_route("/user/dead/", f"http://127.0.0.1:{ports.free_port()}", {})
+
+        reader, writer = await self._connect(proxy, "hub.example.org")
+        writer.write(
+            b"GET /user/dead/ HTTP/1.1\r\nHost: hub.example.org\r\nAccept: text/html\r\nConnection: close\r\n\r\n"
+        )
+        page = await asyncio.wait_for(reader.read(), 10 * PATIENCE)
+        writer.close()
+        assert page.startswith(b"HTTP/1.1 503 ")
+        assert b'"path": "/hub/error/503"' in page
 
     async def test_with_a_certificate_for_no_name(self, make_proxy: ProxyMaker, tmp_path: Path, free_port: int) -> None:
         """The error says what to set."""
@@ -143,12 +166,16 @@ class TestSniStrict:
         )
 
     @staticmethod
-    async def _handshake(proxy: TraefikTomlProxy, name: str | None) -> str:
+    async def _connect(proxy: TraefikTomlProxy, name: str | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         port = int(proxy.public_url.rpartition(":")[2])
+        return await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name or "")
+
+    async def _handshake(self, proxy: TraefikTomlProxy, name: str | None) -> str:
+        """Return the error of a handshake, or ""."""
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name or "")
+            _, writer = await self._connect(proxy, name)
         except ssl.SSLError as error:
             return str(error)
         writer.close()

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from support.certificates import make_certificate
 
 from traefik_toml_proxy.errors import ConfigurationError
-from traefik_toml_proxy.runtime.certificate import checked_certificate, default_certificate, server_name
+from traefik_toml_proxy.runtime.certificate import checked_certificate, default_certificate, name_to_ask_for
+from traefik_toml_proxy.traefik.dynamic import Certificate
 
 
 def loads(cert_file: str, key_file: str) -> bool:
@@ -176,40 +177,42 @@ class TestAdmins:
             checked_certificate(made.cert_file, other.key_file)
 
 
-IP_URL = "https://127.0.0.1:443"
+@pytest.mark.parametrize(
+    ("dns_names", "name"),
+    [
+        (["hub.example.org", "other.example.org"], "hub.example.org"),
+        (["*.example.org", "hub.example.com"], "hub.example.com"),
+        (["*.example.org"], "hub.example.org"),
+        ([], None),
+    ],
+)
+def test_the_name_of_a_certificate_is_one_that_can_be_asked_for(
+    tmp_path: Path, dns_names: list[str], name: str | None
+) -> None:
+    """The common name does not count, as in a browser, and a wildcard stands for any name."""
+    pair = make_certificate(tmp_path, "hub.example.net", dns_names=dns_names)
+
+    assert checked_certificate(str(pair.cert), str(pair.key)).server_name == name
+
+
+@pytest.mark.parametrize(("common", "name"), [("hub.example.net", "hub.example.net"), ("My Hub", None)])
+def test_without_other_names_the_common_name_counts(tmp_path: Path, common: str, name: str | None) -> None:
+    """As it does in Traefik."""
+    pair = make_certificate(tmp_path, common, dns_names=[], addresses=[])
+
+    assert checked_certificate(str(pair.cert), str(pair.key)).server_name == name
 
 
 @pytest.mark.parametrize(
-    ("url", "dns_names", "name"),
+    ("url", "name"),
     [
-        (IP_URL, ["hub.example.org", "other.example.org"], "hub.example.org"),
-        (IP_URL, ["*.example.org", "hub.example.com"], "hub.example.com"),
-        (IP_URL, ["*.example.org"], "hub.example.org"),
-        (IP_URL, [], None),
-        ("https://[::1]:443", ["hub.example.org"], "hub.example.org"),
-        ("https://localhost:443", ["hub.example.org"], "hub.example.org"),
-        ("https://mine.example.org", ["hub.example.org"], None),
+        ("https://127.0.0.1:443", "hub.example.org"),
+        ("https://[::1]:443", "hub.example.org"),
+        ("https://localhost:443", "hub.example.org"),
+        ("https://mine.example.org", None),
     ],
 )
-def test_the_name_to_ask_for_is_one_that_the_certificate_has(
-    tmp_path: Path, url: str, dns_names: list[str], name: str | None
-) -> None:
-    """A URL with a name already says it; an address does not."""
-    pair = make_certificate(tmp_path, "hub.example.net", dns_names=dns_names)
-
-    assert server_name(url, str(pair.cert)) == name
-
-
-def test_without_other_names_the_common_name_is_asked_for(tmp_path: Path) -> None:
-    """As Traefik does; a name that cannot be asked for is left out."""
-    named, unnamed = (
-        make_certificate(tmp_path, name, dns_names=[], addresses=[]) for name in ("hub.example.net", "My Hub")
-    )
-
-    assert server_name(IP_URL, str(named.cert)) == "hub.example.net"
-    assert server_name(IP_URL, str(unnamed.cert)) is None
-
-
-def test_without_a_certificate_there_is_no_name() -> None:
-    """Nothing is read."""
-    assert server_name(IP_URL, "") is None
+def test_the_name_is_asked_for_where_the_url_has_none(url: str, name: str | None) -> None:
+    """A name in the URL is what to ask for."""
+    assert name_to_ask_for(url, Certificate("/c.pem", "/k.pem", "hub.example.org")) == name
+    assert name_to_ask_for(url, None) is None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from traefik_toml_proxy.traefik.dynamic import DynamicSettings, ErrorPages
+from traefik_toml_proxy.traefik.dynamic import Certificate, DynamicSettings, ErrorPages
 from traefik_toml_proxy.traefik.error_pages import answer_by_proxy, error_page_objects
 from traefik_toml_proxy.traefik.transports import Transport, Transports
 
@@ -92,3 +92,24 @@ def test_an_entry_point_with_tls_is_reached_whatever_its_certificate_is_for() ->
 def test_an_answer_by_the_proxy_itself() -> None:
     """A list of allowed addresses that nobody has."""
     assert answer_by_proxy(503) == {"ipAllowList": {"sourceRange": ["0.0.0.0/32"], "rejectStatusCode": 503}}
+
+
+@pytest.mark.parametrize(
+    ("certificate", "expected"),
+    [
+        (None, {"insecureSkipVerify": True}),
+        (Certificate("/c.pem", "/k.pem"), {"insecureSkipVerify": True}),
+        (
+            Certificate("/c.pem", "/k.pem", "hub.example.org"),
+            {"insecureSkipVerify": True, "serverName": "hub.example.org"},
+        ),
+    ],
+)
+def test_traefik_asks_itself_for_a_name_in_the_certificate(
+    certificate: Certificate | None, expected: dict[str, Any]
+) -> None:
+    """With sniStrict, it would not answer otherwise."""
+    settings = dataclasses.replace(SETTINGS, default_certificate=certificate)
+    made = error_page_objects(settings, ErrorPages("http://127.0.0.1:8081/hub/", "https://127.0.0.1:8000"))
+
+    assert made["serversTransports"] == {"jupyterhub-errors-loop": expected}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -62,29 +63,33 @@ def checked_certificate(cert_file: str, key_file: str) -> Certificate:
             "c.JupyterHub.ssl_cert and ssl_key must name PEM files of a certificate and its key; the key must not be "
             "encrypted."
         ) from error
-    return certificate
+    loaded = x509.load_pem_x509_certificate(Path(cert_file).read_bytes())
+    return replace(certificate, server_name=server_name(loaded))
 
 
-def server_name(url: str, cert_file: str) -> str | None:
-    """Return the name in a certificate that a client should ask for at ``url``, or None for the host of the URL.
-
-    Args:
-        url: The URL of the entry point; if it has a name, that is what to ask for.
-        cert_file: The certificate; "" if there is none.
-    """
-    host = urlsplit(url).hostname or ""
-    if not cert_file or not (host == "localhost" or host.replace(".", "").isdigit() or ":" in host):
-        return None
-    certificate = x509.load_pem_x509_certificate(Path(cert_file).read_bytes())
+def server_name(certificate: x509.Certificate) -> str | None:
+    """Return a name that a certificate is for, without a wildcard, or None."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         names = extension.value.get_values_for_type(x509.DNSName)
     except x509.ExtensionNotFound:
-        # Traefik looks there, too (pkg/tls/certificate.go).
+        # Traefik looks there, too (pkg/tls/certificate_store.go:245).
         names = [str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     # Names without a wildcard first.
     usable = sorted((name for name in names if _DNS_NAME.fullmatch(name)), key=lambda name: name.startswith("*"))
     return usable[0].replace("*", "hub") if usable else None
+
+
+def name_to_ask_for(url: str, certificate: Certificate | None) -> str | None:
+    """Return the name that a client should ask for at ``url``, or None for the host of the URL.
+
+    Args:
+        url: The URL of the entry point; if it has a name, that is what to ask for.
+        certificate: The certificate that is served there, if it is known.
+    """
+    host = urlsplit(url).hostname or ""
+    is_name = host != "localhost" and ":" not in host and not host.replace(".", "").isdigit()
+    return None if is_name or certificate is None else certificate.server_name
 
 
 def _load(certificate: Certificate) -> None:

@@ -19,7 +19,7 @@ from ..session import CleanupStack, Session, cleanup_on_error
 from ..stores.toml_text import dumps
 from ..traefik.dynamic import Certificate
 from ..traefik.static import StaticSettings, static_tree
-from .certificate import checked_certificate, default_certificate, server_name
+from .certificate import checked_certificate, default_certificate, name_to_ask_for
 from .checks import check_address, explain_output, listens_on_ipv6_too
 from .probe import EntryPointProbe
 from .program import child_environment, find_program
@@ -118,8 +118,9 @@ async def _open_publisher(
     await asyncio.to_thread(publishing.transports.read)
     store = publishing.make_store(certificate)
     cleanup.add("the store", store.close)
-    name = await asyncio.to_thread(server_name, publishing.url, publishing.ssl_cert)
-    probe = EntryPointProbe(publishing.url, publishing.revision_path, server_name=name)
+    probe = EntryPointProbe(
+        publishing.url, publishing.revision_path, server_name=name_to_ask_for(publishing.url, certificate)
+    )
     cleanup.add("the probe", probe.close)
     publisher = RoutePublisher(
         store, probe, live_timeout=publishing.live_timeout, check_route=publishing.check_route, log=log

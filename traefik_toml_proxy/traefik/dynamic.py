@@ -33,10 +33,17 @@ NO_SERVICE = "noop@internal"
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate and its key, as paths that Traefik can open."""
+    """A certificate and its key, as paths that Traefik can open.
+
+    Attributes:
+        cert_file: The certificate.
+        key_file: Its key.
+        server_name: A name that it is for, if there is one.
+    """
 
     cert_file: str
     key_file: str
+    server_name: str | None = None
 
     def as_tree(self) -> dict[str, Any]:
         """Return Traefik's form of it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from .dynamic import NO_SERVICE, DynamicSettings, ErrorPages, Objects
+from .dynamic import NO_SERVICE, Certificate, DynamicSettings, ErrorPages, Objects
 from .names import Names
 from .rules import go_string
 
@@ -80,7 +80,12 @@ def error_page_objects(settings: DynamicSettings, pages: ErrorPages) -> Objects:
     return {
         "routers": _routers(names, error_path, down_path),
         "middlewares": _middlewares(names, error_path, down_path, urlsplit(pages.hub_url).path),
-        **_services(names, pages, settings.transports().name_inside(pages.hub_url, settings.names)),
+        **_services(
+            names,
+            pages,
+            settings.transports().name_inside(pages.hub_url, settings.names),
+            settings.default_certificate,
+        ),
     }
 
 
@@ -131,17 +136,20 @@ def _middlewares(names: _ErrorNames, error_path: str, down_path: str, hub_path: 
     }
 
 
-def _services(names: _ErrorNames, pages: ErrorPages, transport: str | None) -> Objects:
+def _services(names: _ErrorNames, pages: ErrorPages, transport: str | None, certificate: Certificate | None) -> Objects:
     hub = urlsplit(pages.hub_url)
     page: dict[str, Any] = {"servers": [{"url": f"{hub.scheme}://{hub.netloc}"}]}
     if transport:
         page["serversTransport"] = transport
     loop: dict[str, Any] = {"servers": [{"url": pages.loop_url}]}
-    transports = {}
+    transports: dict[str, Any] = {}
     if pages.loop_url.startswith("https:"):
         # Our own certificate is for our public name.
         loop["serversTransport"] = names.loop
         transports[names.loop] = {"insecureSkipVerify": True}
+        if certificate is not None and certificate.server_name is not None:
+            # With sniStrict, Traefik only answers those who ask for a name.
+            transports[names.loop]["serverName"] = certificate.server_name
     return {
         "services": {
             names.page: {"loadBalancer": page},
