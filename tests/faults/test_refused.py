@@ -113,7 +113,7 @@ async def test_required_client_certificates(
         public_url=f"https://127.0.0.1:{free_port}", **make_certificate(tmp_path, "hub").traits, **options
     )
 
-    await fails_at_once(proxy, "refused the TLS handshake", "alert", "clientAuth", "c.TraefikProxy.trusted_proxies")
+    await fails_at_once(proxy, "refuses new TLS connections", "alert", "clientAuth", "c.TraefikProxy.trusted_proxies")
 
 
 class TestSniStrict:
@@ -162,7 +162,7 @@ class TestSniStrict:
         proxy = make_proxy(public_url=f"https://127.0.0.1:{free_port}", **pair.traits, **tls_options(sniStrict=True))
 
         await fails_at_once(
-            proxy, "refused the TLS handshake", "'127.0.0.1'", "sniStrict", "c.TraefikProxy.traefik_url"
+            proxy, "refuses new TLS connections", "'127.0.0.1'", "sniStrict", "c.TraefikProxy.traefik_url"
         )
 
     @staticmethod

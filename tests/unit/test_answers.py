@@ -126,7 +126,8 @@ class TestHandshakes:
         """That happens while Traefik is starting."""
         answer = failed_handshake(URL, "hub", "UNEXPECTED_EOF_WHILE_READING")
 
-        assert (answer.answered, answer.refused) == (False, False)
+        assert (answer.answered, answer.refused) == (True, False)
+        assert "refuses new TLS connections (unexpected eof while reading)" in answer.description
 
     @pytest.mark.parametrize("reason", ["WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"])
     def test_an_answer_without_tls(self, reason: str) -> None:

@@ -160,14 +160,16 @@ def failed_handshake(url: str, name: str, reason: str) -> Answer:
     if any(part in reason for part in _NOT_TLS):
         return _wrong_scheme(url, f"{url} answered without TLS")
     if "ALERT" not in reason and _UNKNOWN_NAME not in reason:
-        return no_answer(url, reason)
+        # It hung up, as Traefik may do while it is starting. Somebody is there, so it is not for a restart to mend this.
+        description = f"{url} refuses new TLS connections ({reason.lower().replace('_', ' ')})"
+        return Answer(None, answered=True, description=description, advice=_NOT_LOADED)
     advice = _OTHER_ALERT
     if _UNKNOWN_NAME in reason:
         advice = _STRICT
     elif any(part in reason for part in _NEEDS_CERTIFICATE):
         advice = _CLIENT_CERTIFICATE
     alert = reason.lower().replace("_", " ")
-    description = f"{url} refused the TLS handshake for the server name {quoted(name)} ({alert})"
+    description = f"{url} refuses new TLS connections for the server name {quoted(name)} ({alert})"
     return Answer(None, answered=True, description=description, advice=advice, refused=True)
 
 
