@@ -84,10 +84,7 @@ async def _until_close(stage: Stage) -> None:
 
 @GROUP.case("compressed", _E, "a proxy that was not asked to change encodings leaves them alone")
 async def _compressed(stage: Stage) -> None:
-    """A response reaches the client as the server has sent it, compressed or not, whatever the client accepts.
-
-    A proxy must not accept more than its client: here, the server compresses if it may.
-    """
+    """A response reaches the client as the server has sent it, and the proxy accepts no encoding that the client does not."""
     plain = b"compress me " * 1_000
     packed = gzip.compress(plain)
 
