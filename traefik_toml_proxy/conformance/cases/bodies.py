@@ -84,7 +84,7 @@ async def _until_close(stage: Stage) -> None:
 
 @GROUP.case("compressed", _E, "a proxy that was not asked to change encodings leaves them alone")
 async def _compressed(stage: Stage) -> None:
-    """A response reaches the client as the server has sent it, and the proxy accepts no encoding that the client does not."""
+    """A response reaches the client as the server sent it, and the proxy accepts no encoding that the client does not."""
     plain = b"compress me " * 1_000
     packed = gzip.compress(plain)
 
