@@ -12,6 +12,7 @@ from traefik_toml_proxy.traefik.static import (
     StaticSettings,
     Version,
     check_trusted_proxies,
+    most_output,
     static_tree,
 )
 
@@ -42,10 +43,21 @@ def test_the_whole_static_configuration() -> None:
                 "address": "127.0.0.1:8000",
                 "http": {"sanitizePath": False, "encodeQuerySemicolons": True},
                 "transport": {
-                    "respondingTimeouts": {"readTimeout": "0s", "idleTimeout": "180s"},
+                    "respondingTimeouts": {"readTimeout": "0s", "writeTimeout": "0s", "idleTimeout": "180s"},
                     "lifeCycle": {"graceTimeOut": "2s"},
                 },
+                "observability": {"accessLogs": False},
             },
+        },
+        "serversTransport": {
+            "maxIdleConnsPerHost": 200,
+            "forwardingTimeouts": {"dialTimeout": "30s", "responseHeaderTimeout": "0s", "idleConnTimeout": "90s"},
+        },
+        "accessLog": {
+            "format": "json",
+            "addInternals": True,
+            "filters": {"statusCodes": ["400-599"]},
+            "fields": {"defaultMode": "drop", "names": {"RequestPath": "keep"}, "headers": {"defaultMode": "drop"}},
         },
     }
 
@@ -73,6 +85,31 @@ def test_all_else_of_the_file_provider_may_be_set() -> None:
 
     assert providers["file"] == {"filename": "/state/dynamic.toml", "watch": True, "debugLogGeneratedTemplate": True}
     assert providers["docker"] == {"network": "hub"}
+
+
+@pytest.mark.parametrize("key", ["accessLog", "accesslog"])
+def test_an_access_log_of_the_admin_s_takes_the_place_of_ours(key: str) -> None:
+    """Traefik has only one. Every request goes into it, as the admin expects."""
+    tree = static_tree(settings(extra={key: {"format": "common"}}), (3, 7, 15))
+
+    assert tree[key] == {"format": "common"}
+    assert [name for name in tree if name.lower() == "accesslog"] == [key]
+    assert "observability" not in tree["entryPoints"]["http"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ({}, 64 * 2**20),
+        ({"accessLog": {"format": "common"}}, 64 * 2**20),
+        ({"accessLog": True}, 64 * 2**20),
+        ({"accessLog": {"filePath": "/var/log/access.log"}}, None),
+        ({"log": {"filepath": "/var/log/traefik.log"}}, None),
+    ],
+)
+def test_the_output_has_a_limit_unless_the_admin_has_logs_in_files(extra: dict[str, Any], expected: int | None) -> None:
+    """The limit is for every file that Traefik writes; how large the admin's own may be is for the admin to say."""
+    assert most_output(static_tree(settings(extra=extra), (3, 7, 15))) == expected
 
 
 @pytest.mark.parametrize("entry_points", ["none", {"http": "none"}, {"http": {"address": 8000}}])

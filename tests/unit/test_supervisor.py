@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -33,7 +34,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Maker]:
     """Make TraefikSupervisors that run a shell script; each is stopped at the end."""
     made: list[TraefikSupervisor] = []
 
-    def make(body: str = FOREVER, *, name: str = "traefik", static: bytes = b"some") -> TraefikSupervisor:
+    def make(body: str = FOREVER, *, name: str = "traefik", static: bytes = b"some", **more: Any) -> TraefikSupervisor:
         (tmp_path / "traefik.toml").write_bytes(static)
         process = TraefikSupervisor(
             Program((str(any_script(tmp_path / name, body)),), (3, 7, 0)),
@@ -44,6 +45,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Maker]:
             configured_environment={},
             ends_with_hub=lambda: True,
             log=logging.getLogger("hub"),
+            **more,
         )
         made.append(process)
         return process
@@ -145,6 +147,27 @@ class TestStart:
             await process.start()
 
         assert not list(tmp_path.glob("traefik-process.json*"))
+
+    async def test_its_output_has_a_limit(self, make: Maker, tmp_path: Path) -> None:
+        """While no Hub empties the file, it ends there. The process goes on, as Go programs do."""
+        limited = 'while [ "$(ulimit -f)" = unlimited ]; do :; done'
+        process = make(f"trap '' XFSZ; {limited}; while :; do echo line 2>/dev/null || : >full; done", most_output=1024)
+        await process.start()
+        await eventually((tmp_path / "full").exists)
+
+        assert (tmp_path / "traefik.log").stat().st_size == 1024
+        assert alive(process.pid)
+
+    async def test_lines_that_are_taken_are_not_logged(self, make: Maker, caplog: pytest.LogCaptureFixture) -> None:
+        """Nor are they among the last lines, which errors quote."""
+        caplog.set_level(logging.INFO)
+        process = make(f"echo a secret; echo a line; {FOREVER}", is_taken=lambda line: "secret" in line)
+        await process.start()
+        process.watch(nothing)
+        await eventually(lambda: "a line" in caplog.text)
+
+        assert "secret" not in caplog.text
+        assert process.last_lines == ["a line"]
 
 
 class TestWhileRunning:

@@ -63,6 +63,8 @@ class TraefikProxy(RoutingProxy):
             c.TraefikProxy.extra_static_config = {
                 "accessLog": {"filePath": "/var/log/traefik-access.log"},
             }
+
+        Then the Hub's log no longer says which servers did not answer, because Traefik has only one access log.
         """,
     )
     extra_dynamic_config = Dict(

@@ -13,6 +13,7 @@ import os
 import re
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 # 2026-11-22T22:40:36Z ERR message key=value
@@ -37,15 +38,18 @@ _ONE_READ = 2**18
 class FollowedOutput:
     """Copies Traefik's standard output and error to the Hub's log, line by line."""
 
-    def __init__(self, path: Path, log: logging.Logger) -> None:
+    def __init__(self, path: Path, log: logging.Logger, *, is_taken: Callable[[str], bool] | None = None) -> None:
         """Set the file and the logger; nothing is opened yet.
 
         Args:
             path: The file with the output; :meth:`open_for_child` creates it, readable only by this user.
             log: Gets the lines, each at the level that Traefik gave it.
+            is_taken: Called with each line; returns whether it has dealt with it, so that it is not logged. None to log
+                every line.
         """
         self.path = path
         self._log = log
+        self._is_taken = is_taken
         # Two threads may read at once, or one may read while another opens the file for a new child.
         self._lock = threading.Lock()
         self._position = 0
@@ -97,6 +101,8 @@ class FollowedOutput:
         return [_printable(line)] if line.strip() else []
 
     def _log_line(self, line: str) -> None:
+        if self._is_taken is not None and self._is_taken(line):
+            return
         self._last.append(line)
         match = _LINE.match(line)
         level, message = (_LEVELS[match[1]], match[2]) if match else (logging.INFO, line)

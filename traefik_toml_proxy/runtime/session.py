@@ -18,9 +18,11 @@ from ..seams import Store
 from ..session import CleanupStack, Session, cleanup_on_error
 from ..stores.toml_text import dumps
 from ..traefik.dynamic import Certificate
-from ..traefik.static import StaticSettings, static_tree
+from ..traefik.failures import error_path, logs_failures
+from ..traefik.static import StaticSettings, most_output, static_tree
 from .certificate import checked_certificate, default_certificate, name_to_ask_for
 from .checks import check_address, explain_output, listens_on_ipv6_too
+from .failures import FailureLog
 from .probe import EntryPointProbe
 from .program import child_environment, find_program
 from .supervisor import TraefikSupervisor
@@ -150,6 +152,8 @@ class _Start:
         static = static_tree(traefik.static, program.version)
         static_text = _static_text(static)
         static_file = await self._write_static(static_text)
+        failures = FailureLog(error_path(self._publishing.revision_path), lambda: publisher.table, log)
+        self._cleanup.add("the log of failed targets", failures.close)
         supervisor = TraefikSupervisor(
             program,
             traefik.static_file,
@@ -159,6 +163,8 @@ class _Start:
             configured_environment=traefik.environment,
             ends_with_hub=traefik.ends_with_hub,
             log=log,
+            is_taken=failures.take if logs_failures(traefik.static.extra) else None,
+            most_output=most_output(static),
         )
         self._cleanup.add("Traefik", supervisor.stop)
         if not await self._take_over(supervisor, publisher, previous):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import hashlib
 import logging
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -44,6 +46,8 @@ class TraefikSupervisor:
         configured_environment: Mapping[str, str],
         ends_with_hub: Callable[[], bool],
         log: logging.Logger,
+        is_taken: Callable[[str], bool] | None = None,
+        most_output: int | None = None,
     ) -> None:
         """Set what to run; nothing is started yet.
 
@@ -58,6 +62,10 @@ class TraefikSupervisor:
             ends_with_hub: Called when Python exits without :meth:`stop`; returns whether to stop a Traefik that was
                 started here.
             log: Gets the output of Traefik, and reports its exits.
+            is_taken: Called with each line of the output; returns whether it has dealt with it, so that it is not logged.
+                None to log every line.
+            most_output: The most bytes that the file with the output can have, if no Hub is there to empty it. It is a limit
+                for every file that the process writes. None for no limit.
         """
         self._command = [*program.command, f"--configFile={static_file}"]
         self._static_file = static_file
@@ -68,7 +76,8 @@ class TraefikSupervisor:
         self._folder = folder
         self._environment = dict(environment)
         self._log = log
-        self._output = FollowedOutput(folder / "traefik.log", log)
+        self._output = FollowedOutput(folder / "traefik.log", log, is_taken=is_taken)
+        self._most_output = most_output
         self._record_file = folder / "traefik-process.json"
         self._running: RunningProcess | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -140,6 +149,11 @@ class TraefikSupervisor:
             )
         finally:
             os.close(output)
+        if self._most_output is not None:
+            # Go programs ignore SIGXFSZ: what does not fit is lost, and they go on. A command such as sudo may forbid it.
+            with contextlib.suppress(OSError, ValueError):
+                _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+                resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (self._most_output, hard))
         # If the child has exited already, it has no identity to record. It keeps its process ID until it is waited for.
         identity = ProcessIdentity.of(child.pid)
         self._running = RunningProcess(identity or ProcessIdentity(child.pid, "", 0), child)

@@ -1,4 +1,20 @@
-"""Converts settings to the static configuration of a Traefik that the Hub starts. Pure."""
+"""Converts settings to the static configuration of a Traefik that the Hub starts. Pure.
+
+Of Traefik's limits, none may cut a request, an answer or a websocket that is under way, however long it takes or is idle:
+
+- ``readTimeout`` is for a whole request with its body. The default of 60 s aborts slow uploads, so it is off. Then no other
+  limit is set for the headers of a request either (pkg/server/server_entrypoint_tcp.go:733).
+- ``writeTimeout`` is for a whole answer, so it is off, which is the default.
+- ``responseHeaderTimeout`` is for the time until an answer begins, as in a long poll, so it is off, which is the default.
+- ``idleTimeout`` and ``idleConnTimeout`` are for connections without a request, from clients and to servers; both sides open
+  new ones as they need them. Connections with a websocket are no longer among them.
+- ``dialTimeout`` is for the time until a server accepts a connection; then the answer is 504.
+- ``graceTimeOut`` is for what is under way when Traefik is stopped.
+
+Not set, as their defaults cut nothing: ``keepAliveMaxTime`` and ``keepAliveMaxRequests`` (no limits; they would only close
+connections between requests), ``maxHeaderBytes`` (1 MiB; a request with more gets 431), ``maxConcurrentStreams`` (250
+requests at once on one HTTP/2 connection; others wait), and the middleware ``buffering``: without it, bodies have no limit.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConfigurationError, quoted
+from .failures import ACCESS_LOG, logs_failures
 from .tree import deep_merge
 
 Version = tuple[int, int, int]
@@ -23,6 +40,13 @@ _ENCODED = ("Slash", "BackSlash", "NullCharacter", "Semicolon", "Percent", "Ques
 
 # Seconds that Traefik gives open requests to finish after SIGTERM.
 GRACE_SECONDS = 2
+
+# What these are for, and why: see above.
+_FROM_CLIENTS = {"readTimeout": "0s", "writeTimeout": "0s", "idleTimeout": "180s"}
+_TO_SERVERS = {"dialTimeout": "30s", "responseHeaderTimeout": "0s", "idleConnTimeout": "90s"}
+
+# The Hub empties the file with the output at 4 MiB. Without a Hub, it ends here.
+_MOST_OUTPUT = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +82,31 @@ def static_tree(settings: StaticSettings, version: Version) -> dict[str, Any]:
     Raises:
         ConfigurationError: If the admin's additions leave no entry point with an address, or another file provider.
     """
+    ours = {
+        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
+        "log": {"level": settings.log_level, "noColor": True},
+        # No throttling is needed: each change is written only after the one before is live.
+        "providers": {
+            "providersThrottleDuration": "0s",
+            "file": {"filename": settings.dynamic_file, "watch": True},
+        },
+        # The number of idle connections is Traefik's default.
+        "serversTransport": {"maxIdleConnsPerHost": 200, "forwardingTimeouts": _TO_SERVERS},
+        "entryPoints": {settings.entry_point: _entry_point(settings, version)},
+        **({"accessLog": ACCESS_LOG} if logs_failures(settings.extra) else {}),
+    }
+    tree = deep_merge(ours, settings.extra)
+    _check_file_provider(tree, settings.dynamic_file)
+    match tree["entryPoints"]:
+        case {settings.entry_point: {"address": str()}}:
+            return tree
+    raise ConfigurationError(
+        f"extra_static_config: entryPoints must be a table, and in it {settings.entry_point!r} a table with an address."
+    )
+
+
+def _entry_point(settings: StaticSettings, version: Version) -> dict[str, Any]:
+    """Return the public entry point."""
     http: dict[str, Any] = {
         # Otherwise Traefik changes `//` and dots in a path before it matches and forwards it.
         "sanitizePath": False,
@@ -72,31 +121,29 @@ def static_tree(settings: StaticSettings, version: Version) -> dict[str, Any]:
         "address": settings.address,
         "http": http,
         "transport": {
-            # The default, 60 s for a whole request with its body, aborts uploads (pkg/config/static/static_config.go:50).
-            "respondingTimeouts": {"readTimeout": "0s", "idleTimeout": "180s"},
+            "respondingTimeouts": _FROM_CLIENTS,
             "lifeCycle": {"graceTimeOut": f"{GRACE_SECONDS}s"},
         },
     }
     if settings.trusted_proxies:
         entry_point["forwardedHeaders"] = {"trustedIPs": list(settings.trusted_proxies)}
-    ours = {
-        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
-        "log": {"level": settings.log_level, "noColor": True},
-        # No throttling is needed: each change is written only after the one before is live.
-        "providers": {
-            "providersThrottleDuration": "0s",
-            "file": {"filename": settings.dynamic_file, "watch": True},
-        },
-        "entryPoints": {settings.entry_point: entry_point},
-    }
-    tree = deep_merge(ours, settings.extra)
-    _check_file_provider(tree, settings.dynamic_file)
-    match tree["entryPoints"]:
-        case {settings.entry_point: {"address": str()}}:
-            return tree
-    raise ConfigurationError(
-        f"extra_static_config: entryPoints must be a table, and in it {settings.entry_point!r} a table with an address."
-    )
+    if logs_failures(settings.extra):
+        # On for the routers of the error pages alone (see ``failures.py``).
+        entry_point["observability"] = {"accessLogs": False}
+    return entry_point
+
+
+def most_output(tree: Mapping[str, Any]) -> int | None:
+    """Return the most bytes that a file which Traefik writes may have; None for no limit.
+
+    Nobody empties the file with its output while no Hub runs. There is no limit where the admin has it write logs to other
+    files: those are for the admin to rotate.
+
+    Args:
+        tree: The static configuration.
+    """
+    logs = [table for key, table in tree.items() if key.lower() in ("log", "accesslog") and isinstance(table, Mapping)]
+    return None if any("filepath" in map(str.lower, table) for table in logs) else _MOST_OUTPUT
 
 
 def _check_file_provider(tree: Mapping[str, Any], dynamic_file: str) -> None:
