@@ -68,6 +68,36 @@ async def _chunked_down(stage: Stage) -> None:
     expect_equal(response.body, b"a" + b"bc" * 5_000 + b"d", "the body")
 
 
+async def _oddly_framed(stage: Stage, *codings: str) -> None:
+    """Check that a body arrives whose response has these Transfer-Encoding headers; the last one is true."""
+
+    async def answer(exchange: Exchange) -> None:
+        framing = [("Transfer-Encoding", coding) for coding in codings]
+        await exchange.send_head("200 OK", [*framing, ("Connection", "close")])
+        await exchange.send(chunk(b"some text") + chunk(b"") if codings[-1] == "chunked" else b"some text")
+        exchange.last = True
+
+    await stage.serve("/user/ada/", answer)
+    response = await stage.get("/user/ada/")
+    expect_equal((response.status, response.body), (200, b"some text"), "status and body")
+
+
+@GROUP.case(
+    "chunked-twice",
+    _B,
+    "RFC 9112 section 6.1 forbids it, but Node takes it",
+)
+async def _chunked_twice(stage: Stage) -> None:
+    """A chunked response that says ``Transfer-Encoding: chunked`` twice reaches the client."""
+    await _oddly_framed(stage, "chunked", "chunked")
+
+
+@GROUP.case("identity", _B, "RFC 2616 section 3.6 had this coding, and Node takes it")
+async def _identity(stage: Stage) -> None:
+    """A response that says ``Transfer-Encoding: identity``, and ends when the backend closes, reaches the client."""
+    await _oddly_framed(stage, "identity")
+
+
 @GROUP.case("until-close", _E, "RFC 9112 section 6.3, rule 8")
 async def _until_close(stage: Stage) -> None:
     """A response without a length, which ends when the backend closes, reaches the client in full."""

@@ -139,6 +139,21 @@ async def _large(stage: Stage) -> None:
     expect_equal(response.head.get("X-Large"), large, "the header that came back")
 
 
+@GROUP.case(
+    "no-spoofing-by-others",
+    _B,
+    "tornado/httpserver.py _apply_xheaders and jupyterhub/utils.py get_browser_protocol prefer these to X-Forwarded-*",
+    sensitive=True,
+)
+async def _no_spoofing_by_others(stage: Stage) -> None:
+    """A client cannot forge its address or scheme with X-Real-Ip, X-Scheme or Forwarded either."""
+    backend = await stage.serve("/user/ada/")
+    forged = {"X-Real-Ip": "192.0.2.1", "X-Scheme": "gopher", "Forwarded": "for=192.0.2.1;proto=gopher"}
+    await stage.get("/user/ada/", list(forged.items()))
+    for name, value in forged.items():
+        expect(backend.last.head.get(name) != value, f"{name} arrived as the client sent it")
+
+
 @GROUP.case("no-spoofing", _B, "only the proxy knows who its client is", sensitive=True)
 async def _no_spoofing(stage: Stage) -> None:
     """A client cannot forge the scheme or the address that the backend sees."""

@@ -70,6 +70,18 @@ async def _server_errors(stage: Stage) -> None:
         expect_equal((response.status, response.body), (status, b"the backend's own page"), "status and body")
 
 
+@GROUP.case("reason-phrase", _B, "RFC 9112 section 4: clients should ignore it; scripts may show it all the same")
+async def _reason_phrase(stage: Stage) -> None:
+    """The words behind the status of a response reach the client unchanged."""
+
+    async def say_no(exchange: Exchange) -> None:
+        await exchange.reply("409 The Kernel Is Busy", body=b"x")
+
+    await stage.serve("/user/ada/", say_no)
+    response = await stage.get("/user/ada/")
+    expect_equal(response.head.first.partition(" ")[2], "409 The Kernel Is Busy", "status and words")
+
+
 async def _respond_with_status(exchange: Exchange) -> None:
     await exchange.read()
     status = exchange.target.rsplit("/", 1)[1]
