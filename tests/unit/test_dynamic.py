@@ -61,6 +61,14 @@ def test_the_parent_of_a_region_is_a_child_of_the_front_routers() -> None:
     }
 
 
+@pytest.mark.parametrize("log_failures", [False, True])
+def test_the_secret_paths_are_in_no_access_log_but_ours(log_failures: bool) -> None:
+    """Whoever reads an access log of the admin's must not learn the secret."""
+    router = revision_router(settings(log_failures=log_failures))["routers"]["jupyterhub-secret"]
+
+    assert router["observability"] == {"accessLogs": log_failures}
+
+
 @pytest.mark.parametrize(("router_tls", "expected"), [(False, {}), (True, {"tls": {}})])
 def test_the_revision_route_is_below_the_secret_path(router_tls: bool, expected: dict[str, Any]) -> None:
     """Its service is one that Traefik always has, and its middleware adds the revision."""
@@ -70,6 +78,7 @@ def test_the_revision_route_is_below_the_secret_path(router_tls: bool, expected:
             "entryPoints": ["http"],
             **expected,
             "priority": 1_000_000,
+            "observability": {"accessLogs": False},
         },
         "jupyterhub-revision": {
             "rule": 'Path("/secret/revision")',

@@ -14,9 +14,11 @@ from traefik_toml_proxy.traefik.transports import Transport, Transports
 SETTINGS = DynamicSettings(entry_point="http", secret_path="/secret")
 
 
-def objects(hub: str = "http://127.0.0.1:8081/jh/hub/", loop: str = "http://127.0.0.1:8000") -> dict[str, Any]:
+def objects(
+    hub: str = "http://127.0.0.1:8081/jh/hub/", loop: str = "http://127.0.0.1:8000", *, log_failures: bool = False
+) -> dict[str, Any]:
     """Return the objects of error pages."""
-    return error_page_objects(SETTINGS, ErrorPages(hub, loop))
+    return error_page_objects(dataclasses.replace(SETTINGS, log_failures=log_failures), ErrorPages(hub, loop))
 
 
 def test_every_name_that_is_used_is_defined() -> None:
@@ -39,11 +41,20 @@ def test_all_routers_are_below_the_secret_path() -> None:
         assert '("/secret/' in router["rule"]
 
 
-def test_the_address_of_the_failed_request_is_not_in_the_question() -> None:
-    """It may have a token in its query. The status is put in by Traefik."""
-    queries = [made["errors"]["query"] for made in objects()["middlewares"].values() if "errors" in made]
+@pytest.mark.parametrize(
+    ("log_failures", "expected"),
+    [(False, "/secret/error/{status}/"), (True, "/secret/error/{status}/{originalStatus}/{url}")],
+)
+def test_the_address_of_the_failed_request_is_only_there_to_be_logged(log_failures: bool, expected: str) -> None:
+    """It may have a token in its query, and goes no further than this path. Traefik puts in the values."""
+    middlewares = objects(log_failures=log_failures)["middlewares"]
+    queries = {name: made["errors"]["query"] for name, made in middlewares.items() if "errors" in made}
 
-    assert sorted(queries) == ["/secret/down", "/secret/error/{status}", "/secret/error/{status}"]
+    assert queries == {
+        "jupyterhub-errors": expected,
+        "jupyterhub-nowhere": "/secret/error/{status}/",
+        "jupyterhub-errors-down": "/secret/down",
+    }
 
 
 @pytest.mark.parametrize(("hub", "expected"), [("https://hub:8081/hub/", True), ("http://hub:8081/hub/", False)])
@@ -60,9 +71,9 @@ def test_the_hub_is_asked_with_the_internal_certificates(hub: str, expected: boo
 @pytest.mark.parametrize(
     ("hub", "replacement"),
     [
-        ("http://127.0.0.1:8081/hub/", "/hub/error/"),
-        ("http://127.0.0.1:8081/@/space%20word/hub/", "/@/space%20word/hub/error/"),
-        ("http://127.0.0.1:8081/$1/hub/", "/$$1/hub/error/"),
+        ("http://127.0.0.1:8081/hub/", "/hub/error/$1"),
+        ("http://127.0.0.1:8081/@/space%20word/hub/", "/@/space%20word/hub/error/$1"),
+        ("http://127.0.0.1:8081/$1/hub/", "/$$1/hub/error/$1"),
     ],
 )
 def test_the_page_is_the_hub_s(hub: str, replacement: str) -> None:
@@ -70,7 +81,7 @@ def test_the_page_is_the_hub_s(hub: str, replacement: str) -> None:
     made = objects(hub)
 
     assert made["middlewares"]["jupyterhub-errors-page-path"] == {
-        "replacePathRegex": {"regex": "^/secret/error/", "replacement": replacement}
+        "replacePathRegex": {"regex": "^/secret/error/([0-9]+)/.*", "replacement": replacement}
     }
     assert made["services"]["jupyterhub-errors-page"] == {
         "loadBalancer": {"servers": [{"url": "http://127.0.0.1:8081"}]}

@@ -20,7 +20,7 @@ PAGE = "/0123abcd/error/"
 
 def line(url: str, *, page: str = PAGE, status: str = "502") -> str:
     """Return a line as Traefik writes it."""
-    return json.dumps({"RequestPath": f"{page}{status}?url={quote_plus(url)}", "level": "info", "msg": ""}).replace(
+    return json.dumps({"RequestPath": f"{page}503/{status}/{quote_plus(url)}", "level": "info", "msg": ""}).replace(
         '": "', '":"'
     )
 
@@ -54,7 +54,9 @@ def test_the_end_of_a_line_may_be_missing() -> None:
     "other",
     [
         line("http://hub.example/", page="/another/error/"),
-        line("http://hub.example/", status="down"),
+        line("http://hub.example/", status="x"),
+        f'{{"RequestPath":"{PAGE}404/","level":"info"}}',
+        '{"RequestPath":"/0123abcd/down","level":"info"}',
         '{"RequestPath":"/user/a?url=http://hub.example/","level":"info"}',
         '{"RequestPath":"',
     ],
@@ -72,9 +74,9 @@ def test_other_output_of_traefik_is_not_from_the_access_log(other: str) -> None:
     assert failed_request(other, PAGE) is None
 
 
-def test_the_error_pages_are_beside_the_revision_route() -> None:
-    """Their path is as secret."""
-    assert error_path("/0123abcd/revision") == PAGE
+def test_error_pages_are_at_a_secret_path() -> None:
+    """Nobody can ask for one without knowing it."""
+    assert error_path("/0123abcd") == PAGE
 
 
 @pytest.mark.parametrize(("extra", "expected"), [({}, True), ({"log": {}}, True), ({"AccessLog": {}}, False)])

@@ -56,7 +56,7 @@ def test_the_whole_static_configuration() -> None:
         "accessLog": {
             "format": "json",
             "addInternals": True,
-            "filters": {"statusCodes": ["400-599"]},
+            "filters": {"statusCodes": ["200-417", "419-599"]},
             "fields": {"defaultMode": "drop", "names": {"RequestPath": "keep"}, "headers": {"defaultMode": "drop"}},
         },
     }
@@ -95,6 +95,18 @@ def test_an_access_log_of_the_admin_s_takes_the_place_of_ours(key: str) -> None:
     assert tree[key] == {"format": "common"}
     assert [name for name in tree if name.lower() == "accesslog"] == [key]
     assert "observability" not in tree["entryPoints"]["http"]
+
+
+def test_the_access_log_is_off_at_entry_points_of_the_admin_s() -> None:
+    """It is not for their requests. What the admin says of one wins."""
+    more = {"other": {"address": ":81"}, "logged": {"address": ":82", "observability": {"accessLogs": True}}}
+    entry_points = static_tree(settings(extra={"entryPoints": more}), (3, 7, 15))["entryPoints"]
+
+    assert {name: point["observability"] for name, point in entry_points.items()} == {
+        "http": {"accessLogs": False},
+        "other": {"accessLogs": False},
+        "logged": {"accessLogs": True},
+    }
 
 
 @pytest.mark.parametrize(

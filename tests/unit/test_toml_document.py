@@ -58,6 +58,9 @@ parentRefs = ["jupyterhub-secret"]
 middlewares = ["jupyterhub-revision"]
 service = "noop@internal"
 
+[http.routers.jupyterhub-secret.observability]
+accessLogs = false
+
 [http.middlewares.jupyterhub-front-forged.headers.customRequestHeaders]
 Forwarded = ""
 X-Scheme = ""

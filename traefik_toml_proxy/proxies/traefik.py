@@ -18,6 +18,7 @@ from ..runtime.session import PublishingSettings, TraefikSettings
 from ..runtime.transport_files import WatchedTransports
 from ..seams import Store
 from ..traefik.dynamic import Certificate, DynamicSettings, ErrorPages
+from ..traefik.failures import error_path, logs_failures
 from ..traefik.static import StaticSettings, check_trusted_proxies
 from ..traefik.targets import check_target
 from ..traefik.tree import plain
@@ -248,6 +249,7 @@ class TraefikProxy(RoutingProxy):
                 trusted_proxies=check_trusted_proxies(tuple(self.trusted_proxies)),
                 extra=plain(self.extra_static_config),
             ),
+            error_path=error_path(self._secret_path),
             dynamic_file=dynamic_file,
             start_timeout=self.start_timeout,
             ends_with_hub=lambda: bool(getattr(self.app, "cleanup_proxy", True)),
@@ -259,6 +261,7 @@ class TraefikProxy(RoutingProxy):
             secret_path=self._secret_path,
             shared_places=None if self.should_start else self._places_of_hub(),
             error_pages=self._error_pages(),
+            log_failures=self.should_start and logs_failures(plain(self.extra_static_config)),
             trusted_proxies=check_trusted_proxies(tuple(self.trusted_proxies)),
             route_middlewares=plain(self.route_middlewares),
             default_certificate=certificate,

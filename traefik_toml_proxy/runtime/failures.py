@@ -36,7 +36,7 @@ class FailureLog:
         """Set what is needed; nothing is opened.
 
         Args:
-            error_path: The secret path of the error pages up to the status, with its slash.
+            error_path: The path that begins the paths of all error pages.
             table: Returns the current routes.
             log: Gets a warning for each failure.
             clock: Returns the time in seconds.

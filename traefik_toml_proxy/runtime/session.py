@@ -18,7 +18,7 @@ from ..seams import Store
 from ..session import CleanupStack, Session, cleanup_on_error
 from ..stores.toml_text import dumps
 from ..traefik.dynamic import Certificate
-from ..traefik.failures import error_path, logs_failures
+from ..traefik.failures import logs_failures
 from ..traefik.static import StaticSettings, most_output, static_tree
 from .certificate import checked_certificate, default_certificate, name_to_ask_for
 from .checks import check_address, explain_output, listens_on_ipv6_too
@@ -69,6 +69,7 @@ class TraefikSettings:
         state_dir: The folder for the output, the process record and the default certificate.
         static_file: The file to which the static configuration is written.
         static: The settings in the static configuration.
+        error_path: The secret path that begins the paths of all error pages.
         dynamic_file: The dynamic configuration file that Traefik watches.
         start_timeout: Seconds to wait until Traefik serves requests.
         ends_with_hub: Called when the Hub exits without stopping its proxy; returns whether to stop Traefik.
@@ -79,6 +80,7 @@ class TraefikSettings:
     state_dir: Path
     static_file: Path
     static: StaticSettings
+    error_path: str
     dynamic_file: Path
     start_timeout: float
     ends_with_hub: Callable[[], bool]
@@ -152,7 +154,7 @@ class _Start:
         static = static_tree(traefik.static, program.version)
         static_text = _static_text(static)
         static_file = await self._write_static(static_text)
-        failures = FailureLog(error_path(self._publishing.revision_path), lambda: publisher.table, log)
+        failures = FailureLog(self._traefik.error_path, lambda: publisher.table, log)
         self._cleanup.add("the log of failed targets", failures.close)
         supervisor = TraefikSupervisor(
             program,

@@ -73,6 +73,7 @@ class DynamicSettings:
         shared_places: The places that contain the Hub's routes, if the entry point also serves others; those of further
             routes are found. None if all requests are for the Hub; then it also gets those that no route matches.
         error_pages: Where error pages come from; without it, a client gets Traefik's own ones.
+        log_failures: Whether Traefik logs which requests get an error page, for :mod:`.failures`.
         trusted_proxies: The addresses or networks of proxies in front of Traefik whose headers are believed.
         route_middlewares: The admin's middlewares for all routes, by name, in the order in which a request takes them. One
             without settings is defined elsewhere.
@@ -93,6 +94,7 @@ class DynamicSettings:
     secret_path: str
     shared_places: tuple[Place, ...] | None = None
     error_pages: ErrorPages | None = None
+    log_failures: bool = False
     trusted_proxies: tuple[str, ...] = ()
     route_middlewares: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     default_certificate: Certificate | None = None
@@ -179,7 +181,13 @@ def parent_objects(settings: DynamicSettings, parent: Parent, parents: Sequence[
 def revision_router(settings: DynamicSettings) -> Objects:
     """Return the router of the revision route, which tells which revision is live, and the parent of all secret paths."""
     names = settings.names
-    secret = {"rule": f"PathPrefix({go_string(settings.secret_path + '/')})", **at_top(settings)}
+    secret = {
+        "rule": f"PathPrefix({go_string(settings.secret_path + '/')})",
+        **at_top(settings),
+        "priority": TOP_PRIORITY,
+        # Otherwise the secret would be in an access log of the admin's.
+        "observability": {"accessLogs": settings.log_failures},
+    }
     revision = {
         "rule": f"Path({go_string(settings.revision_path)})",
         "priority": 1,
@@ -187,7 +195,7 @@ def revision_router(settings: DynamicSettings) -> Objects:
         "middlewares": [names.revision],
         "service": NO_SERVICE,
     }
-    return {"routers": {names.secret: {**secret, "priority": TOP_PRIORITY}, names.revision: revision}}
+    return {"routers": {names.secret: secret, names.revision: revision}}
 
 
 def revision_header(settings: DynamicSettings, revision: int) -> Objects:

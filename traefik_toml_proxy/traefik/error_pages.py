@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .dynamic import NO_SERVICE, Certificate, DynamicSettings, ErrorPages, Objects
+from .failures import error_path as error_path_of
 from .names import Names
 from .rules import go_string
 
@@ -76,10 +77,15 @@ def error_page_objects(settings: DynamicSettings, pages: ErrorPages) -> Objects:
         pages: Where the pages come from.
     """
     names = _ErrorNames(settings.names)
-    error_path, down_path = f"{settings.secret_path}/error/", f"{settings.secret_path}/down"
+    error_path, down_path = error_path_of(settings.secret_path), f"{settings.secret_path}/down"
+    query = error_path + ("{status}/{originalStatus}/{url}" if settings.log_failures else "{status}/")
     return {
         "routers": _routers(names, error_path, down_path),
-        "middlewares": _middlewares(names, error_path, down_path, urlsplit(pages.hub_url).path),
+        "middlewares": {
+            names.errors: _replaced(_NOT_REACHED, _UNAVAILABLE, names.loop, query),
+            names.nowhere: _replaced(_NO_ROUTE, _NOT_FOUND, names.loop, error_path + "{status}/"),
+            **_middlewares(names, error_path, down_path, urlsplit(pages.hub_url).path),
+        },
         **_services(
             names,
             pages,
@@ -99,7 +105,7 @@ def _routers(names: _ErrorNames, error_path: str, down_path: str) -> dict[str, A
     }
     for status in (_UNAVAILABLE, _NOT_FOUND):
         name = names.plain(status)
-        routers[name] = (f"Path({go_string(f'{error_path}{status}')})", 1, [name], NO_SERVICE)
+        routers[name] = (f"PathPrefix({go_string(f'{error_path}{status}/')})", 1, [name], NO_SERVICE)
     return {
         name: {
             "rule": rule,
@@ -113,14 +119,11 @@ def _routers(names: _ErrorNames, error_path: str, down_path: str) -> dict[str, A
 
 
 def _middlewares(names: _ErrorNames, error_path: str, down_path: str, hub_path: str) -> dict[str, Any]:
-    # The URL of the failed request is left out: it may have a token in its query, which the Hub would log, and the Hub does
-    # not use it (jupyterhub/handlers/pages.py, ProxyErrorHandler).
-    query = error_path + "{status}"
     return {
-        names.errors: _replaced(_NOT_REACHED, _UNAVAILABLE, names.loop, query),
-        names.nowhere: _replaced(_NO_ROUTE, _NOT_FOUND, names.loop, query),
+        # The URL of the failed request is left out: it may have a token in its query, which the Hub would log, and the Hub
+        # does not use it (jupyterhub/handlers/pages.py, ProxyErrorHandler).
         names.page_path: {
-            "replacePathRegex": {"regex": f"^{error_path}", "replacement": f"{_literal(hub_path)}error/"}
+            "replacePathRegex": {"regex": f"^{error_path}([0-9]+)/.*", "replacement": f"{_literal(hub_path)}error/$1"}
         },
         names.page_headers: {
             "headers": {

@@ -12,18 +12,19 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
-# JSON to standard output, one field. Error pages without a server are internal services.
+# JSON to standard output, one field.
 ACCESS_LOG: dict[str, Any] = {
     "format": "json",
+    # Pages of a few words have no server, only a service of Traefik's own.
     "addInternals": True,
-    # Should an entry point of the admin's be logged, too: at least not all of it.
-    "filters": {"statusCodes": ["400-599"]},
+    # The revision route is asked for all the time, and answers 418.
+    "filters": {"statusCodes": ["200-417", "419-599"]},
     "fields": {"defaultMode": "drop", "names": {"RequestPath": "keep"}, "headers": {"defaultMode": "drop"}},
 }
 
 _BEGINS = '{"RequestPath":"'
 # The URL is escaped by Go's url.QueryEscape, so it has no other characters.
-_PAGE = re.compile(r"(?P<status>\d{3})\?url=(?P<url>[\w.~%+-]*)", re.ASCII)
+_PAGE = re.compile(r"\d{3}/(?P<status>\d{3})/(?P<url>[\w.~%+-]*)", re.ASCII)
 
 
 class FailedRequest(NamedTuple):
@@ -41,9 +42,9 @@ class FailedRequest(NamedTuple):
     status: int
 
 
-def error_path(revision_path: str) -> str:
-    """Return the secret path of the error pages up to the status, with its slash."""
-    return f"{revision_path.rpartition('/')[0]}/error/"
+def error_path(secret_path: str) -> str:
+    """Return the path that begins the paths of all error pages; it ends in a slash."""
+    return f"{secret_path}/error/"
 
 
 def logs_failures(extra_static: Mapping[str, Any]) -> bool:
@@ -61,7 +62,7 @@ def failed_request(line: str, error_path: str) -> FailedRequest | None:
 
     Args:
         line: The line; its end may be cut off.
-        error_path: The secret path of the error pages up to the status, with its slash.
+        error_path: The path that begins the paths of all error pages; see :func:`error_path`.
     """
     before = _BEGINS + error_path
     match = _PAGE.match(line, len(before)) if line.startswith(before) else None

@@ -97,6 +97,8 @@ def static_tree(settings: StaticSettings, version: Version) -> dict[str, Any]:
     }
     tree = deep_merge(ours, settings.extra)
     _check_file_provider(tree, settings.dynamic_file)
+    if logs_failures(settings.extra):
+        _log_nothing_else(tree)
     match tree["entryPoints"]:
         case {settings.entry_point: {"address": str()}}:
             return tree
@@ -127,10 +129,14 @@ def _entry_point(settings: StaticSettings, version: Version) -> dict[str, Any]:
     }
     if settings.trusted_proxies:
         entry_point["forwardedHeaders"] = {"trustedIPs": list(settings.trusted_proxies)}
-    if logs_failures(settings.extra):
-        # On for the routers of the error pages alone (see ``failures.py``).
-        entry_point["observability"] = {"accessLogs": False}
     return entry_point
+
+
+def _log_nothing_else(tree: dict[str, Any]) -> None:
+    """Turn the access log off at all entry points: it is on for the paths of error pages alone (see ``failures.py``)."""
+    if isinstance(tree["entryPoints"], dict):
+        off = {name: {"observability": {"accessLogs": False}} for name in tree["entryPoints"]}
+        tree["entryPoints"] = deep_merge(off, tree["entryPoints"])
 
 
 def most_output(tree: Mapping[str, Any]) -> int | None:
