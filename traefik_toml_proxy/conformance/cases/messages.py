@@ -14,7 +14,8 @@ _R, _E, _B = Level.REQUIRED, Level.EXPECTED, Level.BEYOND
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _STATUSES = (200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 409, 410, 418, 422, 429)
-_SERVER_ERRORS = (500, 501, 502, 503, 504, 599)
+_SERVER_ERRORS = (424, 500, 501, 503, 505, 599)
+_GATEWAY_ERRORS = (502, 504)
 
 
 @GROUP.case("methods", _R, "Jupyter Server's REST API uses them all")
@@ -64,8 +65,18 @@ async def _statuses(stage: Stage) -> None:
 @GROUP.case("server-errors", _E, "jupyterhub/handlers/base.py: the Hub has pages of its own for 503 and 424")
 async def _server_errors(stage: Stage) -> None:
     """An error page of the backend reaches the client with its status, and is not replaced by one of the proxy."""
+    await _expect_own_pages(stage, _SERVER_ERRORS)
+
+
+@GROUP.case("gateway-errors", _B, "RFC 9110 sections 15.6.3 and 15.6.5: jupyter-server-proxy is a gateway as well")
+async def _gateway_errors(stage: Stage) -> None:
+    """The same holds for what the backend says about servers behind it: 502 and 504."""
+    await _expect_own_pages(stage, _GATEWAY_ERRORS)
+
+
+async def _expect_own_pages(stage: Stage, statuses: tuple[int, ...]) -> None:
     backend = await stage.serve("/user/ada/", _respond_with_status)
-    for status in _SERVER_ERRORS:
+    for status in statuses:
         response = await stage.expect_by(backend, f"/user/ada/{status}")
         expect_equal((response.status, response.body), (status, b"the backend's own page"), "status and body")
 
