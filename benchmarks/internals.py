@@ -6,8 +6,10 @@ They can be made of this checkout's version only.
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from traefik_toml_proxy.routes import Change, Route, RouteTable, Snapshot
+from traefik_toml_proxy.runtime.certificate import ServedCertificate
 
 from .contenders.ours import Ours
 from .workload import new_entries
@@ -21,7 +23,7 @@ async def commit_times(contender: Ours, count: int) -> list[float]:
     """
     contender.prepare()
     table = RouteTable(Route.checked(*entry) for entry in contender.settings.existing_entries())
-    store = contender.proxy._make_store(None)  # noqa: SLF001 - the very store that the proxy writes with
+    store = contender.proxy._make_store(ServedCertificate(Path(contender.proxy.state_dir)))  # noqa: SLF001 - the very store that the proxy writes with
     await store.open()
     times = []
     try:

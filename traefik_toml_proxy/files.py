@@ -6,9 +6,10 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -82,22 +83,86 @@ class Fingerprint(NamedTuple):
         return cls(status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Atomically replace a file with one that only its owner can read. Blocks.
+def write_private(path: Path, data: bytes, mode: int = 0o600) -> Fingerprint:
+    """Atomically replace a file with one that, by default, only its owner can read. Blocks.
+
+    Returns:
+        The fingerprint of the new version.
 
     Raises:
         OSError: If the file cannot be written; an old version stays in place.
     """
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    descriptor = _create(new, 0o600)
+    descriptor = _create(new, mode)
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
             file.write(data)
+        written = Fingerprint.of(new.lstat())
         new.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             new.unlink()
         raise
+    return written
+
+
+class KeptFiles:
+    """Small files in one folder whose content this process knows: it writes them again if others change them."""
+
+    def __init__(self, folder: Path, mode: int = 0o600) -> None:
+        """Set the folder and the permissions; nothing is written yet.
+
+        Args:
+            folder: The folder; it is created when needed, for those who can read the folder that it is in.
+            mode: The permissions of the files.
+        """
+        self.folder = folder
+        self._mode = mode
+        # Replaced as a whole, since :meth:`write` may run in a thread meanwhile.
+        self._wanted: Mapping[Path, bytes] = {}
+        self._written: dict[Path, Fingerprint] = {}
+
+    def keep(self, files: Mapping[str, bytes]) -> None:
+        """Set which files are to be there, by name; does not write them."""
+        self._wanted = {self.folder / name: data for name, data in files.items()}
+
+    def write(self) -> None:
+        """Write the files that are missing or that others have changed. Blocks.
+
+        Raises:
+            ReplaceFailed: If one could not be written.
+        """
+        for path, data in self._wanted.items():
+            if self._harm(path) is not None:
+                try:
+                    _make_folder_like_its_parent(self.folder)
+                    self._written[path] = write_private(path, data, self._mode)
+                except OSError as error:
+                    raise ReplaceFailed(path, "write", error) from error
+
+    def damage(self) -> str | None:
+        """Return what others have done to the files since they were written, or None. Blocks."""
+        for path in self._wanted:
+            if path in self._written and (harm := self._harm(path)) is not None:
+                return f"needs {path}, which {harm}"
+        return None
+
+    def _harm(self, path: Path) -> str | None:
+        try:
+            now = Fingerprint.of(path.lstat())
+        except FileNotFoundError:
+            return "was deleted"
+        except OSError as error:
+            return f"cannot be examined ({error.strerror})"
+        return None if now == self._written.get(path) else "was changed"
+
+    def remove_others(self, pattern: re.Pattern[str]) -> None:
+        """Remove the files in the folder that are not to be there and whose whole name matches ``pattern``. Blocks."""
+        with contextlib.suppress(FileNotFoundError):
+            for path in self.folder.iterdir():
+                if pattern.fullmatch(path.name) and path not in self._wanted:
+                    path.unlink(missing_ok=True)
+                    self._written.pop(path, None)
 
 
 def _create(path: Path, mode: int) -> int:
@@ -110,6 +175,15 @@ def _create(path: Path, mode: int) -> int:
         path.unlink()
         raise
     return descriptor
+
+
+def _make_folder_like_its_parent(folder: Path) -> None:
+    """Create a folder, if it is not there, for those who can read the folder that it is in, which must be there."""
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, exist_ok=True)
+        # Keep an inherited setgid bit: Traefik may have access only through the group of the parent folder.
+        inherited = stat.S_IMODE(folder.stat().st_mode) & stat.S_ISGID
+        folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode) & 0o755 | inherited)
 
 
 class OwnerLock:
@@ -210,17 +284,23 @@ class AtomicFile:
         """Stop being the writer. May be called twice."""
         self._lock.release()
 
-    async def replace(self, data: bytes) -> None:
+    async def replace(self, data: bytes, needs: KeptFiles | None = None) -> None:
         """Replace the content of the file with ``data``. If cancelled, it still finishes before raising.
+
+        Args:
+            data: The new content.
+            needs: Files that ``data`` names; they are written before, if they are not as they should be.
 
         Raises:
             ReplaceFailed: If a step failed; the old version is still in place.
             LockHeld: If another process has become the writer.
         """
         # All steps share one thread hop: a hop takes a noticeable part of the time that Traefik needs to reload.
-        await run_in_thread(self._replace, data)
+        await run_in_thread(self._replace, data, needs)
 
-    def _replace(self, data: bytes) -> None:
+    def _replace(self, data: bytes, needs: KeptFiles | None) -> None:
+        if needs is not None:
+            needs.write()
         new = self._folder / f"new-{secrets.token_hex(8)}"
         step = "open"
         try:
@@ -258,11 +338,7 @@ class AtomicFile:
 
     def _make_folder(self) -> None:
         """Create the folder for new versions; whoever can read the file's folder can read it, as Traefik lists both."""
-        if not self._folder.is_dir():
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            # Keep an inherited setgid bit: Traefik may have access only through the group of the parent folder.
-            inherited = stat.S_IMODE(self._folder.stat().st_mode) & stat.S_ISGID
-            self._folder.chmod(stat.S_IMODE(self.path.parent.stat().st_mode) & 0o755 | inherited)
+        _make_folder_like_its_parent(self._folder)
         status = self._folder.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
             # Whoever can write here could swap a new version before it is renamed.

@@ -31,12 +31,19 @@ class Pair:
         """Return a client context that trusts only this certificate."""
         return ssl.create_default_context(cafile=self.cert)
 
+    def server(self) -> ssl.SSLContext:
+        """Return a server context that shows this certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.cert, self.key)
+        return context
+
 
 def make_certificate(
     folder: Path,
     name: str,
     *,
     password: bytes | None = None,
+    days: float = 30,
     dns_names: Sequence[str] = ("localhost",),
     addresses: Sequence[str] = ("127.0.0.1", "::1"),
 ) -> Pair:
@@ -46,6 +53,7 @@ def make_certificate(
         folder: Where to put them.
         name: The common name.
         password: If given, the key is encrypted with it.
+        days: How many days from now it is valid.
         dns_names: The names that it is for.
         addresses: The addresses that it is for. If there are no names either, only the common name says what it is for.
     """
@@ -59,8 +67,8 @@ def make_certificate(
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now - timedelta(days=10))
+        .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     )
     if names:

@@ -46,8 +46,8 @@ HOUSE = [
         "proxies",
         TRAITS,
         "proxies proxies.*",
-        "leftovers runtime.session runtime.transport_files session publisher stores documents seams addresses traefik "
-        "routes errors _version",
+        "leftovers runtime.session runtime.certificate runtime.transport_files session publisher stores documents seams "
+        "addresses traefik routes errors _version",
     ),
     Room("leftovers", PURE, "proxies.leftovers", "errors"),
     Room(

@@ -137,7 +137,8 @@ def test_what_remains_is_the_certificate_and_what_the_admin_adds_elsewhere() -> 
         "tls": {"options": {"default": {"minVersion": "x"}}},
     }
     tree = remaining_tree(
-        settings(extra=extra, default_certificate=Certificate("/c.crt", "/c.key")),
+        settings(extra=extra),
+        Certificate("/c.crt", "/c.key"),
         {"routers": {}, "middlewares": {}},
         {"routers": {"alice"}, "services": {"alice"}},
     )
@@ -156,9 +157,9 @@ def test_the_admin_can_add_to_the_objects_that_are_always_there() -> None:
     """Theirs win, as everywhere."""
     extra = {"http": {"routers": {"jupyterhub-x": {"priority": 9}}}}
 
-    assert remaining_tree(settings(extra=extra), {"routers": {"jupyterhub-x": {"priority": 1, "rule": "r"}}}, {}) == {
-        "http": {"routers": {"jupyterhub-x": {"priority": 9, "rule": "r"}}}
-    }
+    assert remaining_tree(
+        settings(extra=extra), None, {"routers": {"jupyterhub-x": {"priority": 1, "rule": "r"}}}, {}
+    ) == {"http": {"routers": {"jupyterhub-x": {"priority": 9, "rule": "r"}}}}
 
 
 def test_an_https_target_has_a_transport() -> None:
@@ -177,7 +178,7 @@ def test_an_https_target_has_a_transport() -> None:
 
 def test_without_anything_nothing_remains() -> None:
     """No certificate, no extra configuration: an empty tree."""
-    assert remaining_tree(settings(), {}, {}) == {}
+    assert remaining_tree(settings(), None, {}, {}) == {}
     assert settings(extra={"http": {"routers": {}}}).extra_objects() == {}
 
 
@@ -224,7 +225,7 @@ class TestStrictNames:
 
     def listed(self, tls: object) -> object:
         """Return the list of certificates that a configuration of the admin's leads to."""
-        tree = remaining_tree(settings(default_certificate=self.OURS, extra={"tls": tls}), {}, {})
+        tree = remaining_tree(settings(extra={"tls": tls}), self.OURS, {}, {})
         return tree["tls"].get("certificates") if isinstance(tree["tls"], dict) else None
 
     def test_ours_is_listed(self) -> None:
@@ -251,4 +252,4 @@ class TestStrictNames:
         """The admin's Traefik may have others."""
         tls = {"options": {"default": {"sniStrict": True}}}
 
-        assert remaining_tree(settings(extra={"tls": tls}), {}, {}) == {"tls": tls}
+        assert remaining_tree(settings(extra={"tls": tls}), None, {}, {}) == {"tls": tls}

@@ -120,7 +120,7 @@ def test_traefik_asks_itself_for_a_name_in_the_certificate(
     certificate: Certificate | None, expected: dict[str, Any]
 ) -> None:
     """With sniStrict, it would not answer otherwise."""
-    settings = dataclasses.replace(SETTINGS, default_certificate=certificate)
+    settings = dataclasses.replace(SETTINGS, default_certificate=lambda: certificate)
     made = error_page_objects(settings, ErrorPages("http://127.0.0.1:8081/hub/", "https://127.0.0.1:8000"))
 
     assert made["serversTransports"] == {"jupyterhub-errors-loop": expected}

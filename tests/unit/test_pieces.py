@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from traefik_toml_proxy.routes import Place, Route, RouteTable, Snapshot
-from traefik_toml_proxy.traefik.dynamic import DynamicSettings, ErrorPages
+from traefik_toml_proxy.traefik.dynamic import Certificate, DynamicSettings, ErrorPages
 from traefik_toml_proxy.traefik.layers import FEW_ROUTES
 from traefik_toml_proxy.traefik.names import Names
 from traefik_toml_proxy.traefik.pieces import Assembler, Assembly
@@ -194,6 +194,18 @@ def test_the_remaining_tree_stays_the_same() -> None:
 
     assert before.remaining["tls"] == {"options": {"default": {"minVersion": "VersionTLS13"}}}
     assert after.remaining is before.remaining
+
+
+def test_another_certificate_changes_the_remaining_tree_alone() -> None:
+    """It is taken from the settings at each snapshot; the pieces of the routes stay the same."""
+    certificates = [Certificate("/1.crt", "/1.key"), Certificate("/2.crt", "/2.key"), Certificate("/2.crt", "/2.key")]
+    assembler = assembler_for(default_certificate=iter(certificates).__next__)
+    first, second, third = (assembled(assembler, ALICE) for _ in certificates)
+
+    named = [one.remaining["tls"]["stores"]["default"]["defaultCertificate"]["certFile"] for one in (first, second)]
+    assert named == ["/1.crt", "/2.crt"]
+    assert third.remaining is second.remaining
+    assert second.routes == first.routes
 
 
 def test_what_the_admin_adds_to_a_route_moves_between_its_piece_and_the_rest() -> None:

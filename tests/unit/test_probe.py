@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from support.certificates import make_certificate
 from support.fakes import FakeTraefik, MemoryPlace
 from support.live_check_contract import CONTRACT, Stage
 from support.servers import answering
@@ -21,7 +22,6 @@ from support.store_contract import table_of
 from support.waiting import PATIENCE
 
 from traefik_toml_proxy.routes import Snapshot
-from traefik_toml_proxy.runtime.certificate import default_certificate
 from traefik_toml_proxy.runtime.probe import EntryPointProbe
 from traefik_toml_proxy.seams import Answer
 
@@ -201,10 +201,7 @@ async def test_a_listener_that_never_accepts_times_out() -> None:
 
 async def test_the_certificate_is_not_verified(tmp_path: Path) -> None:
     """Any certificate will do: only users' browsers need to trust it."""
-    certificate = await asyncio.to_thread(default_certificate, tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate.cert_file, certificate.key_file)
-    async with Entry.opened(tls=context) as entry:
+    async with Entry.opened(tls=make_certificate(tmp_path, "any").server()) as entry:
         entry.serve(3)
         answer = await entry.live_check.ask()
 
@@ -214,13 +211,11 @@ async def test_the_certificate_is_not_verified(tmp_path: Path) -> None:
 async def test_it_asks_for_the_server_name_that_it_was_given(tmp_path: Path) -> None:
     """As a browser does: in the handshake and in the request, although it connects to an address."""
     asked: list[str | None] = []
-    certificate = await asyncio.to_thread(default_certificate, tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate.cert_file, certificate.key_file)
+    context = make_certificate(tmp_path, "any").server()
     context.sni_callback = lambda _, name, __: asked.append(name)
     async with Entry.opened(tls=context) as entry:
         entry.serve(3)
-        probe = EntryPointProbe(entry.url, PATH, server_name="hub.example.org")
+        probe = EntryPointProbe(entry.url, PATH, server_name=lambda: "hub.example.org")
         answer = await probe.ask()
         await probe.close()
 
@@ -233,7 +228,7 @@ async def test_it_asks_for_the_server_name_that_it_was_given(tmp_path: Path) -> 
 async def test_it_asks_for_no_name_over_plain_http(entry: Entry) -> None:
     """There, the Host header is the address."""
     entry.serve(3)
-    probe = EntryPointProbe(entry.url, PATH, server_name="hub.example.org")
+    probe = EntryPointProbe(entry.url, PATH, server_name=lambda: "hub.example.org")
     await probe.ask()
     await probe.close()
 

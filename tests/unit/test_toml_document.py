@@ -130,7 +130,7 @@ def test_routers_at_the_top_ask_for_tls_where_the_entry_point_does_not() -> None
 
 def test_a_default_certificate_is_named() -> None:
     """Without one, Traefik makes an RSA key at each reload (pkg/tls/tlsmanager.go:363-378)."""
-    tree = read_toml(rendered(default_certificate=Certificate("/hub.crt", "/hub.key")))
+    tree = read_toml(rendered(default_certificate=lambda: Certificate("/hub.crt", "/hub.key")))
 
     expected = {"stores": {"default": {"defaultCertificate": {"certFile": "/hub.crt", "keyFile": "/hub.key"}}}}
     assert expected == tree["tls"]

@@ -18,8 +18,8 @@ from support.store_contract import routes_of, table_of
 from support.stores import toml_store
 from support.waiting import PATIENCE
 
-from traefik_toml_proxy.errors import StoreError
-from traefik_toml_proxy.files import AtomicFile
+from traefik_toml_proxy.errors import CommitFailed, StoreError
+from traefik_toml_proxy.files import AtomicFile, KeptFiles
 from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
 from traefik_toml_proxy.stores.toml_document import TomlRenderer, read_snapshot
 from traefik_toml_proxy.stores.toml_file import TomlFileStore
@@ -326,3 +326,30 @@ async def test_a_store_that_is_not_open_refuses_commits(path: Path) -> None:
         await toml_store(path).commit(Snapshot(1, RouteTable()))
 
     assert not path.exists()
+
+
+async def test_files_that_the_text_names_are_there_before_it(path: Path) -> None:
+    """Each commit writes those that others have removed. If that fails, the commit fails, and the old text stays."""
+    needs = KeptFiles(path.with_name("certificates"))
+    needs.keep({"a.pem": b"a"})
+    renderer = TomlRenderer(DynamicSettings(entry_point="http", secret_path="/secret"), writer="a test")
+    store = TomlFileStore(path, renderer, mode=0o600, log=logging.getLogger("hub"), needs=needs)
+    await store.open()
+    await store.commit(Snapshot(1, table_of("ada")))
+    file = needs.folder / "a.pem"
+    assert (file.read_bytes(), await store.damage()) == (b"a", None)
+
+    file.unlink()
+    assert await store.damage() == f"needs {file}, which was deleted"
+    await store.commit(Snapshot(2, table_of("ada")))
+    assert (file.read_bytes(), await store.damage()) == (b"a", None)
+
+    file.unlink()
+    needs.folder.rmdir()
+    needs.folder.write_text("in the way")
+    before = path.read_bytes()
+    with pytest.raises(CommitFailed, match=r"write of .*a\.pem, which it needs, failed \(File exists\)"):
+        await store.commit(Snapshot(3, table_of("ada", "grace")))
+
+    assert path.read_bytes() == before
+    await store.close()

@@ -9,12 +9,12 @@ from traitlets import Integer, Unicode
 
 from .._version import __version__
 from ..errors import ConfigurationError
+from ..runtime.certificate import ServedCertificate
 from ..runtime.session import open_with_external_traefik, open_with_managed_traefik
 from ..seams import Store
 from ..session import Session
 from ..stores.toml_document import TomlRenderer
 from ..stores.toml_file import TomlFileStore
-from ..traefik.dynamic import Certificate
 from .traefik import TraefikProxy, absolute
 
 
@@ -44,26 +44,43 @@ class TraefikTomlProxy(TraefikProxy):
 
         With JupyterHub.internal_ssl, the file also contains the key that Traefik shows to users' servers, so all others must
         not have access.
+
+        When should_start is False and JupyterHub.ssl_cert is set, the copies of the certificate and the key that Traefik
+        reads are readable by the group as well if this file is, but never by others.
         """,
     )
 
     async def _open_session(self) -> Session:
-        publishing = self._publishing_settings(self._make_store)
+        publishing = self._publishing_settings(self._make_store, self._copies, self._copies_mode)
         if self.should_start:
             return await open_with_managed_traefik(
                 publishing, await self._traefik_settings(self._dynamic_file), self.log
             )
         return await open_with_external_traefik(publishing, self.log)
 
-    def _make_store(self, certificate: Certificate | None) -> Store:
+    def _make_store(self, served: ServedCertificate) -> Store:
         if self._transports.current().internal and self.dynamic_config_file_mode & 0o007:
             raise ConfigurationError(
                 f"dynamic_config_file_mode is {self.dynamic_config_file_mode:#o}, but with JupyterHub.internal_ssl the file "
                 "contains a key, which others must not read. Use 0o640 or 0o600."
             )
         writer = f"traefik_toml_proxy {__version__} for the JupyterHub in process {os.getpid()}"
-        renderer = TomlRenderer(self._dynamic_settings(certificate), writer=writer)
-        return TomlFileStore(self._dynamic_file, renderer, mode=self.dynamic_config_file_mode, log=self.log)
+        renderer = TomlRenderer(self._dynamic_settings(served), writer=writer)
+        return TomlFileStore(
+            self._dynamic_file, renderer, mode=self.dynamic_config_file_mode, log=self.log, needs=served.files
+        )
+
+    @property
+    def _copies(self) -> Path:
+        if self.should_start:
+            return absolute(self.state_dir) / "certificates"
+        # Beside the file, because that is a place where that Traefik may read. It ignores files that end in .pem.
+        return self._dynamic_file.with_name(self._dynamic_file.name + ".certificates")
+
+    @property
+    def _copies_mode(self) -> int:
+        # Those who may read the routes through the file's group need the key as well. It is never for everybody.
+        return 0o600 if self.should_start else 0o600 | self.dynamic_config_file_mode & 0o040
 
     @property
     def _dynamic_file(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,11 @@ from traitlets import CaselessStrEnum, Dict, Float, List, Unicode
 from ..addresses import listen_address, reachable_url
 from ..errors import ConfigurationError, quoted
 from ..routes import Place, Route, parse_routespec
+from ..runtime.certificate import PASSPHRASE_VARIABLE, PairFiles, ServedCertificate
 from ..runtime.session import PublishingSettings, TraefikSettings
 from ..runtime.transport_files import WatchedTransports
 from ..seams import Store
-from ..traefik.dynamic import Certificate, DynamicSettings, ErrorPages
+from ..traefik.dynamic import DynamicSettings, ErrorPages
 from ..traefik.failures import error_path, logs_failures
 from ..traefik.static import StaticSettings, check_trusted_proxies
 from ..traefik.targets import check_target
@@ -202,11 +204,15 @@ class TraefikProxy(RoutingProxy):
 
     # The traits, converted to settings. Subclasses pass them to the session.
 
-    def _publishing_settings(self, make_store: Callable[[Certificate | None], Store]) -> PublishingSettings:
+    def _publishing_settings(
+        self, make_store: Callable[[ServedCertificate], Store], copies: Path, copies_mode: int
+    ) -> PublishingSettings:
         """Return the settings for publishing routes.
 
         Args:
-            make_store: Makes the store, given the certificate that Traefik serves by default, if any.
+            make_store: Makes the store, given what Traefik serves by default.
+            copies: The folder for the copies of certificates that Traefik reads.
+            copies_mode: Their permissions.
         """
         for leftover in leftovers(self.config, {cls.__name__ for cls in type(self).__mro__}):
             self.log.warning("%s", leftover)
@@ -218,10 +224,19 @@ class TraefikProxy(RoutingProxy):
             url=self._reachable_url,
             revision_path=f"{self._secret_path}/revision",
             live_timeout=self.check_route_timeout,
-            ssl_cert=self.ssl_cert,
-            ssl_key=self.ssl_key,
+            certificate=self._certificate_files,
+            copies=copies,
+            copies_mode=copies_mode,
             transports=self._transports,
         )
+
+    @property
+    def _certificate_files(self) -> PairFiles | None:
+        if not self.ssl_cert:
+            return None
+        # CHP opens an encrypted key with the same variable (configurable-http-proxy, bin/configurable-http-proxy).
+        passphrase = os.environ.get(PASSPHRASE_VARIABLE, "")
+        return PairFiles(absolute(self.ssl_cert), absolute(self.ssl_key or self.ssl_cert), passphrase)
 
     async def _traefik_settings(self, dynamic_file: Path) -> TraefikSettings:
         """Return the settings of the Traefik that the Hub starts.
@@ -255,7 +270,7 @@ class TraefikProxy(RoutingProxy):
             ends_with_hub=lambda: bool(getattr(self.app, "cleanup_proxy", True)),
         )
 
-    def _dynamic_settings(self, certificate: Certificate | None) -> DynamicSettings:
+    def _dynamic_settings(self, served: ServedCertificate) -> DynamicSettings:
         return DynamicSettings(
             entry_point=self._entry_point,
             secret_path=self._secret_path,
@@ -264,7 +279,7 @@ class TraefikProxy(RoutingProxy):
             log_failures=self.should_start and logs_failures(plain(self.extra_static_config)),
             trusted_proxies=check_trusted_proxies(tuple(self.trusted_proxies)),
             route_middlewares=plain(self.route_middlewares),
-            default_certificate=certificate,
+            default_certificate=served.current,
             transports=self._transports.current,
             # An entry point that we configure has TLS for all its routers; an external one may need it on each router.
             router_tls=bool(self.ssl_cert) and not self.should_start,

@@ -1,70 +1,259 @@
-"""Certificates for Traefik: makes a default one, and checks the admin's. Does blocking I/O; call it in a thread."""
+"""Certificates for Traefik: reads the admin's, makes a default one, and keeps copies. Does blocking I/O in a thread."""
 
 from __future__ import annotations
 
+import hashlib
 import re
-import ssl
-from dataclasses import replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from ..errors import ConfigurationError
-from ..files import write_private
+from ..files import KeptFiles, ReplaceFailed, write_private
 from ..traefik.dynamic import Certificate
+
+PASSPHRASE_VARIABLE = "CONFIGPROXY_SSL_KEY_PASSPHRASE"  # noqa: S105 - a name
 
 _DAYS = 3650
 _DNS_NAME = re.compile(r"(\*|[A-Za-z0-9_-]{1,63})(\.[A-Za-z0-9_-]{1,63})*")
+# The largest file to read, in bytes; a long chain has a few kilobytes.
+_LARGEST = 2**20
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_KEY = re.compile(rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.+?-----END \1-----", re.DOTALL)
+# What Go's TLS can use (crypto/tls/tls.go, X509KeyPair; crypto/tls/auth.go); it refuses RSA keys below 1024 bits.
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_SMALLEST_RSA = 1024
+# The files that a ServedCertificate makes, also one that was not finished.
+_COPIES = re.compile(r"[0-9a-f]{32}-(cert|key)\.pem(\.[0-9a-f]{8})?")
 
 
-def default_certificate(folder: Path) -> Certificate:
-    """Return the self-signed certificate in ``folder``, after making one if it is missing or unusable.
+class UnusablePair(Exception):
+    """A certificate and a key that Traefik could not serve; the message names the file and says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate and its key in the form in which Traefik gets them.
+
+    Attributes:
+        chain: The certificate, and those that lead to its authority, as PEM.
+        key: The key as PEM, not encrypted.
+        not_before: From when the certificate is valid.
+        not_after: Until when.
+        server_name: A name that the certificate is for, if there is one.
+    """
+
+    chain: bytes
+    key: bytes = field(repr=False)
+    not_before: datetime
+    not_after: datetime
+    server_name: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """A name for the content: another pair has another one."""
+        return hashlib.sha256(self.chain + b"\0" + self.key).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class PairFiles:
+    """Where the admin keeps a certificate and its key.
+
+    Attributes:
+        cert_file: ``JupyterHub.ssl_cert``, as an absolute path.
+        key_file: ``JupyterHub.ssl_key``, as an absolute path; the same file if both are in one.
+        passphrase: Opens the key if it is encrypted.
+    """
+
+    cert_file: Path
+    key_file: Path
+    passphrase: str = field(default="", repr=False)
+
+    def read(self) -> tuple[bytes, bytes]:
+        """Return the content of the two files. Blocks.
+
+        Raises:
+            UnusablePair: If one cannot be read.
+        """
+        certificate = _content(self.cert_file)
+        # A single file is read once: between two readings it might be replaced.
+        return certificate, certificate if self.key_file == self.cert_file else _content(self.key_file)
+
+    def pair(self, contents: tuple[bytes, bytes]) -> Pair:
+        """Return the pair in the contents of the files. Takes up to a second with an encrypted key.
+
+        Raises:
+            UnusablePair: If Traefik could not serve it.
+        """
+        chain = self._chain(contents[0])
+        key = self._key(contents[1])
+        if _public(key.public_key()) != _public(chain[0].public_key()):
+            raise UnusablePair(
+                f"the key in {self.key_file} is not the key of the first certificate in {self.cert_file}"
+            )
+        return Pair(
+            b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain),
+            _as_pem(key),
+            chain[0].not_valid_before_utc,
+            chain[0].not_valid_after_utc,
+            server_name(chain[0]),
+        )
+
+    def _chain(self, content: bytes) -> list[x509.Certificate]:
+        if not content.strip():
+            raise UnusablePair(f"{self.cert_file} is empty")
+        try:
+            chain = [x509.load_pem_x509_certificate(match[0]) for match in _CERTIFICATE.finditer(content)]
+            for certificate in chain:
+                certificate.public_key()
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise UnusablePair(f"a certificate in {self.cert_file} is damaged or of an unknown kind") from error
+        if not chain:
+            raise UnusablePair(f"there is no certificate in {self.cert_file} (-----BEGIN CERTIFICATE-----)")
+        return chain
+
+    def _key(self, content: bytes) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey:
+        if not content.strip():
+            raise UnusablePair(f"{self.key_file} is empty")
+        found = _KEY.search(content)
+        if found is None:
+            raise UnusablePair(f"there is no key in {self.key_file} (-----BEGIN PRIVATE KEY-----)")
+        # Errors of the library are not shown: they are for programmers.
+        try:
+            key = self._opened(found[0])
+        except (ValueError, UnsupportedAlgorithm) as error:
+            if b"ENCRYPTED" in found[0] and self.passphrase:
+                reason = f"the key in {self.key_file} cannot be opened with the passphrase in {PASSPHRASE_VARIABLE}"
+            else:
+                reason = f"the key in {self.key_file} is damaged or of an unknown kind"
+            raise UnusablePair(reason) from error
+        match key:
+            case ec.EllipticCurvePrivateKey() if isinstance(key.curve, _CURVES):
+                return key
+            case rsa.RSAPrivateKey() if key.key_size >= _SMALLEST_RSA:
+                return key
+            case ed25519.Ed25519PrivateKey():
+                return key
+        raise UnusablePair(
+            f"Traefik cannot use the key in {self.key_file}: it must be an RSA key of {_SMALLEST_RSA} bits or more, an "
+            "elliptic curve key (P-256, P-384 or P-521) or an Ed25519 key"
+        )
+
+    def _opened(self, pem: bytes) -> object:
+        try:
+            return serialization.load_pem_private_key(pem, None)
+        except TypeError:  # the key is encrypted
+            if not self.passphrase:
+                raise UnusablePair(
+                    f"the key is encrypted in {self.key_file}, and {PASSPHRASE_VARIABLE} is not set in the environment of "
+                    "the Hub"
+                ) from None
+        return serialization.load_pem_private_key(pem, self.passphrase.encode())
+
+
+class ServedCertificate:
+    """The certificate that Traefik serves by default: files that only this process changes, named after their content.
+
+    Traefik never reads the admin's files: a reload while they are being replaced would end https for everybody.
+
+    Attributes:
+        files: The files; whoever writes the dynamic configuration has them written before.
+        pair: What is in them, or None if Traefik has its own.
+    """
+
+    def __init__(self, folder: Path, mode: int = 0o600) -> None:
+        """Set where the files go; without :meth:`use` there are none.
+
+        Args:
+            folder: A folder for these files alone.
+            mode: The permissions of the files.
+        """
+        self.files = KeptFiles(folder, mode)
+        self.pair: Pair | None = None
+        self._kept: dict[str, bytes] = {}
+
+    def current(self) -> Certificate | None:
+        """Return the paths that the next commit names."""
+        pair = self.pair
+        if pair is None:
+            return None
+        cert_file, key_file = (str(self.files.folder / name) for name in _names(pair))
+        return Certificate(cert_file, key_file, pair.server_name)
+
+    def use(self, pair: Pair) -> None:
+        """Name this pair in the next commit. The files of earlier pairs stay, because Traefik may read them until then."""
+        self._kept = {**self._kept, **dict(zip(_names(pair), (pair.chain, pair.key), strict=True))}
+        # First the files, then the paths: a commit in another thread has the files written after it has taken the paths.
+        self.files.keep(self._kept)
+        self.pair = pair
+
+    def forget_others(self) -> None:
+        """Remove the files of all other pairs, also those that an earlier Hub left. Blocks.
+
+        Call it when a commit with the current pair is live.
+        """
+        current = _names(self.pair) if self.pair else ()
+        self._kept = {name: self._kept[name] for name in current}
+        self.files.keep(self._kept)
+        self.files.remove_others(_COPIES)
+
+
+def _names(pair: Pair) -> tuple[str, str]:
+    return f"{pair.digest}-cert.pem", f"{pair.digest}-key.pem"
+
+
+def admins_pair(files: PairFiles) -> Pair:
+    """Return the admin's pair, read for the first time. Blocks.
+
+    Raises:
+        ConfigurationError: If Traefik could not serve it.
+    """
+    try:
+        return files.pair(files.read())
+    except UnusablePair as error:
+        raise ConfigurationError(
+            f"The certificate in {files.cert_file} with the key in {files.key_file} cannot be used: {error}. "
+            "c.JupyterHub.ssl_cert and ssl_key must name PEM files of a certificate and its key."
+        ) from error
+
+
+def default_pair(folder: Path) -> Pair:
+    """Return the self-signed pair in ``folder``, after making one if it is missing or unusable. Blocks.
 
     No client is meant to trust it. Without a default certificate, Traefik generates an RSA key at every reload, even if no
     entry point uses TLS (pkg/tls/tlsmanager.go:363-378).
 
     Raises:
-        ConfigurationError: If the certificate cannot be written.
+        ConfigurationError: If it cannot be written.
     """
-    certificate = Certificate(str(folder / "default-cert.pem"), str(folder / "default-key.pem"))
+    files = PairFiles(folder / "default-cert.pem", folder / "default-key.pem")
     try:
-        _load(certificate)
-    except (OSError, ssl.SSLError, ValueError):
+        return files.pair(files.read())
+    except UnusablePair:
         try:
-            _make(certificate)
-        except OSError as error:
-            raise ConfigurationError(
-                f"A certificate could not be written to {folder}: {error}. c.TraefikProxy.state_dir sets this folder."
-            ) from error
-    return certificate
+            _make(files)
+            return files.pair(files.read())
+        except (OSError, UnusablePair) as error:
+            raise _cannot_be_written(folder, error) from error
 
 
-def checked_certificate(cert_file: str, key_file: str) -> Certificate:
-    """Return the admin's certificate for the public entry point, with absolute paths.
-
-    Args:
-        cert_file: ``JupyterHub.ssl_cert``.
-        key_file: ``JupyterHub.ssl_key``; if empty, the key must be in the same file as the certificate.
+def write_served(served: ServedCertificate) -> None:
+    """Write the files of a certificate before the first commit names them. Blocks.
 
     Raises:
-        ConfigurationError: If Traefik could not use it. Traefik would not fail, but serve another certificate.
+        ConfigurationError: If that fails.
     """
-    certificate = Certificate(str(Path(cert_file).absolute()), str(Path(key_file or cert_file).absolute()))
     try:
-        _load(certificate)
-    except (OSError, ssl.SSLError, ValueError) as error:
-        raise ConfigurationError(
-            f"The certificate in {certificate.cert_file} with the key in {certificate.key_file} cannot be used: {error}. "
-            "c.JupyterHub.ssl_cert and ssl_key must name PEM files of a certificate and its key; the key must not be "
-            "encrypted."
-        ) from error
-    loaded = x509.load_pem_x509_certificate(Path(cert_file).read_bytes())
-    return replace(certificate, server_name=server_name(loaded))
+        served.files.write()
+    except ReplaceFailed as error:
+        raise _cannot_be_written(served.files.folder, error) from error
 
 
 def server_name(certificate: x509.Certificate) -> str | None:
@@ -92,15 +281,38 @@ def name_to_ask_for(url: str, certificate: Certificate | None) -> str | None:
     return None if is_name or certificate is None else certificate.server_name
 
 
-def _load(certificate: Certificate) -> None:
-    def no_password() -> str:
-        raise ValueError("the key is encrypted, which Traefik does not support")
+def _cannot_be_written(folder: Path, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"A certificate could not be written to {folder}: {error}. c.TraefikProxy.state_dir sets this folder, or "
+        "c.TraefikTomlProxy.dynamic_config_file if the Hub does not start Traefik."
+    )
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate.cert_file, certificate.key_file, password=no_password)
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise UnusablePair(f"{path} cannot be read ({error.strerror})") from error
+    if len(content) > _LARGEST:
+        raise UnusablePair(f"{path} is larger than a certificate or a key can be")
+    return content
 
 
-def _make(certificate: Certificate) -> None:
+def _public(key: object) -> bytes:
+    encoded: bytes = key.public_bytes(  # type: ignore[attr-defined]
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return encoded
+
+
+def _as_pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _make(files: PairFiles) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "traefik_toml_proxy default")])
     now = datetime.now(timezone.utc)
@@ -114,11 +326,8 @@ def _make(certificate: Certificate) -> None:
         .not_valid_after(now + timedelta(days=_DAYS))
         .sign(key, hashes.SHA256())
     )
-    key_text = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
     for path, text in (
-        (certificate.key_file, key_text),
-        (certificate.cert_file, made.public_bytes(serialization.Encoding.PEM)),
+        (files.key_file, _as_pem(key)),
+        (files.cert_file, made.public_bytes(serialization.Encoding.PEM)),
     ):
-        write_private(Path(path), text)
+        write_private(path, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import threading
 import time
@@ -31,20 +32,22 @@ _LONGEST_HOP = 1.0
 # How much longer to wait for a thread than its own timeout, in seconds.
 _GRACE = 0.5
 _LONGEST_BODY = 2**16
+# How long a connection is kept, in seconds. Only a new one shows whether new connections work, as those of most users are.
+_LONGEST_KEPT = 2.0
 
 
 class _NamedConnection(HTTPSConnection):
-    """An https connection that asks for a server name which need not be the host that it connects to."""
+    """An https connection that may ask for a server name which is not the host that it connects to."""
 
-    def __init__(self, host: str, port: int | None, context: ssl.SSLContext, server_name: str) -> None:
+    def __init__(self, host: str, port: int | None, context: ssl.SSLContext, server_name: str | None) -> None:
         super().__init__(host, port, context=context)
         self._tls = context
-        self._server_name = server_name
+        self.server_name = server_name
 
     def connect(self) -> None:
         """Connect, as HTTPSConnection does, with that name."""
         HTTPConnection.connect(self)
-        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._server_name)
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.server_name or self.host)
 
 
 class EntryPointProbe:
@@ -54,26 +57,31 @@ class EntryPointProbe:
     """
 
     def __init__(
-        self, url: str, revision_path: str, *, server_name: str | None = None, request_timeout: float = 5
+        self,
+        url: str,
+        revision_path: str,
+        *,
+        server_name: Callable[[], str | None] = lambda: None,
+        request_timeout: float = 5,
     ) -> None:
         """Set what to ask; nothing is opened yet.
 
         Args:
             url: The entry point, ``http[s]://host:port``.
             revision_path: The secret path of the revision route.
-            server_name: The name to ask for with https, as browsers do, in place of the host of ``url``. A Traefik with
-                ``sniStrict`` answers only for names in its certificates.
+            server_name: Returns the name to ask for with https, as browsers do, in place of the host of ``url``. A Traefik
+                with ``sniStrict`` answers only for names in its certificates, which may be renewed with other names.
             request_timeout: Seconds to wait for one answer.
         """
         self.url = url
         self._parts = urlsplit(url)
         self._path = revision_path
-        self._server_name = server_name if self._parts.scheme == "https" else None
-        # Like a browser: Traefik answers 421 if the TLS options for the two names differ (pkg/middlewares/snicheck).
-        self._headers = {"Host": f"{server_name}:{self._parts.port or 443}"} if self._server_name else {}
+        self._server_name = server_name if self._parts.scheme == "https" else lambda: None
         self._request_timeout = request_timeout
         # Kept open between requests: a new TLS connection can take longer than a reload.
         self._connection: HTTPConnection | None = None
+        # When that was opened, in seconds on the monotonic clock.
+        self._opened = 0.0
         self._closed = False
 
     async def ask(self) -> Answer:
@@ -145,50 +153,51 @@ class EntryPointProbe:
         return refusals.certain
 
     def _ask_blocking(self, timeout: float) -> Answer:
-        kept, self._connection = self._connection, None
+        (kept, self._connection), opened = (self._connection, None), self._opened
+        if kept is not None and time.monotonic() - opened < _LONGEST_KEPT:
+            # It may have been closed, for example by a restart of Traefik.
+            with contextlib.suppress(OSError, HTTPException):
+                return self._ask_over(kept, opened, timeout)
+        elif kept is not None:
+            kept.close()
         try:
-            return self._ask_over(kept, timeout)
-        except (OSError, HTTPException) as error:
-            if kept is None:
-                return self._failed(error)
-        # The kept connection may have been closed, for example by a restart of Traefik.
-        try:
-            return self._ask_over(None, timeout)
+            return self._ask_over(self._connect(), time.monotonic(), timeout)
         except (OSError, HTTPException) as error:
             return self._failed(error)
 
     def _failed(self, error: OSError | HTTPException) -> Answer:
         if isinstance(error, ssl.SSLError):
-            return failed_handshake(
-                self.url, self._server_name or self._parts.hostname or "", error.reason or str(error)
-            )
+            name = self._server_name() or self._parts.hostname or ""
+            return failed_handshake(self.url, name, error.reason or str(error))
         return no_answer(self.url, str(error) or type(error).__name__)
 
-    def _ask_over(self, kept: HTTPConnection | None, timeout: float) -> Answer:
-        connection = kept or self._connect()
+    def _ask_over(self, connection: HTTPConnection, opened: float, timeout: float) -> Answer:
         try:
             connection.timeout = timeout
             if connection.sock is not None:
                 connection.sock.settimeout(timeout)
-            connection.request("GET", self._path, headers=self._headers)
+            # Like a browser: Traefik answers 421 if the TLS options for the two names differ (pkg/middlewares/snicheck).
+            name = connection.server_name if isinstance(connection, _NamedConnection) else None
+            headers = {"Host": f"{name}:{self._parts.port or 443}"} if name else {}
+            connection.request("GET", self._path, headers=headers)
             response = connection.getresponse()
             complete = len(response.read(_LONGEST_BODY)) < _LONGEST_BODY
         except BaseException:
             connection.close()
             raise
         if complete and self._connection is None and not self._closed:
-            self._connection = connection
+            self._connection, self._opened = connection, opened
         else:
             connection.close()
-        headers = {name: value for name in HEADERS if (value := response.getheader(name)) is not None}
-        return read_response(self.url, response.status, headers)
+        received = {name: value for name in HEADERS if (value := response.getheader(name)) is not None}
+        return read_response(self.url, response.status, received)
 
     def _connect(self) -> HTTPConnection:
         host, port = self._parts.hostname or "", self._parts.port
         if self._parts.scheme == "https":
             # S323: see the docstring of the class.
             context = ssl._create_unverified_context()  # noqa: S323, SLF001
-            return _NamedConnection(host, port, context, self._server_name or host)
+            return _NamedConnection(host, port, context, self._server_name())
         return HTTPConnection(host, port)
 
     async def close(self) -> None:
@@ -197,3 +206,12 @@ class EntryPointProbe:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+async def ask_anew(url: str, revision_path: str, server_name: Callable[[], str | None] = lambda: None) -> Answer:
+    """Ask once over a connection of its own. Arguments as for :class:`EntryPointProbe`."""
+    probe = EntryPointProbe(url, revision_path, server_name=server_name)
+    try:
+        return await probe.ask()
+    finally:
+        await probe.close()

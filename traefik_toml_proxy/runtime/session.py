@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import stat
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +18,14 @@ from ..routes import Route, RouteTable
 from ..seams import Store
 from ..session import CleanupStack, Session, cleanup_on_error
 from ..stores.toml_text import dumps
-from ..traefik.dynamic import Certificate
 from ..traefik.failures import logs_failures
 from ..traefik.static import StaticSettings, most_output, static_tree
-from .certificate import checked_certificate, default_certificate, name_to_ask_for
+from .certificate import PairFiles, ServedCertificate, admins_pair, default_pair, name_to_ask_for, write_served
 from .checks import check_address, explain_output, listens_on_ipv6_too
 from .failures import FailureLog
-from .probe import EntryPointProbe
+from .probe import EntryPointProbe, ask_anew
 from .program import child_environment, find_program
+from .renewal import CertificateWatcher
 from .supervisor import TraefikSupervisor
 from .transport_files import WatchedTransports
 
@@ -39,24 +40,26 @@ class PublishingSettings:
     """How routes are published, whether or not the Hub starts Traefik.
 
     Attributes:
-        make_store: Makes the store, given the certificate that Traefik serves by default, if any.
+        make_store: Makes the store, given what Traefik serves by default: each commit names it, after its files are written.
         check_route: Raises ValueError for a route that this proxy cannot serve.
         url: The URL where the Hub reaches the public entry point, ``http[s]://host:port``.
         revision_path: The secret path of the revision route.
         live_timeout: Seconds to wait for a change to become live.
         transports: How Traefik connects to https targets, which the store writes; not read yet.
-        ssl_cert: The admin's certificate for the public entry point, or "".
-        ssl_key: The key of that certificate; "" if it is in the same file.
+        certificate: The admin's certificate for the public entry point, if there is one.
+        copies: The folder for the copies of certificates, which Traefik reads.
+        copies_mode: The permissions of these copies.
     """
 
-    make_store: Callable[[Certificate | None], Store]
+    make_store: Callable[[ServedCertificate], Store]
     check_route: Callable[[Route], object]
     url: str
     revision_path: str
     live_timeout: float
     transports: WatchedTransports
-    ssl_cert: str = ""
-    ssl_key: str = ""
+    certificate: PairFiles | None
+    copies: Path
+    copies_mode: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +96,12 @@ async def open_with_external_traefik(publishing: PublishingSettings, log: loggin
         ProxyError: If that fails; the message says what to do.
     """
     async with cleanup_on_error(log) as cleanup:
-        certificate = None
-        if publishing.ssl_cert:
-            certificate = await asyncio.to_thread(checked_certificate, publishing.ssl_cert, publishing.ssl_key)
-        publisher, table = await _open_publisher(publishing, certificate, cleanup, log)
+        served = await asyncio.to_thread(_serve_certificate, publishing, None)
+        publisher, table = await _open_publisher(publishing, served, cleanup, log)
         await publisher.begin(table)
         session = Session(publisher, cleanup)
         publishing.transports.watch(publisher, cleanup, log)
+        _watch_certificate(publishing, served, publisher, cleanup, log)
         return session
 
 
@@ -116,20 +118,60 @@ async def open_with_managed_traefik(
 
 
 async def _open_publisher(
-    publishing: PublishingSettings, certificate: Certificate | None, cleanup: CleanupStack, log: logging.Logger
+    publishing: PublishingSettings, served: ServedCertificate, cleanup: CleanupStack, log: logging.Logger
 ) -> tuple[RoutePublisher, RouteTable]:
     """Open the store; return the publisher and the routes of the last session."""
     await asyncio.to_thread(publishing.transports.read)
-    store = publishing.make_store(certificate)
+    store = publishing.make_store(served)
     cleanup.add("the store", store.close)
-    probe = EntryPointProbe(
-        publishing.url, publishing.revision_path, server_name=name_to_ask_for(publishing.url, certificate)
-    )
+    name = _server_name(publishing, served)
+    probe = EntryPointProbe(publishing.url, publishing.revision_path, server_name=name)
     cleanup.add("the probe", probe.close)
     publisher = RoutePublisher(
         store, probe, live_timeout=publishing.live_timeout, check_route=publishing.check_route, log=log
     )
     return publisher, await publisher.open()
+
+
+def _server_name(publishing: PublishingSettings, served: ServedCertificate) -> Callable[[], str | None]:
+    return lambda: name_to_ask_for(publishing.url, served.current())
+
+
+def _serve_certificate(publishing: PublishingSettings, default_folder: Path | None) -> ServedCertificate:
+    """Return the certificate to serve by default: the admin's, or a self-signed one, or none; its files are written. Blocks.
+
+    Args:
+        publishing: Has the admin's.
+        default_folder: Where the self-signed one is kept; None if there is to be none.
+
+    Raises:
+        ConfigurationError: If it cannot be used.
+    """
+    served = ServedCertificate(publishing.copies, publishing.copies_mode)
+    if publishing.certificate is not None:
+        served.use(admins_pair(publishing.certificate))
+    elif default_folder is not None:
+        served.use(default_pair(default_folder))
+    write_served(served)
+    return served
+
+
+def _watch_certificate(
+    publishing: PublishingSettings,
+    served: ServedCertificate,
+    publisher: RoutePublisher,
+    cleanup: CleanupStack,
+    log: logging.Logger,
+) -> None:
+    watcher = CertificateWatcher(
+        publishing.certificate,
+        served,
+        publisher,
+        functools.partial(ask_anew, publishing.url, publishing.revision_path, _server_name(publishing, served)),
+        live_timeout=publishing.live_timeout,
+        log=log,
+    )
+    cleanup.add_task(asyncio.create_task(watcher.run(), name="traefik_toml_proxy certificate"))
 
 
 class _Start:
@@ -149,8 +191,8 @@ class _Start:
         environment = child_environment(traefik.environment)
         program = await find_program(traefik.command, environment)
         await self._lock_state_dir()
-        certificate = await self._certificate()
-        publisher, previous = await _open_publisher(self._publishing, certificate, self._cleanup, log)
+        served = await asyncio.to_thread(_serve_certificate, self._publishing, traefik.state_dir)
+        publisher, previous = await _open_publisher(self._publishing, served, self._cleanup, log)
         static = static_tree(traefik.static, program.version)
         static_text = _static_text(static)
         static_file = await self._write_static(static_text)
@@ -176,8 +218,6 @@ class _Start:
             await asyncio.to_thread(_make_state_dir, traefik.state_dir)
             await publisher.repair_store()
             await self._repair_static(static_file, static_text)
-            if not self._publishing.ssl_cert:
-                await asyncio.to_thread(default_certificate, traefik.state_dir)
 
         supervisor.watch(prepare_restart)
         log.info(
@@ -189,6 +229,7 @@ class _Start:
         )
         session = Session(publisher, self._cleanup, restart=supervisor.replace)
         self._publishing.transports.watch(publisher, self._cleanup, log)
+        _watch_certificate(self._publishing, served, publisher, self._cleanup, log)
         return session
 
     async def _lock_state_dir(self) -> None:
@@ -197,13 +238,6 @@ class _Start:
         lock = OwnerLock(folder / "hub.lock")
         self._cleanup.add("the lock of state_dir", lambda: asyncio.to_thread(lock.release))
         await run_in_thread(_lock, lock.acquire, folder, "state_dir")
-
-    async def _certificate(self) -> Certificate:
-        """Return the certificate to serve by default: the admin's, or a self-signed one."""
-        publishing = self._publishing
-        if publishing.ssl_cert:
-            return await asyncio.to_thread(checked_certificate, publishing.ssl_cert, publishing.ssl_key)
-        return await asyncio.to_thread(default_certificate, self._traefik.state_dir)
 
     async def _write_static(self, text: bytes) -> AtomicFile:
         file = AtomicFile(self._traefik.static_file, 0o600)

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ..errors import CommitFailed, StoreError, StoreLocked
-from ..files import AtomicFile, LockHeld, ReplaceFailed, run_in_thread
+from ..files import AtomicFile, KeptFiles, LockHeld, ReplaceFailed, run_in_thread
 from ..routes import RouteTable, Snapshot
 from .toml_document import TomlRenderer, read_snapshot
 
@@ -20,7 +20,9 @@ _SMALL_TABLE_CHARACTERS = 5_000
 class TomlFileStore:
     """Keeps the routes in one TOML file (see :class:`~traefik_toml_proxy.seams.Store` for the contract)."""
 
-    def __init__(self, path: Path, renderer: TomlRenderer, *, mode: int, log: logging.Logger) -> None:
+    def __init__(
+        self, path: Path, renderer: TomlRenderer, *, mode: int, log: logging.Logger, needs: KeptFiles | None = None
+    ) -> None:
         """Set the path and the permissions; nothing is read or written before :meth:`open`.
 
         Args:
@@ -28,11 +30,13 @@ class TomlFileStore:
             renderer: Makes the text of the file.
             mode: The permissions of the file, such as 0o600.
             log: Reports a file that could not be read.
+            needs: Files that the text of the file names; each commit makes sure that they are there.
         """
         self._path = path
         self._renderer = renderer
         self._mode = mode
         self._log = log
+        self._needs = needs
         self._file: AtomicFile | None = None
 
     @property
@@ -96,19 +100,23 @@ class TomlFileStore:
         else:
             data = await asyncio.to_thread(self._renderer.render, snapshot)
         try:
-            await file.replace(data)
+            await file.replace(data, self._needs)
         except LockHeld as error:
             raise self._locked(error) from None
         except ReplaceFailed as error:
+            what = "" if error.filename == self.location else f" of {error.filename}, which it needs,"
             raise CommitFailed(
                 self.location,
-                f"{error.step} failed ({error.strerror})",
+                f"{error.step}{what} failed ({error.strerror})",
                 f"{error.advice or 'The file is unchanged; check the free space and the permissions of its folder'}.",
             ) from error
 
     async def damage(self) -> str | None:
         """Return what others have done to the file since the last commit, or None."""
-        return await asyncio.to_thread(self._opened.damage)
+        return await asyncio.to_thread(self._damage)
+
+    def _damage(self) -> str | None:
+        return self._opened.damage() or (self._needs.damage() if self._needs else None)
 
     async def close(self) -> None:
         """Release the lock; the file stays."""

@@ -77,8 +77,8 @@ class DynamicSettings:
         trusted_proxies: The addresses or networks of proxies in front of Traefik whose headers are believed.
         route_middlewares: The admin's middlewares for all routes, by name, in the order in which a request takes them. One
             without settings is defined elsewhere.
-        default_certificate: The certificate to serve by default. Without one, Traefik generates an RSA key at each reload
-            (pkg/tls/tlsmanager.go:363-378).
+        default_certificate: Returns the certificate to serve by default, which may change from one commit to the next.
+            Without one, Traefik generates an RSA key at each reload (pkg/tls/tlsmanager.go:363-378).
         transports: Returns how to connect to https targets. The certificates may change from one commit to the next, but not
             which transports there are.
         router_tls: Whether each router enables TLS, because the entry point may not.
@@ -97,7 +97,7 @@ class DynamicSettings:
     log_failures: bool = False
     trusted_proxies: tuple[str, ...] = ()
     route_middlewares: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    default_certificate: Certificate | None = None
+    default_certificate: Callable[[], Certificate | None] = lambda: None
     transports: Callable[[], Transports] = Transports
     router_tls: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -204,11 +204,14 @@ def revision_header(settings: DynamicSettings, revision: int) -> Objects:
     return with_extra(settings, {"middlewares": {settings.names.revision: headers}})
 
 
-def remaining_tree(settings: DynamicSettings, objects: Objects, in_pieces: Mapping[str, set[str]]) -> dict[str, Any]:
+def remaining_tree(
+    settings: DynamicSettings, certificate: Certificate | None, objects: Objects, in_pieces: Mapping[str, set[str]]
+) -> dict[str, Any]:
     """Return the configuration that does not depend on the routes.
 
     Args:
         settings: What all routes have in common.
+        certificate: The certificate to serve by default.
         objects: The objects that are always there.
         in_pieces: By kind, the names of the other objects, which already include what the admin adds to them.
     """
@@ -216,13 +219,13 @@ def remaining_tree(settings: DynamicSettings, objects: Objects, in_pieces: Mappi
     for kind, additions in settings.extra_objects().items():
         extra["http"][kind] = {name: value for name, value in additions.items() if name not in in_pieces.get(kind, ())}
     tree: dict[str, Any] = {"http": objects}
-    if settings.default_certificate:
-        tree["tls"] = {"stores": {"default": {"defaultCertificate": settings.default_certificate.as_tree()}}}
+    if certificate:
+        tree["tls"] = {"stores": {"default": {"defaultCertificate": certificate.as_tree()}}}
     tree = deep_merge(tree, extra)
-    if settings.default_certificate and _has_strict_options(tree):
+    if certificate and _has_strict_options(tree):
         # With sniStrict, Traefik uses no default certificate (pkg/tls/tlsmanager.go), only those in the list.
         listed = tree["tls"].get("certificates", [])
-        tree["tls"]["certificates"] = [settings.default_certificate.as_tree(), *listed]
+        tree["tls"]["certificates"] = [certificate.as_tree(), *listed]
     return _without_empty_sections(tree)
 
 

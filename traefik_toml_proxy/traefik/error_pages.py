@@ -90,7 +90,7 @@ def error_page_objects(settings: DynamicSettings, pages: ErrorPages) -> Objects:
             names,
             pages,
             settings.transports().name_inside(pages.hub_url, settings.names),
-            settings.default_certificate,
+            settings.default_certificate(),
         ),
     }
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ..routes import Place, Route, RouteTable, Snapshot, parse_routespec
 from .dynamic import (
+    Certificate,
     DynamicSettings,
     Objects,
     parent_objects,
@@ -74,6 +75,7 @@ class Assembler:
         self._routers: dict[object, Piece] = {}
         self._remaining: dict[str, Any] | None = None
         self._transports = Transports()
+        self._certificate: Certificate | None = None
 
     def assemble(self, snapshot: Snapshot) -> Assembly:
         """Return the pieces of a snapshot."""
@@ -144,10 +146,11 @@ class Assembler:
     def _remaining_tree(self) -> dict[str, Any]:
         """Return the tree of everything that is not in a piece.
 
-        It only changes if the admin adds to such objects, or with the certificates for https targets.
+        It only changes if the admin adds to such objects, or with the certificates.
         """
-        transports = self.settings.transports()
-        if self._remaining is None or self.settings.extra_objects() or transports != self._transports:
+        certificate, transports = self.settings.default_certificate(), self.settings.transports()
+        changed = (certificate, transports) != (self._certificate, self._transports)
+        if self._remaining is None or self.settings.extra_objects() or changed:
             above = [*self._fronts, *(piece.name for piece in self._routers.values())]
             routes = [piece.name for piece in self._routes.values()]
             in_pieces = {
@@ -155,8 +158,8 @@ class Assembler:
                 "services": set(routes),
                 "middlewares": {self.settings.names.revision},
             }
-            self._remaining = remaining_tree(self.settings, self._objects_of_all(transports), in_pieces)
-            self._transports = transports
+            self._remaining = remaining_tree(self.settings, certificate, self._objects_of_all(transports), in_pieces)
+            self._certificate, self._transports = certificate, transports
         return self._remaining
 
     def _objects_of_all(self, transports: Transports) -> Objects:
