@@ -27,6 +27,7 @@ from support.waiting import PATIENCE, eventually, meanwhile
 
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import ConfigurationError
+from traefik_toml_proxy.files import KeptFiles
 from traefik_toml_proxy.runtime import renewal
 
 RENEWALS = 200
@@ -274,6 +275,44 @@ async def test_a_copy_that_somebody_empties_is_written_again_and_said_once(
 
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert "-cert.pem, which was changed: writing it again" in warning
+
+
+@pytest.mark.parametrize("broken", ["key", "cert"])
+async def test_https_that_died_behind_a_kept_connection_is_said_and_mended(
+    proxy: TraefikTomlProxy,
+    pair: Pair,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    broken: str,
+) -> None:
+    """Even if nothing can be seen in the files: Traefik has read others for a moment, and the probe is still connected."""
+    monkeypatch.setattr(KeptFiles, "damage", lambda _: None)
+    file = Path(proxy.state_dir) / "dynamic.toml"
+    (copy,) = (Path(proxy.state_dir) / "certificates").glob(f"*-{broken}.pem")
+    content, dates = copy.read_bytes(), file.stat()
+    copy.write_bytes(b"")
+    with file.open("r+b") as same:  # Traefik sees an event, but the file is as it was
+        same.write(file.read_bytes())
+    os.utime(file, ns=(dates.st_atime_ns, dates.st_mtime_ns))
+    await eventually(lambda: refuses(proxy.public_url))
+    copy.write_bytes(content)
+
+    await eventually(lambda: serves_again(proxy.public_url, der(pair)), within=20)
+
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert ["refuses new TLS connections" in line and "writing it again" in line for line in warnings] == [True]
+
+
+async def refuses(url: str) -> bool:
+    try:
+        await served_by(url)
+    except OSError:
+        return True
+    return False
+
+
+async def serves_again(url: str, expected: bytes) -> bool:
+    return not await refuses(url) and await serves(url, expected)
 
 
 @pytest.mark.usefixtures("quick")

@@ -19,10 +19,11 @@ from support.fakes import FakeTraefik, MemoryPlace
 from support.live_check_contract import CONTRACT, Stage
 from support.servers import answering
 from support.store_contract import table_of
-from support.waiting import PATIENCE
+from support.waiting import PATIENCE, eventually
 
 from traefik_toml_proxy.routes import Snapshot
-from traefik_toml_proxy.runtime.probe import EntryPointProbe
+from traefik_toml_proxy.runtime import probe as module
+from traefik_toml_proxy.runtime.probe import EntryPointProbe, ask_anew
 from traefik_toml_proxy.seams import Answer
 
 PATH = "/secret/revision"
@@ -299,3 +300,46 @@ async def test_after_a_cancelled_request_the_next_one_works(entry: Entry) -> Non
     entry.serve(3)
 
     assert (await entry.live_check.ask()).revision == 3
+
+
+async def test_a_kept_connection_does_not_hide_that_new_ones_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who are connected see nothing of it, so the probe takes a new connection every few seconds."""
+    monkeypatch.setattr(module, "_LONGEST_KEPT", 0.2)
+    tls = make_certificate(tmp_path, "any").server()
+    connected: list[int] = []
+
+    async def keep_answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.append(1)
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(b"HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n%s: 3\r\n\r\n" % HEADER)
+            await writer.drain()
+
+    async with answering(keep_answering, tls=tls) as url:
+        probe = EntryPointProbe(url, PATH)
+        try:
+            assert [(await probe.ask()).revision for _ in range(3)] == [3, 3, 3]
+            assert len(connected) == 1
+            tls.minimum_version = tls.maximum_version = ssl.TLSVersion.TLSv1_2
+            tls.set_ciphers("PSK")  # which no client of ours has
+
+            answer = await eventually(lambda: _refusal(probe), within=5)
+        finally:
+            await probe.close()
+
+    assert answer.answered  # restarting the server would not be the remedy
+    assert answer.description.startswith(f"{url} refuses new TLS connections (")
+
+
+async def _refusal(probe: EntryPointProbe) -> Answer | None:
+    answer = await probe.ask()
+    return None if answer.serves(3) else answer
+
+
+async def test_asking_anew_takes_a_connection_of_its_own(entry: Entry) -> None:
+    """And closes it."""
+    entry.serve(3)
+
+    assert (await ask_anew(entry.url, PATH)).revision == 3
+    assert (await ask_anew(entry.url.replace("http:", "https:"), PATH)).revision is None
