@@ -83,6 +83,13 @@ class Fingerprint(NamedTuple):
         return cls(status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
 
 
+def make_private(path: Path) -> None:
+    """Take all access to a file, if it is there, from everybody but its owner. Blocks."""
+    with contextlib.suppress(OSError):  # whoever needs the file will say so
+        if stat.S_ISREG(path.lstat().st_mode):
+            path.chmod(0o600)
+
+
 def write_private(path: Path, data: bytes, mode: int = 0o600) -> Fingerprint:
     """Atomically replace a file with one that, by default, only its owner can read. Blocks.
 

@@ -25,7 +25,7 @@ _PATH = f"{os.environ['PATH']}:/usr/sbin"
 # What the documentation leaves out, so that they run without root and with all their files in one folder.
 _NGINX = """
 daemon off;
-worker_processes 1;
+master_process off;
 pid {folder}/nginx.pid;
 error_log {folder}/nginx.log;
 events {{}}

@@ -15,6 +15,7 @@ from traefik_toml_proxy.traefik.static import (
     most_output,
     static_tree,
 )
+from traefik_toml_proxy.traefik.tls import Acme, Redirect
 
 
 def settings(**changes: Any) -> StaticSettings:
@@ -155,6 +156,33 @@ def test_encoded_characters_are_allowed_in_versions_that_refuse_them(version: Ve
 def test_tls_is_for_the_whole_entry_point() -> None:
     """All its routers speak https then, with the default certificate."""
     assert static_tree(settings(tls=True), (3, 7, 0))["entryPoints"]["http"]["http"]["tls"] == {}
+
+
+def test_plain_http_is_sent_to_https_on_an_entry_point_of_its_own() -> None:
+    """Paths stay as they are there, too. Routers without an entry point stay on the public one."""
+    tree = static_tree(settings(tls=True, redirect=Redirect("127.0.0.1:80", 443)), (3, 6, 4))["entryPoints"]
+
+    assert tree["http"]["asDefault"] is True
+    redirect = tree["http-redirect"]
+    assert redirect.pop("transport") == {"lifeCycle": {"graceTimeOut": "2s"}}
+    assert len(redirect["http"].pop("encodedCharacters")) == 7
+    assert redirect == {
+        "observability": {"accessLogs": False},
+        "address": "127.0.0.1:80",
+        "http": {
+            "sanitizePath": False,
+            "redirections": {"entryPoint": {"to": ":443", "scheme": "https", "permanent": False}},
+        },
+    }
+
+
+def test_certificates_come_from_an_acme_server() -> None:
+    """The public entry point names the resolver, which answers its challenges at the entry point for plain http."""
+    acme = Acme(domains=("hub.example.org",), storage="/state/letsencrypt.json", http_challenge=True)
+    tree = static_tree(settings(tls=True, acme=acme), (3, 7, 0))
+
+    assert tree["entryPoints"]["http"]["http"]["tls"] == acme.entry_point_tree()
+    assert tree["certificatesResolvers"] == acme.resolver_tree("http-redirect")
 
 
 def test_forwarded_headers_are_trusted_only_from_trusted_proxies() -> None:

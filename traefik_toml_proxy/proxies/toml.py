@@ -15,7 +15,8 @@ from ..seams import Store
 from ..session import Session
 from ..stores.toml_document import TomlRenderer
 from ..stores.toml_file import TomlFileStore
-from .traefik import TraefikProxy, absolute
+from .traefik import TraefikProxy
+from .values import absolute
 
 
 class TraefikTomlProxy(TraefikProxy):

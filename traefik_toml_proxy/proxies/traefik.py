@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jupyterhub.traitlets import Command
-from traitlets import CaselessStrEnum, Dict, Float, List, Unicode
+from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, Unicode, Union
 
 from ..addresses import listen_address, reachable_url
-from ..errors import ConfigurationError, quoted
 from ..routes import Place, Route, parse_routespec
-from ..runtime.certificate import PASSPHRASE_VARIABLE, PairFiles, ServedCertificate
+from ..runtime.certificate import ServedCertificate
 from ..runtime.session import PublishingSettings, TraefikSettings
 from ..runtime.transport_files import WatchedTransports
 from ..seams import Store
@@ -25,8 +23,10 @@ from ..traefik.static import StaticSettings, check_trusted_proxies
 from ..traefik.targets import check_target
 from ..traefik.tree import plain
 from .base import RoutingProxy
+from .https import HttpsSettings
 from .leftovers import leftovers
 from .transports import watched_transports
+from .values import absolute, without_options
 
 
 class TraefikProxy(RoutingProxy):
@@ -138,6 +138,75 @@ class TraefikProxy(RoutingProxy):
         longer to load many routes.
         """,
     )
+    redirect_http = Union(
+        [Unicode(), Integer()],
+        default_value="",
+        config=True,
+        help="""
+        Where to listen for plain http, and send browsers from there to https. Default: nowhere.
+
+        A port, such as 80, is opened on the host of JupyterHub.bind_url only; ":80" listens on all addresses, and
+        "192.0.2.1:80" on one. It needs https: JupyterHub.ssl_cert or letsencrypt_domains.
+
+        Browsers are sent to the port in JupyterHub.public_url if that is set, otherwise to the one in bind_url. If port 443
+        is forwarded to another port here, as into a container, set public_url to "https://hub.example.org/".
+
+        Not used when should_start is False.
+        """,
+    )
+    letsencrypt_domains = List(
+        Unicode(),
+        config=True,
+        help="""
+        The names of this Hub to get certificates for from Let's Encrypt, such as ["hub.example.org"]. It turns on https.
+
+        JupyterHub.bind_url must have the port for https. Let's Encrypt must reach that port as port 443 of each name, or, if
+        letsencrypt_challenge is "http", redirect_http as port 80. Traefik renews the certificates.
+
+        If you set it, you accept the terms of service of Let's Encrypt. Not used when should_start is False.
+        """,
+    )
+    letsencrypt_email = Unicode(
+        "",
+        config=True,
+        help="""
+        The e-mail address of the account at Let's Encrypt.
+        """,
+    )
+    letsencrypt_staging = Bool(
+        False,
+        config=True,
+        help="""
+        Whether to try it with the staging server of Let's Encrypt. It has generous limits, but browsers do not trust its
+        certificates.
+        """,
+    )
+    letsencrypt_challenge = CaselessStrEnum(
+        ["tls", "http"],
+        "tls",
+        config=True,
+        help="""
+        How to prove that a name is this Hub's: "tls", at the port for https, or "http", at redirect_http.
+
+        Choose "http" if port 443 of the Hub's names does not lead here directly, but port 80 does.
+        """,
+    )
+    letsencrypt_server = Unicode(
+        "",
+        config=True,
+        help="""
+        The URL of the directory of another ACME server, instead of that of Let's Encrypt.
+        """,
+    )
+    letsencrypt_ca = Unicode(
+        "",
+        config=True,
+        help="""
+        The file with the certificate (PEM) of the authority that letsencrypt_server's own certificate is from.
+
+        Default: the authorities that the system trusts.
+        """,
+    )
     trusted_proxies = List(
         Unicode(),
         config=True,
@@ -224,19 +293,11 @@ class TraefikProxy(RoutingProxy):
             url=self._reachable_url,
             revision_path=f"{self._secret_path}/revision",
             live_timeout=self.check_route_timeout,
-            certificate=self._certificate_files,
+            certificate=self._https.files,
             copies=copies,
             copies_mode=copies_mode,
             transports=self._transports,
         )
-
-    @property
-    def _certificate_files(self) -> PairFiles | None:
-        if not self.ssl_cert:
-            return None
-        # CHP opens an encrypted key with the same variable (configurable-http-proxy, bin/configurable-http-proxy).
-        passphrase = os.environ.get(PASSPHRASE_VARIABLE, "")
-        return PairFiles(absolute(self.ssl_cert), absolute(self.ssl_key or self.ssl_cert), passphrase)
 
     async def _traefik_settings(self, dynamic_file: Path) -> TraefikSettings:
         """Return the settings of the Traefik that the Hub starts.
@@ -249,19 +310,21 @@ class TraefikProxy(RoutingProxy):
         """
         # Traefik only sees a rename in the folder of the path it was given, so resolve symbolic links.
         dynamic_file = await asyncio.to_thread(dynamic_file.resolve)
-        state_dir = absolute(self.state_dir)
+        state_dir, https = absolute(self.state_dir), self._https
         return TraefikSettings(
-            command=_without_options(self.traefik_command),
+            command=without_options(self.traefik_command),
             environment=self.traefik_env,
             state_dir=state_dir,
             static_file=absolute(self.static_config_file) if self.static_config_file else state_dir / "traefik.toml",
             static=StaticSettings(
-                address=listen_address(self.public_url),
+                address=listen_address(https.url),
                 entry_point=self._entry_point,
-                tls=bool(self.ssl_cert),
+                tls=https.enabled,
                 dynamic_file=str(dynamic_file),
                 log_level=self.traefik_log_level,
                 trusted_proxies=check_trusted_proxies(tuple(self.trusted_proxies)),
+                redirect=https.redirect(),
+                acme=https.acme(),
                 extra=plain(self.extra_static_config),
             ),
             error_path=error_path(self._secret_path),
@@ -300,29 +363,12 @@ class TraefikProxy(RoutingProxy):
 
     @property
     def _reachable_url(self) -> str:
-        return self.traefik_url or reachable_url(self.public_url)
+        return self.traefik_url or reachable_url(self._https.url)
 
     @property
     def _entry_point(self) -> str:
-        return self.traefik_entrypoint or ("https" if self.ssl_cert else "http")
+        return self.traefik_entrypoint or ("https" if self._https.enabled else "http")
 
-
-def _without_options(command: list[str]) -> list[str]:
-    """Return ``traefik_command``; with an option, asking it for its version could start Traefik on a port.
-
-    Raises:
-        ConfigurationError: If it has one.
-    """
-    options = [word for word in command[1:] if word.startswith("-")]
-    if options:
-        raise ConfigurationError(
-            f"c.TraefikProxy.traefik_command has the option {quoted(options[0])}. Traefik ignores options beside a "
-            "configuration file: put them into c.TraefikProxy.extra_static_config. If it is for another program, let "
-            'traefik_command be a script that runs it and ends with "$@".'
-        )
-    return command
-
-
-def absolute(configured: str) -> Path:
-    """Return a configured path as an absolute path; a relative one is relative to the Hub's working directory."""
-    return Path(configured).expanduser().absolute()
+    @property
+    def _https(self) -> HttpsSettings:
+        return HttpsSettings.of(self)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError, RouteNotLive, StoreLocked, TraefikStartFailed
-from ..files import AtomicFile, LockHeld, OwnerLock, ReplaceFailed, run_in_thread
+from ..files import AtomicFile, LockHeld, OwnerLock, ReplaceFailed, make_private, run_in_thread
 from ..publisher import RoutePublisher
 from ..routes import Route, RouteTable
 from ..seams import Store
@@ -196,6 +196,8 @@ class _Start:
         static = static_tree(traefik.static, program.version)
         static_text = _static_text(static)
         static_file = await self._write_static(static_text)
+        if traefik.static.acme:
+            await asyncio.to_thread(make_private, Path(traefik.static.acme.storage))
         failures = FailureLog(self._traefik.error_path, lambda: publisher.table, log)
         self._cleanup.add("the log of failed targets", failures.close)
         supervisor = TraefikSupervisor(
@@ -212,7 +214,7 @@ class _Start:
         )
         self._cleanup.add("Traefik", supervisor.stop)
         if not await self._take_over(supervisor, publisher, previous):
-            await self._start_new(supervisor, publisher, static["entryPoints"][traefik.static.entry_point]["address"])
+            await self._start_new(supervisor, publisher, static["entryPoints"])
 
         async def prepare_restart() -> None:
             await asyncio.to_thread(_make_state_dir, traefik.state_dir)
@@ -284,7 +286,7 @@ class _Start:
             return False
         return True
 
-    async def _start_new(self, supervisor: TraefikSupervisor, publisher: RoutePublisher, address: str) -> None:
+    async def _check_address(self, address: str) -> None:
         await asyncio.to_thread(check_address, address)
         if await asyncio.to_thread(listens_on_ipv6_too, address):
             self._log.warning(
@@ -292,6 +294,13 @@ class _Start:
                 "that, close the port for IPv6 in the firewall, or name one IPv4 address in c.JupyterHub.bind_url",
                 address,
             )
+
+    async def _start_new(
+        self, supervisor: TraefikSupervisor, publisher: RoutePublisher, entry_points: Mapping[str, Any]
+    ) -> None:
+        for name in (self._traefik.static.entry_point, self._traefik.static.redirect_entry_point):
+            if name in entry_points:
+                await self._check_address(entry_points[name]["address"])
         # Start without routes: ports may be reused by now, so the Hub has to confirm each route first.
         await publisher.begin(RouteTable())
         await supervisor.start()

@@ -25,6 +25,7 @@ from typing import Any
 
 from ..errors import ConfigurationError, quoted
 from .failures import ACCESS_LOG, logs_failures
+from .tls import Acme, Redirect
 from .tree import deep_merge
 
 Version = tuple[int, int, int]
@@ -60,6 +61,8 @@ class StaticSettings:
         dynamic_file: The absolute path of the dynamic configuration file.
         log_level: Traefik's log level: DEBUG, INFO, WARN or ERROR.
         trusted_proxies: Addresses or networks from which X-Forwarded-* headers are accepted.
+        redirect: Where plain http is sent to https; None if nowhere.
+        acme: Where certificates come from; None if there is one already.
         extra: The admin's own static configuration; it overrides ours.
     """
 
@@ -69,7 +72,14 @@ class StaticSettings:
     dynamic_file: str
     log_level: str
     trusted_proxies: tuple[str, ...] = ()
+    redirect: Redirect | None = None
+    acme: Acme | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def redirect_entry_point(self) -> str:
+        """The name of the entry point for plain http."""
+        return f"{self.entry_point}-redirect"
 
 
 def static_tree(settings: StaticSettings, version: Version) -> dict[str, Any]:
@@ -82,7 +92,7 @@ def static_tree(settings: StaticSettings, version: Version) -> dict[str, Any]:
     Raises:
         ConfigurationError: If the admin's additions leave no entry point with an address, or another file provider.
     """
-    ours = {
+    ours: dict[str, Any] = {
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
         "log": {"level": settings.log_level, "noColor": True},
         # No throttling is needed: each change is written only after the one before is live.
@@ -92,9 +102,12 @@ def static_tree(settings: StaticSettings, version: Version) -> dict[str, Any]:
         },
         # The number of idle connections is Traefik's default.
         "serversTransport": {"maxIdleConnsPerHost": 200, "forwardingTimeouts": _TO_SERVERS},
-        "entryPoints": {settings.entry_point: _entry_point(settings, version)},
-        **({"accessLog": ACCESS_LOG} if logs_failures(settings.extra) else {}),
+        "entryPoints": _entry_points(settings, version),
     }
+    if settings.acme:
+        ours["certificatesResolvers"] = settings.acme.resolver_tree(settings.redirect_entry_point)
+    if logs_failures(settings.extra):
+        ours["accessLog"] = ACCESS_LOG
     tree = deep_merge(ours, settings.extra)
     _check_file_provider(tree, settings.dynamic_file)
     if logs_failures(settings.extra):
@@ -107,19 +120,12 @@ def static_tree(settings: StaticSettings, version: Version) -> dict[str, Any]:
     )
 
 
-def _entry_point(settings: StaticSettings, version: Version) -> dict[str, Any]:
-    """Return the public entry point."""
-    http: dict[str, Any] = {
-        # Otherwise Traefik changes `//` and dots in a path before it matches and forwards it.
-        "sanitizePath": False,
-        # Otherwise `;` in a query reaches the server as `&` (pkg/proxy/httputil/proxy.go:105).
-        "encodeQuerySemicolons": True,
-    }
-    if _REJECT_ENCODED[0] <= version < _REJECT_ENCODED[1]:
-        http["encodedCharacters"] = {f"allowEncoded{name}": True for name in _ENCODED}
+def _entry_points(settings: StaticSettings, version: Version) -> dict[str, Any]:
+    """Return the public entry point, and the one for plain http if there is one."""
+    http = _unchanged_paths(version)
     if settings.tls:
-        http["tls"] = {}
-    entry_point: dict[str, Any] = {
+        http["tls"] = settings.acme.entry_point_tree() if settings.acme else {}
+    public: dict[str, Any] = {
         "address": settings.address,
         "http": http,
         "transport": {
@@ -128,8 +134,15 @@ def _entry_point(settings: StaticSettings, version: Version) -> dict[str, Any]:
         },
     }
     if settings.trusted_proxies:
-        entry_point["forwardedHeaders"] = {"trustedIPs": list(settings.trusted_proxies)}
-    return entry_point
+        public["forwardedHeaders"] = {"trustedIPs": list(settings.trusted_proxies)}
+    if settings.redirect is None:
+        return {settings.entry_point: public}
+    # Otherwise a router of the admin's own that names no entry point would join both.
+    public["asDefault"] = True
+    return {
+        settings.entry_point: public,
+        settings.redirect_entry_point: _redirect_tree(settings.redirect, version),
+    }
 
 
 def _log_nothing_else(tree: dict[str, Any]) -> None:
@@ -172,6 +185,32 @@ def _check_file_provider(tree: Mapping[str, Any], dynamic_file: str) -> None:
             if file.get("filename") == dynamic_file and file.get("watch") is True:
                 return
     raise ConfigurationError(f"extra_static_config: providers.file.filename and watch cannot be changed: {advice}")
+
+
+def _unchanged_paths(version: Version) -> dict[str, Any]:
+    """Return the settings of an entry point that leave the paths of requests as they are."""
+    http: dict[str, Any] = {
+        # Otherwise Traefik changes `//` and dots in a path before it matches and forwards it.
+        "sanitizePath": False,
+        # Otherwise `;` in a query reaches the server as `&` (pkg/proxy/httputil/proxy.go:105).
+        "encodeQuerySemicolons": True,
+    }
+    if _REJECT_ENCODED[0] <= version < _REJECT_ENCODED[1]:
+        http["encodedCharacters"] = {f"allowEncoded{name}": True for name in _ENCODED}
+    return http
+
+
+def _redirect_tree(redirect: Redirect, version: Version) -> dict[str, Any]:
+    # Not permanent, so that nobody's browser remembers it if https is given up: 302 for GET, and 307 for other methods.
+    target = {"to": f":{redirect.port}", "scheme": "https", "permanent": False}
+    http = _unchanged_paths(version)
+    # Location has the query as it was sent, unless it is encoded here.
+    del http["encodeQuerySemicolons"]
+    return {
+        "address": redirect.address,
+        "http": {**http, "redirections": {"entryPoint": target}},
+        "transport": {"lifeCycle": {"graceTimeOut": f"{GRACE_SECONDS}s"}},
+    }
 
 
 def check_trusted_proxies(addresses: tuple[str, ...]) -> tuple[str, ...]:
