@@ -164,10 +164,16 @@ class KeptFiles:
         return None if now == self._written.get(path) else "was changed"
 
     def remove_others(self, pattern: re.Pattern[str]) -> None:
-        """Remove the files in the folder that are not to be there and whose whole name matches ``pattern``. Blocks."""
+        """Remove the files in the folder that are not to be there. Blocks.
+
+        Args:
+            pattern: Matches the names of files that were made here. Its first group is the name without the end that a new
+                version has: that of a file that is to be there may just be written in another thread.
+        """
         with contextlib.suppress(FileNotFoundError):
             for path in self.folder.iterdir():
-                if pattern.fullmatch(path.name) and path not in self._wanted:
+                match = pattern.fullmatch(path.name)
+                if match and path.with_name(match[1]) not in self._wanted:
                     path.unlink(missing_ok=True)
                     self._written.pop(path, None)
 

@@ -295,14 +295,16 @@ class TestServed:
     def test_the_copies_work_and_are_private(self, tmp_path: Path, made: MadePair) -> None:
         """Key and certificate are 0600 in a folder of their own, whatever the umask, and the key is not encrypted."""
         encrypt(made.key)
-        served = ServedCertificate(tmp_path / "copies")
+        folder = tmp_path / "new" / "copies"
+        served = ServedCertificate(folder)
         before = os.umask(0)
         served.use(admins_pair(files_of(made, "secret")))
         write_served(served)
         os.umask(before)
 
         assert loads(served)
-        assert [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "copies").iterdir()] == [0o600, 0o600]
+        modes = [stat.S_IMODE(path.stat().st_mode) for path in (folder.parent, folder, *folder.iterdir())]
+        assert modes == [0o700, 0o700, 0o600, 0o600]
 
     def test_another_pair_has_other_names_and_the_first_stays_until_it_is_not_needed(
         self, tmp_path: Path, made: MadePair
@@ -317,6 +319,8 @@ class TestServed:
         write_served(served)
         (tmp_path / "copies" / f"{'0' * 32}-key.pem.12345678").write_bytes(b"left by a Hub that was killed")
         (tmp_path / "copies" / "notes.txt").write_text("of the admin")
+        unfinished = f"{second.digest}-key.pem.12345678"
+        (tmp_path / "copies" / unfinished).write_bytes(b"being written in another thread")
 
         assert loads(served)
         assert set(old) < set(names(tmp_path / "copies"))
@@ -325,7 +329,7 @@ class TestServed:
 
         assert loads(served)
         assert names(tmp_path / "copies") == sorted(
-            [f"{second.digest}-cert.pem", f"{second.digest}-key.pem", "notes.txt"]
+            [f"{second.digest}-cert.pem", f"{second.digest}-key.pem", unfinished, "notes.txt"]
         )
 
     def test_a_key_of_its_own_makes_another_name(self, made: MadePair) -> None:

@@ -99,7 +99,8 @@ class TraefikProxy(RoutingProxy):
         "",
         config=True,
         help="""
-        The name of Traefik's public entry point. Default: "https" when JupyterHub.ssl_cert is set, else "http".
+        The name of Traefik's public entry point. Default: "https" when JupyterHub.ssl_cert or
+        letsencrypt_domains is set, else "http".
 
         When should_start is False, it must be the name in your Traefik's static configuration.
         """,

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from ..errors import ConfigurationError
-from ..files import KeptFiles, ReplaceFailed, write_private
+from ..files import KeptFiles, write_private
 from ..traefik.dynamic import Certificate
 
 PASSPHRASE_VARIABLE = "CONFIGPROXY_SSL_KEY_PASSPHRASE"  # noqa: S105 - a name
@@ -31,7 +31,7 @@ _KEY = re.compile(rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.+?-----END \1-----"
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _SMALLEST_RSA = 1024
 # The files that a ServedCertificate makes, also one that was not finished.
-_COPIES = re.compile(r"[0-9a-f]{32}-(cert|key)\.pem(\.[0-9a-f]{8})?")
+_COPIES = re.compile(r"([0-9a-f]{32}-(?:cert|key)\.pem)(?:\.[0-9a-f]{8})?")
 
 
 class UnusablePair(Exception):
@@ -251,8 +251,11 @@ def write_served(served: ServedCertificate) -> None:
         ConfigurationError: If that fails.
     """
     try:
+        if served.pair is not None:
+            # The store makes it in the same way, but it has not been opened yet.
+            served.files.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         served.files.write()
-    except ReplaceFailed as error:
+    except OSError as error:
         raise _cannot_be_written(served.files.folder, error) from error
 
 
