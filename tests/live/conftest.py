@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ async def make_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     monkeypatch.chdir(tmp_path)
     hubs = []
 
-    async def make(**traits: Any) -> Any:
+    async def make(proxy_traits: Mapping[str, Any] | None = None, **traits: Any) -> Any:
         config = hub_config(tmp_path / "state")
+        config.TraefikProxy.merge(proxy_traits or {})
         config.JupyterHub.merge(traits)
         hub = mocking.MockHub.instance(config=config)
         hubs.append(hub)

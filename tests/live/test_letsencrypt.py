@@ -9,12 +9,14 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
 from support.backend import get
 from support.fixtures import BackendMaker, ProxyMaker
 from support.inside import traefik_pid
+from support.mock_hub import HubMaker, needs_mock_hub
 from support.pebble import MISSING, Pebble
 from support.ports import free_ports
 from support.waiting import eventually
@@ -33,7 +35,7 @@ SHORT = {"certificatesResolvers": {"letsencrypt": {"acme": {"certificatesDuratio
 
 async def served(proxy: TraefikTomlProxy, tls: ssl.SSLContext, name: str) -> x509.Certificate | None:
     """Return the certificate for a name, if it is one that the client trusts."""
-    port = int(proxy.public_url.rstrip("/").rpartition(":")[2])
+    port = urlsplit(proxy.public_url).port
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name)
     except ssl.SSLError:
@@ -109,6 +111,28 @@ def _served(
         return None if certificate == not_this else certificate
 
     return another
+
+
+@needs_mock_hub
+async def test_a_real_hub_is_reached_over_https(tmp_path: Path, make_hub: HubMaker) -> None:
+    """JupyterHub makes the scheme of its bind_url http, for want of ssl_cert; the proxy speaks https all the same."""
+    (https,) = free_ports(1)
+    async with Pebble(tmp_path, http_port=1, tls_port=https) as pebble:
+        hub = await make_hub(
+            {
+                "letsencrypt_domains": NAMES[:1],
+                "letsencrypt_server": pebble.url,
+                "letsencrypt_ca": str(pebble.ca_file),
+            },
+            bind_url=f"https://127.0.0.1:{https}/base/",
+        )
+        assert hub.bind_url == f"http://127.0.0.1:{https}/base/"
+        await eventually(_served(hub.proxy, await pebble.client(), NAMES[0]), within=30)
+        anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+        answer = await get(hub.bind_url, "/base/hub/login", host=NAMES[0], tls=anybody)
+
+        assert answer.status == 200
 
 
 async def test_until_a_certificate_comes_our_own_is_served(
