@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import ssl
+import tempfile
 from pathlib import Path
 
 from ..backend import Backend
 from ..case import Failed, Group, Level, Options, expect, expect_equal
-from ..stage import Stage
+from ..stage import Stage, write_certificate
 from .websockets import connected, echoing
 
 GROUP = Group("tls")
@@ -25,6 +27,22 @@ async def _https(stage: Stage) -> None:
         seen = connection.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     pem = await asyncio.to_thread(Path(stage.setting.ssl_cert).read_text)
     expect(seen == ssl.PEM_cert_to_DER_cert(pem), "it shows another certificate")
+
+
+@GROUP.case("half-renewed", _E, "certbot and others replace one file after the other", options=_TLS)
+async def _half_renewed(stage: Stage) -> None:
+    """While the key has been renewed and the certificate has not, HTTPS goes on, and routes can be changed."""
+    key = Path(stage.setting.ssl_key)
+    before = await asyncio.to_thread(key.read_bytes)
+    with tempfile.TemporaryDirectory() as folder:
+        _, other = await asyncio.to_thread(write_certificate, Path(folder))
+        await asyncio.to_thread(shutil.copyfile, other, key)
+    try:
+        for name in ("ada", "bob"):
+            backend = await stage.serve(f"/user/{name}/")
+            await stage.expect_by(backend, f"/user/{name}/lab")
+    finally:
+        await asyncio.to_thread(key.write_bytes, before)
 
 
 @GROUP.case("forwarded", _E, "jupyterhub/handlers/base.py reads X-Forwarded-Proto", options=_TLS)
