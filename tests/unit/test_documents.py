@@ -242,6 +242,9 @@ def _in_ci(words: list[str]) -> bool:
 def test_a_command_is_one_that_is_run(words: list[str]) -> None:
     """By CI, or by a test; of our own commands, each option is in their help."""
     match words:
+        case ["apt-get", "install", *programs]:
+            [line] = [line for line in CI if line.startswith("for program in ")]
+            assert set(programs) <= set(line.rstrip("; do").split())
         case ["pip", "install", *what]:
             extras = {extra for one in what for part in re.findall(r"\[(.*)\]", one) for extra in part.split(",")}
             assert {re.sub(r"\[.*\]", "", one) for one in what} - {"--editable"} == {"."}
