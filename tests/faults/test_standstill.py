@@ -22,8 +22,10 @@ from support.waiting import PATIENCE, eventually
 
 from traefik_toml_proxy import TraefikTomlProxy, standstill
 from traefik_toml_proxy import session as module
-from traefik_toml_proxy.errors import TraefikStartFailed
+from traefik_toml_proxy.errors import RouteNotLive, TraefikStartFailed
+from traefik_toml_proxy.routes import Snapshot
 from traefik_toml_proxy.runtime.program import find_program
+from traefik_toml_proxy.stores.toml_document import TomlRenderer
 
 _NO_INOTIFY = "echo 0 >/proc/sys/user/max_inotify_instances"
 _KNOBS = ("fs.inotify.max_user_instances", "fs.inotify.max_user_watches")
@@ -118,6 +120,31 @@ async def test_a_traefik_that_watches_a_folder_which_was_replaced_is_replaced_to
     assert await _is_served(proxy, "/user/ada/", "ada")
     assert await _is_served(proxy, "/user/bob/", "bob")
     assert f"Traefik (process {old}) answers, but does not load the routes any more" in caplog.text
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_traefik_that_rejects_the_routes_is_left_alone(
+    make_proxy: ProxyMaker, ada: Backend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It serves the last routes that it could load, but a new one would serve none. No route is known that leads to this."""
+    really_render = TomlRenderer.render
+
+    def render(renderer: TomlRenderer, snapshot: Snapshot) -> bytes:
+        bad = any(route.routespec == "/user/bad/" for route in snapshot.table)
+        return really_render(renderer, snapshot) + b"\n[http.bogus]\na = 1\n" * bad
+
+    monkeypatch.setattr(TomlRenderer, "render", render)
+    proxy = make_proxy(check_route_timeout=1)
+    await proxy.start()
+    await proxy.add_route("/user/ada/", ada.url, {})
+    pid = traefik_pid(proxy)
+    with pytest.raises(RouteNotLive):
+        await proxy.add_route("/user/bad/", ada.url, {})
+    await eventually(lambda: "keeps the last routes that it could load" in caplog.text, within=20)
+
+    assert traefik_pid(proxy) == pid
+    assert "bogus" in caplog.text
+    assert await _is_served(proxy, "/user/ada/", "ada")
 
 
 @pytest.mark.usefixtures("quick")

@@ -81,6 +81,12 @@ def watches_no_file(lines: list[str]) -> bool:
     return any("error creating file watcher" in line or "error adding file watcher" in line for line in lines)
 
 
+def rejections(lines: list[str]) -> list[str]:
+    """Return the lines of Traefik's output which say that it rejects the dynamic configuration."""
+    # Not matched by file name, which only some versions of Traefik log.
+    return [line for line in lines if " ERR " in line and "providerName=file" in line]
+
+
 def usual_cause() -> str:
     """Return the usual cause for a Traefik that does not notice new versions of a file, and what an admin can do."""
     limits = ", ".join(f"fs.inotify.{name} (now {_limit(name)})" for name in ("max_user_instances", "max_user_watches"))

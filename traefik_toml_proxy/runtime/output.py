@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -54,12 +55,17 @@ class FollowedOutput:
         self._lock = threading.Lock()
         self._position = 0
         self._unfinished = b""
-        self._last: deque[str] = deque(maxlen=_LAST_LINES)
+        # With the time when each was read, in seconds on the monotonic clock.
+        self._last: deque[tuple[float, str]] = deque(maxlen=_LAST_LINES)
 
     @property
     def last_lines(self) -> list[str]:
         """The last lines that were logged."""
-        return list(self._last)
+        return [line for _, line in self._last]
+
+    def lines_of_the_last(self, seconds: float) -> list[str]:
+        """Return those of the last lines that were logged within that time."""
+        return [line for read, line in self._last if time.monotonic() - read <= seconds]
 
     def open_for_child(self) -> int:
         """Empty the file, and return a descriptor of it for the output of a new child. Blocks."""
@@ -103,7 +109,7 @@ class FollowedOutput:
     def _log_line(self, line: str) -> None:
         if self._is_taken is not None and self._is_taken(line):
             return
-        self._last.append(line)
+        self._last.append((time.monotonic(), line))
         match = _LINE.match(line)
         level, message = (_LEVELS[match[1]], match[2]) if match else (logging.INFO, line)
         self._log.log(level, "Traefik: %s", message)

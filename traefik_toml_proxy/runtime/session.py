@@ -21,7 +21,7 @@ from ..stores.toml_text import dumps
 from ..traefik.failures import logs_failures
 from ..traefik.static import StaticSettings, most_output, static_tree
 from .certificate import PairFiles, ServedCertificate, admins_pair, default_pair, name_to_ask_for, write_served
-from .checks import check_address, explain_output, listens_on_ipv6_too
+from .checks import check_address, explain_output, listens_on_ipv6_too, rejections
 from .failures import FailureLog
 from .probe import EntryPointProbe, ask_anew
 from .program import child_environment, find_program
@@ -271,15 +271,14 @@ class _Start:
         try:
             await supervisor.while_running(publisher.wait_live(_ADOPTION_TIMEOUT))
         except (RouteNotLive, TraefikStartFailed) as error:
-            # Not matched by file name, which only some versions of Traefik log.
-            rejections = [line for line in supervisor.last_lines if " ERR " in line and "providerName=file" in line]
-            if rejections and isinstance(error, RouteNotLive):
+            rejected = rejections(supervisor.last_lines)
+            if rejected and isinstance(error, RouteNotLive):
                 # A new Traefik would reject the file, too; the running one keeps its current routes.
                 await supervisor.detach()
                 raise TraefikStartFailed(
                     f"the running Traefik rejects {self._traefik.dynamic_file}; check "
                     "c.TraefikProxy.extra_dynamic_config. Users can still reach their servers through it.",
-                    rejections,
+                    rejected,
                 ) from error
             self._log.warning("The running Traefik cannot be taken over; starting a new one: %s", error)
             await supervisor.stop()

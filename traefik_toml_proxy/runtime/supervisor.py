@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..errors import TraefikStartFailed
 from ..traefik.static import GRACE_SECONDS
-from .checks import explain_output, usual_cause, watches_no_file
+from .checks import explain_output, rejections, usual_cause, watches_no_file
 from .output import FollowedOutput
 from .process import ProcessIdentity, ProcessRecord, RunningProcess
 from .program import Program
@@ -30,6 +30,8 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _STABLE_SECONDS = 10.0
 _OUTPUT_INTERVAL = 0.5
+# Routes that are rejected are written again, and rejected again, at least this often, in seconds.
+_REJECTED_SECONDS = 90.0
 
 
 class TraefikSupervisor:
@@ -241,9 +243,18 @@ class TraefikSupervisor:
         return True
 
     async def replace(self) -> None:
-        """End a process that loads no routes any more; :meth:`watch` starts another one. Returns when it has exited."""
+        """End a process that loads no routes any more; :meth:`watch` starts another one. Returns when it has exited.
+
+        A process that rejects the routes is left alone: it serves the last ones, but a new one would serve none.
+        """
         running = self._running
         if running is None:
+            return
+        await self._output.catch_up()
+        if rejected := rejections(self._output.lines_of_the_last(_REJECTED_SECONDS)):
+            self._log.error(
+                "Traefik (process %d) keeps the last routes that it could load: %s", running.pid, rejected[-1]
+            )
             return
         self._log.error(
             "Traefik (process %d) answers, but does not load the routes any more; replacing it: %s",
