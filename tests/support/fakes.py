@@ -1,4 +1,4 @@
-"""A store and a probe that do on demand what the real ones do only by bad luck. They pass the same contract tests."""
+"""A store, a probe and an activity that do on demand what the real ones seldom do. They pass the same contract tests."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import os
 import time
 from collections import deque
+from collections.abc import Mapping
+from datetime import datetime
 
 from traefik_toml_proxy.errors import CommitFailed, StoreError, StoreLocked
 from traefik_toml_proxy.routes import RouteTable, Snapshot
@@ -138,3 +140,18 @@ class FakeTraefik:
 
     async def close(self) -> None:
         """Nothing is open."""
+
+
+class FakeActivity:
+    """An activity that knows what a test tells it.
+
+    Attributes:
+        seen: When each routespec was last seen.
+    """
+
+    def __init__(self, seen: Mapping[str, datetime] | None = None) -> None:
+        self.seen = dict(seen or {})
+
+    async def last_seen(self) -> Mapping[str, datetime]:
+        """Return what it was told."""
+        return dict(self.seen)

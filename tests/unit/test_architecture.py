@@ -54,7 +54,7 @@ HOUSE = [
         "runtime",
         IO,
         "runtime runtime.*",
-        "session publisher stores.toml_text files answers seams traefik routes errors",
+        "session publisher stores.toml_text files answers connections seams traefik routes errors",
     ),
     Room("session", ASYNC, "session", "publisher seams tasks"),
     Room("publisher", ASYNC, "publisher", "standstill seams routes errors"),
@@ -64,6 +64,7 @@ HOUSE = [
     Room("answers", PURE, "runtime.answers", "traefik seams errors"),
     Room("traefik", PURE, "traefik traefik.*", "routes errors"),
     Room("standstill", PURE, "standstill", "seams"),
+    Room("connections", PURE, "runtime.last_seen runtime.sock_diag", "routes"),
     Room("seams", PURE, "seams", "routes"),
     Room("addresses", PURE, "addresses", "errors"),
     Room("routes", PURE, "routes", "errors"),
@@ -87,7 +88,7 @@ HOUSE = [
 FOR_PURE = {
     *("__future__", "base64", "bisect", "collections", "collections.abc", "copy", "dataclasses", "datetime", "enum"),
     *("escapism", "functools", "hashlib", "http", "inspect", "ipaddress", "itertools", "json", "math", "re", "string"),
-    *("toml", "toml.encoder", "typing", "urllib.parse", "zlib"),
+    *("struct", "toml", "toml.encoder", "typing", "urllib.parse", "zlib"),
 }
 FOR_ASYNC = FOR_PURE | {"asyncio", "contextlib", "logging", "time"}
 # Settings are read in one place and passed on as plain values.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from dateutil.parser import isoparse
-from support.fakes import FakeTraefik, MemoryPlace, MemoryStore
+from support.fakes import FakeActivity, FakeTraefik, MemoryPlace, MemoryStore
 
 from traefik_toml_proxy.errors import ProxyError
 from traefik_toml_proxy.proxies.base import RoutingProxy
@@ -18,16 +17,6 @@ from traefik_toml_proxy.seams import Activity
 from traefik_toml_proxy.session import Session, cleanup_on_error
 
 LOG = logging.getLogger("hub")
-
-
-class SeenOnce:
-    """An Activity that has seen each of some routespecs at one time."""
-
-    def __init__(self, seen: Mapping[str, datetime]) -> None:
-        self._seen = seen
-
-    async def last_seen(self) -> Mapping[str, datetime]:
-        return self._seen
 
 
 class MemoryProxy(RoutingProxy):
@@ -114,7 +103,7 @@ async def test_what_the_session_knows_of_activity_is_in_the_data() -> None:
     """As a text in UTC, which JupyterHub reads; unknown routes are ignored, and the stored data is as it was."""
     noon = datetime(2026, 3, 1, 12, tzinfo=timezone(timedelta(hours=2)))
     proxy = MemoryProxy()
-    proxy.activity = SeenOnce({"/user/ada/": noon, "/user/gone/": noon})
+    proxy.activity = FakeActivity({"/user/ada/": noon, "/user/gone/": noon})
     await proxy.start()
     for name in ("ada", "bob"):
         await proxy.add_route(f"/user/{name}/", "http://127.0.0.1:1", {"user": name})

@@ -116,20 +116,17 @@ class RoutingProxy(Proxy):
         """
         with PROXY_POLL_DURATION_SECONDS.time():
             publisher = await self._current_publisher()
+            activity = self._session.activity if self._session else None
+            seen = await activity.last_seen() if activity else {}
             routes: dict[str, dict[str, Any]] = {}
             for number, route in enumerate(publisher.table if publisher else (), start=1):
                 routes[route.routespec] = route.as_dict()
+                if route.routespec in seen:
+                    last_activity = seen[route.routespec].astimezone(timezone.utc).isoformat()
+                    routes[route.routespec]["data"]["last_activity"] = last_activity
                 if number % _ROUTES_AT_ONCE == 0:
                     await asyncio.sleep(0)
-            await self._add_last_activity(routes)
             return routes
-
-    async def _add_last_activity(self, routes: dict[str, dict[str, Any]]) -> None:
-        if self._session is None or self._session.activity is None:
-            return
-        for routespec, seen in (await self._session.activity.last_seen()).items():
-            if routespec in routes:
-                routes[routespec]["data"]["last_activity"] = seen.astimezone(timezone.utc).isoformat()
 
     async def get_route(self, routespec: str) -> dict[str, Any] | None:
         """Return the route that was added under ``routespec``, as a new dict, or None.

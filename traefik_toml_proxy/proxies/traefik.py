@@ -245,6 +245,17 @@ class TraefikProxy(RoutingProxy):
         JupyterHub.internal_ssl does not apply to these targets.
         """,
     )
+    track_activity = Bool(
+        True,
+        config=True,
+        help="""
+        Whether to tell the Hub when the server of each user was last used, also over open websockets.
+
+        The Hub's idle culler goes by it, together with what the servers report themselves. It is found in the list of TCP
+        connections that Linux keeps, every 30 seconds. That is possible if Traefik runs on the Hub's machine (or in the
+        same container) and as the Hub's user, or if the Hub runs as root; otherwise, the log says once that it is not known.
+        """,
+    )
     check_route_timeout = Float(
         30,
         min=1,
@@ -261,6 +272,9 @@ class TraefikProxy(RoutingProxy):
         Seconds to wait at start until Traefik serves requests. If it takes longer, Traefik is stopped, and the Hub exits.
         """,
     )
+
+    # Seconds between two looks at the connections of users. Not a trait: only tests have a reason to change it.
+    activity_interval = 30.0
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -297,6 +311,7 @@ class TraefikProxy(RoutingProxy):
             certificate=self._https.files,
             copies=copies,
             copies_mode=copies_mode,
+            activity_interval=self.activity_interval if self.track_activity else None,
             transports=self._transports,
         )
 

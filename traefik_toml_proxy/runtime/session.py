@@ -15,11 +15,12 @@ from ..errors import ConfigurationError, RouteNotLive, StoreLocked, TraefikStart
 from ..files import AtomicFile, LockHeld, OwnerLock, ReplaceFailed, make_private, run_in_thread
 from ..publisher import RoutePublisher
 from ..routes import Route, RouteTable
-from ..seams import Store
+from ..seams import Activity, Store
 from ..session import CleanupStack, Session, cleanup_on_error
 from ..stores.toml_text import dumps
 from ..traefik.failures import logs_failures
 from ..traefik.static import StaticSettings, most_output, static_tree
+from .activity import ConnectionActivity
 from .certificate import PairFiles, ServedCertificate, admins_pair, default_pair, name_to_ask_for, write_served
 from .checks import check_address, explain_output, listens_on_ipv6_too, rejections
 from .failures import FailureLog
@@ -45,6 +46,7 @@ class PublishingSettings:
         url: The URL where the Hub reaches the public entry point, ``http[s]://host:port``.
         revision_path: The secret path of the revision route.
         live_timeout: Seconds to wait for a change to become live.
+        activity_interval: Seconds between two looks at when users were last seen; None not to look.
         transports: How Traefik connects to https targets, which the store writes; not read yet.
         certificate: The admin's certificate for the public entry point, if there is one.
         copies: The folder for the copies of certificates, which Traefik reads.
@@ -56,6 +58,7 @@ class PublishingSettings:
     url: str
     revision_path: str
     live_timeout: float
+    activity_interval: float | None
     transports: WatchedTransports
     certificate: PairFiles | None
     copies: Path
@@ -99,7 +102,8 @@ async def open_with_external_traefik(publishing: PublishingSettings, log: loggin
         served = await asyncio.to_thread(_serve_certificate, publishing, None)
         publisher, table = await _open_publisher(publishing, served, cleanup, log)
         await publisher.begin(table)
-        session = Session(publisher, cleanup)
+        activity = _watch_activity(publishing, publisher, cleanup, log)
+        session = Session(publisher, cleanup, activity=activity)
         publishing.transports.watch(publisher, cleanup, log)
         _watch_certificate(publishing, served, publisher, cleanup, log)
         return session
@@ -174,6 +178,17 @@ def _watch_certificate(
     cleanup.add_task(asyncio.create_task(watcher.run(), name="traefik_toml_proxy certificate"))
 
 
+def _watch_activity(
+    publishing: PublishingSettings, publisher: RoutePublisher, cleanup: CleanupStack, log: logging.Logger
+) -> Activity | None:
+    """Look at when users were last seen from now on, unless that is turned off."""
+    if publishing.activity_interval is None:
+        return None
+    activity = ConnectionActivity(publisher, publishing.url, interval=publishing.activity_interval, log=log)
+    cleanup.add_task(asyncio.create_task(activity.watch(), name="traefik_toml_proxy activity"))
+    return activity
+
+
 class _Start:
     """The steps of starting Traefik, or of taking it over, and what they share."""
 
@@ -229,7 +244,8 @@ class _Start:
             traefik.static.address,
             len(publisher.table),
         )
-        session = Session(publisher, self._cleanup, restart=supervisor.replace)
+        activity = _watch_activity(self._publishing, publisher, self._cleanup, log)
+        session = Session(publisher, self._cleanup, activity=activity, restart=supervisor.replace)
         self._publishing.transports.watch(publisher, self._cleanup, log)
         _watch_certificate(self._publishing, served, publisher, self._cleanup, log)
         return session
