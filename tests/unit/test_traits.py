@@ -36,6 +36,7 @@ def test_the_settings_are_these() -> None:
         "TraefikProxy.start_timeout",
         "TraefikProxy.state_dir",
         "TraefikProxy.static_config_file",
+        "TraefikProxy.track_activity",
         "TraefikProxy.traefik_command",
         "TraefikProxy.traefik_entrypoint",
         "TraefikProxy.traefik_env",
