@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 
@@ -220,3 +221,21 @@ def test_targets_with_names() -> None:
         "/user/ada/": 60,
         "/user/bob/": 90,
     }
+
+
+@pytest.mark.parametrize("target", ["http://10.0.0.1:{}", HTTP], ids=["one target each", "the same target"])
+def test_a_sample_of_many_connections_takes_little_time(target: str) -> None:
+    """The limit is 0.1 seconds for 2,000 sockets; that leaves a slow machine several times what is needed."""
+    count = 10_000
+    routes = [_route(f"/user/{number}/", target.format(number + 1)) for number in range(count)]
+    to = [TARGET if target == HTTP else (TARGET[0], number + 1) for number in range(count)]
+    samples = [[_open(sent, 1, to=to[n], cookie=n) for n in range(count)] for sent in (500, 900)]
+    last_seen = LastSeen()
+    began = time.thread_time()
+    for sockets in samples:
+        last_seen.follow(routes)
+        last_seen.record(sockets, OURS, {}, NOON, NOON)
+    took = time.thread_time() - began
+
+    assert len(last_seen.known()) == count
+    assert took < len(samples) * count / 2000 * 0.1

@@ -115,25 +115,37 @@ class LastSeen:
         for followed in self._followed.values():
             for address in addresses.get(followed.name, ()) if followed.name else (followed.address,):
                 targets.setdefault(endpoint(address, followed.port), []).append(followed)
+        for (target, pong), at in self._uses(sockets, inodes, targets, ended).items():
+            for followed in targets[target]:
+                if followed.pong == pong:
+                    followed.used(at)
+        self._sampled_at = began
+
+    def _uses(
+        self, sockets: Iterable[Socket], inodes: Collection[int], targets: Collection[bytes], now: datetime
+    ) -> dict[tuple[bytes, int], datetime]:
+        """Return when each target was last used since the last sample, for each size of a pong."""
+        found: dict[tuple[bytes, int], datetime] = {}
         before, self._counted = self._counted, {}
         for socket in sockets:
             if socket.state == TIME_WAIT and socket.local in targets:
                 # The server has closed a connection, perhaps one that was too short for a sample. Only the end that closes
                 # first gets into this state; so Traefik's own end here would only mean that Traefik had no more use for it.
-                self._counted[socket.cookie] = 0, 0
-                closed = timedelta(milliseconds=TIME_WAIT_MILLISECONDS - socket.expires)
-                for followed in targets[socket.local] if socket.cookie not in before else ():
-                    followed.used(ended - closed)
+                target, idle = socket.local, TIME_WAIT_MILLISECONDS - socket.expires
+                sent, segments = 1, 0
             elif socket.remote in targets and socket.inode in inodes and socket.traffic is not None:
-                idle, sent, segments = socket.traffic
-                sent_before, segments_before = before.get(socket.cookie, (0, 0))
-                self._counted[socket.cookie] = sent, segments
-                grown = sent - sent_before
-                for followed in targets[socket.remote] if grown > 0 else ():
-                    # Each pong is a segment of its own. A message of the size of a pong would be empty.
-                    if grown != followed.pong * (segments - segments_before):
-                        followed.used(ended - timedelta(milliseconds=idle))
-        self._sampled_at = began
+                target, (idle, sent, segments) = socket.remote, socket.traffic
+            else:
+                continue
+            self._counted[socket.cookie] = sent, segments
+            sent_before, segments_before = before.get(socket.cookie, (0, 0))
+            grown = sent - sent_before
+            for pong in (_PONG, _PONG_OVER_TLS) if grown > 0 else ():
+                # Each pong is a segment of its own. A message of the size of a pong would be empty.
+                if grown != pong * (segments - segments_before):
+                    at = now - timedelta(milliseconds=idle)
+                    found[target, pong] = max(at, found.get((target, pong), at))
+        return found
 
     def known(self) -> dict[str, tuple[Route, datetime]]:
         """Return, by routespec, the routes that were used, and when."""
