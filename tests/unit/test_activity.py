@@ -208,6 +208,19 @@ def _logged(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "hub" and record.levelno == level]
 
 
+def _refuse_netlink(patch: pytest.MonkeyPatch) -> None:
+    """Forbid what asks the kernel, as the sandbox of a service may (systemd.exec(5), RestrictAddressFamilies)."""
+    real = socket.socket
+
+    def refuse(family: int = -1, *arguments: Any, **keywords: Any) -> socket.socket:
+        if family == socket.AF_NETLINK:
+            raise OSError(97, "Address family not supported by protocol")
+        return real(family, *arguments, **keywords)
+
+    patch.setattr(module, "_PATIENCE", 1)
+    patch.setattr(socket, "socket", refuse)
+
+
 async def test_that_nothing_is_known_is_said_once(
     entry: Entry, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,16 +230,8 @@ async def test_that_nothing_is_known_is_said_once(
     await entry.use(ADA)
     entry.watch()
     known = await eventually(lambda: _known(entry))
-    real = socket.socket
-
-    def refuse(family: int = -1, *arguments: Any, **keywords: Any) -> socket.socket:
-        if family == socket.AF_NETLINK:
-            raise OSError(97, "Address family not supported by protocol")
-        return real(family, *arguments, **keywords)
-
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_PATIENCE", 1)
-        patch.setattr(socket, "socket", refuse)
+        _refuse_netlink(patch)
         await eventually(lambda: _logged(caplog, logging.WARNING))
         await entry.notice()
         assert await _known(entry) == known
@@ -235,6 +240,22 @@ async def test_that_nothing_is_known_is_said_once(
     (warning,) = _logged(caplog, logging.WARNING)
     assert "the kernel cannot be asked about connections: Address family not supported by protocol." in warning
     assert "c.TraefikProxy.track_activity = False" in warning
+
+
+async def test_a_traefik_that_does_not_answer_is_not_known_again(
+    entry: Entry, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is down, nothing can be said about it."""
+    caplog.set_level(logging.INFO)
+    entry.watch()
+    with monkeypatch.context() as patch:
+        _refuse_netlink(patch)
+        await eventually(lambda: _logged(caplog, logging.WARNING))
+        await entry.fall_silent()
+        await _a_while()
+    await _a_while()
+
+    assert "known again" not in caplog.text
 
 
 def _without_details(request: bytes) -> bytes:

@@ -103,7 +103,7 @@ class ConnectionActivity:
 
     async def _sample(self) -> None:
         try:
-            self._known = await asyncio.to_thread(self._sample_blocking)
+            known = await asyncio.to_thread(self._sample_blocking)
         except _Unknown as reason:
             if self._logged != str(reason):
                 self._logged = str(reason)
@@ -115,25 +115,29 @@ class ConnectionActivity:
         except Exception:  # noqa: BLE001 - a bug: log the traceback; the next sample may succeed
             self._log.exception("Looking at Traefik's connections failed unexpectedly; will retry")
         else:
+            if known is None:
+                return
+            self._known = known
             if self._logged:
                 self._log.info("When users were last seen is known again")
-            self._logged = ""
+                self._logged = ""
 
-    def _sample_blocking(self) -> Mapping[str, tuple[Route, datetime]]:
-        """Take a sample; return what is known after it. Blocks.
+    def _sample_blocking(self) -> Mapping[str, tuple[Route, datetime]] | None:
+        """Take a sample; return what is known after it, or None if Traefik does not answer now. Blocks.
 
         Raises:
             _Unknown: If Traefik's connections cannot be seen.
         """
         inodes = self._traefik.inodes()
-        if inodes is not None:
-            began = datetime.now(timezone.utc)
-            sockets = _ask_kernel(request_all(AF_INET)) + _ask_kernel(request_all(AF_INET6))
-            ended = datetime.now(timezone.utc)
-            if any(found.inode in inodes and found.traffic is None for found in sockets):
-                raise _Unknown("Linux 4.19 or newer is needed.")
-            names = self._last_seen.follow(self._published.table)
-            self._last_seen.record(sockets, inodes, self._names.look_up(names), began, ended)
+        if inodes is None:
+            return None
+        began = datetime.now(timezone.utc)
+        sockets = _ask_kernel(request_all(AF_INET)) + _ask_kernel(request_all(AF_INET6))
+        ended = datetime.now(timezone.utc)
+        if any(found.inode in inodes and found.traffic is None for found in sockets):
+            raise _Unknown("Linux 4.19 or newer is needed.")
+        names = self._last_seen.follow(self._published.table)
+        self._last_seen.record(sockets, inodes, self._names.look_up(names), began, ended)
         return self._last_seen.known()
 
 
