@@ -152,6 +152,8 @@ def traits(tmp_path: Path, free_port: int) -> dict[str, Any]:
         "state_dir": str(tmp_path / "state"),
         "traefik_env": MARK,
         "traefik_command": TRAEFIK_COMMAND,
+        # So that the routes are exactly those that a test adds; tests of activity turn it on.
+        "track_activity": False,
     }
 
 

@@ -35,6 +35,7 @@ ADA, BOB = "/user/ada/", "/user/bob/"
 
 
 def _sampling(proxy: TraefikTomlProxy) -> TraefikTomlProxy:
+    proxy.track_activity = True
     proxy.activity_interval = 0.05
     return proxy
 
@@ -209,10 +210,9 @@ async def test_a_server_that_soon_closes_idle_connections_is_used(make_proxy: Pr
         await reader.read()
         closed.set()
 
-    proxy = make_proxy()
-    proxy.activity_interval = (
-        3600  # so that a sample is taken only when the routes are listed, but for one at the start
-    )
+    proxy = _sampling(make_proxy())
+    # A sample is taken at the start, and then only when the routes are listed.
+    proxy.activity_interval = 3600
     await proxy.start()
     async with answering(answer) as url:
         await proxy.add_route(ADA, url, {})
@@ -332,7 +332,8 @@ async def test_a_traefik_that_the_hub_did_not_start_is_watched(
 
 async def test_it_can_be_turned_off(make_proxy: ProxyMaker, make_backend: BackendMaker) -> None:
     """Then nothing is looked at, and nothing is said."""
-    proxy = _sampling(make_proxy(track_activity=False))
+    proxy = _sampling(make_proxy())
+    proxy.track_activity = False
     await proxy.start()
     await proxy.add_route(ADA, (await make_backend("ada")).url, {})
     await get(proxy.public_url, ADA)

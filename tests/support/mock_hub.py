@@ -33,6 +33,7 @@ def hub_config(state_dir: Path) -> Config:
     config.JupyterHub.proxy_class = TraefikTomlProxy
     config.TraefikProxy.state_dir = str(state_dir)
     config.TraefikProxy.traefik_env = MARK
+    config.TraefikProxy.track_activity = False  # so that the routes are exactly those that the Hub adds
     config.TraefikProxy.traefik_command = TRAEFIK_COMMAND
     config.JupyterHub.last_activity_interval = 3600
     config.JupyterHub.bind_url = f"http://127.0.0.1:{free_port()}/@/space%20word/"
