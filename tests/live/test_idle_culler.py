@@ -142,9 +142,7 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
 
 async def test_only_servers_that_nobody_uses_are_stopped(hub: Hub) -> None:
     """Those with an idle websocket, or one with nothing but pongs; but not with a busy one, or one that is polled."""
-    names = {"idle", "pinged", "busy", "polled"}
-    for name in names:
-        await hub.start_server(name)
+    await asyncio.gather(*(hub.start_server(name) for name in ("idle", "pinged", "busy", "polled")))
     sockets = {name: await hub.websocket(name) for name in ("idle", "pinged", "busy")}
 
     async def type_something() -> None:
