@@ -18,8 +18,6 @@ from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.proxies import leftovers as module
 from traefik_toml_proxy.proxies.leftovers import leftovers
 
-# A setting that another part of the same release adds.
-_TO_COME = {("TraefikProxy", "redirect_http")}
 OWN = {cls.__name__ for cls in TraefikTomlProxy.__mro__}
 
 
@@ -144,4 +142,4 @@ def test_what_takes_the_place_exists() -> None:
     named = set(_named_in_answers())
 
     assert len(named) > 10
-    assert {name for name in named - _TO_COME if name[1] not in classes[name[0]].class_trait_names()} == set()
+    assert {name for name in named if name[1] not in classes[name[0]].class_trait_names()} == set()
