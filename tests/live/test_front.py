@@ -7,6 +7,7 @@ import gzip
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import h2.config
 import h2.connection
@@ -91,14 +92,22 @@ async def test_a_body_arrives_as_it_is_over_http_2(
     assert headers["x-accepted"] == (accepts or "identity")
 
 
-async def _get_over_http_2(url: str, tls: ssl.SSLContext, accepts: str | None) -> tuple[dict[str, str], bytes]:
+async def _get_over_http_2(
+    url: str,
+    tls: ssl.SSLContext,
+    accepts: str | None,
+    *,
+    host: str = "hub.example.org",
+    path: str = "/file",
+    more: tuple[tuple[str, str], ...] = (),
+) -> tuple[dict[str, str], bytes]:
     tls.set_alpn_protocols(["h2"])
-    host, _, port = url.removeprefix("https://").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port), ssl=tls)
+    address, _, port = url.removeprefix("https://").partition(":")
+    reader, writer = await asyncio.open_connection(address, int(port), ssl=tls)
     try:
         connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
         connection.initiate_connection()
-        asked = [(":method", "GET"), (":scheme", "https"), (":authority", "hub.example.org"), (":path", "/file")]
+        asked = [(":method", "GET"), (":scheme", "https"), (":authority", host), (":path", path), *more]
         connection.send_headers(1, [*asked, *([("accept-encoding", accepts)] if accepts else [])], end_stream=True)
         headers: dict[str, str] = {}
         body = b""
@@ -115,6 +124,35 @@ async def _get_over_http_2(url: str, tls: ssl.SSLContext, accepts: str | None) -
                     return headers, body
     finally:
         writer.close()
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["x/user/mallory/?", "x:1/user/mallory?", "x/../user/mallory/?", "x/%2e%2e/user/mallory/?", "x/?", "x?", "x#"],
+)
+async def test_no_client_chooses_where_an_error_page_comes_from(
+    make_proxy: ProxyMaker, make_backend: BackendMaker, tmp_path: Path, host: str
+) -> None:
+    """Traefik puts the host of a request into the URL of the page. Over HTTP/2, that can be any text, also a path."""
+    pair = make_certificate(tmp_path, "hub.example.org")
+    hub, mallory = await make_backend("hub"), await make_backend("mallory")
+    proxy = make_proxy(
+        **pair.traits,
+        public_url=f"https://127.0.0.1:{free_port()}",
+        hub=SimpleNamespace(host=hub.url, base_url="/hub/", routespec="/"),
+    )
+    await proxy.start()
+    await proxy.add_route("/", hub.url, {})
+    await proxy.add_route("/user/mallory/", mallory.url, {})
+    await proxy.add_route("/user/dead/", f"http://127.0.0.1:{free_port()}", {})
+
+    headers, body = await _get_over_http_2(
+        proxy.public_url, pair.client(), "gzip", host=host, path="/user/dead/", more=(("accept", "text/html"),)
+    )
+
+    assert headers[":status"] == "503"
+    assert mallory.requests == 0
+    assert (hub.requests, b"/hub/error/503" in body) in {(0, False), (1, True)}
 
 
 FORGED = {

@@ -43,7 +43,7 @@ def test_all_routers_are_below_the_secret_path() -> None:
 
 @pytest.mark.parametrize(
     ("log_failures", "expected"),
-    [(False, "/secret/error/{status}/"), (True, "/secret/error/{status}/{originalStatus}/{url}")],
+    [(False, "/error/{status}/"), (True, "/error/{status}/{originalStatus}/{url}")],
 )
 def test_the_address_of_the_failed_request_is_only_there_to_be_logged(log_failures: bool, expected: str) -> None:
     """It may have a token in its query, and goes no further than this path. Traefik puts in the values."""
@@ -52,8 +52,18 @@ def test_the_address_of_the_failed_request_is_only_there_to_be_logged(log_failur
 
     assert queries == {
         "jupyterhub-errors": expected,
-        "jupyterhub-nowhere": "/secret/error/{status}/",
-        "jupyterhub-errors-down": "/secret/down",
+        "jupyterhub-nowhere": "/error/{status}/",
+        "jupyterhub-errors-down": "/down",
+    }
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_all_questions_are_below_the_secret_path_whatever_the_host_of_the_request(end: str) -> None:
+    """Traefik puts that before the path of the question, but after the path of the service."""
+    made = objects(loop=f"http://127.0.0.1:8000{end}")
+
+    assert made["services"]["jupyterhub-errors-loop"]["loadBalancer"] == {
+        "servers": [{"url": "http://127.0.0.1:8000/secret", "preservePath": True}]
     }
 
 
@@ -94,7 +104,7 @@ def test_an_entry_point_with_tls_is_reached_whatever_its_certificate_is_for() ->
 
     assert made["serversTransports"] == {"jupyterhub-errors-loop": {"insecureSkipVerify": True}}
     assert made["services"]["jupyterhub-errors-loop"]["loadBalancer"] == {
-        "servers": [{"url": "https://127.0.0.1:8000"}],
+        "servers": [{"url": "https://127.0.0.1:8000/secret", "preservePath": True}],
         "serversTransport": "jupyterhub-errors-loop",
     }
     assert objects()["serversTransports"] == {}

@@ -35,6 +35,10 @@ _REQUEST_HEADERS_REMOVED = (
 # Not for the user: the Hub's cookie would replace the one of a user who is logged in.
 _RESPONSE_HEADERS_REMOVED = ("Etag", "Set-Cookie")
 
+# Below the secret path.
+_ERROR_PATH = "/error/"
+_DOWN_PATH = "/down"
+
 # How soon a browser asks again while the Hub is down, in seconds.
 _RETRY_SECONDS = 5
 
@@ -77,21 +81,21 @@ def error_page_objects(settings: DynamicSettings, pages: ErrorPages) -> Objects:
         pages: Where the pages come from.
     """
     names = _ErrorNames(settings.names)
-    error_path, down_path = error_path_of(settings.secret_path), f"{settings.secret_path}/down"
-    query = error_path + ("{status}/{originalStatus}/{url}" if settings.log_failures else "{status}/")
+    below_secret = f"{_ERROR_PATH}{{status}}/"
+    logged = below_secret + ("{originalStatus}/{url}" if settings.log_failures else "")
+    error_path, down_path = error_path_of(settings.secret_path), f"{settings.secret_path}{_DOWN_PATH}"
     return {
         "routers": _routers(names, error_path, down_path),
         "middlewares": {
-            names.errors: _replaced(_NOT_REACHED, _UNAVAILABLE, names.loop, query),
-            names.nowhere: _replaced(_NO_ROUTE, _NOT_FOUND, names.loop, error_path + "{status}/"),
-            **_middlewares(names, error_path, down_path, urlsplit(pages.hub_url).path),
+            names.errors: _replaced(_NOT_REACHED, _UNAVAILABLE, names.loop, logged),
+            names.nowhere: _replaced(_NO_ROUTE, _NOT_FOUND, names.loop, below_secret),
+            **_middlewares(names, error_path, urlsplit(pages.hub_url).path),
         },
-        **_services(
-            names,
-            pages,
-            settings.transports().name_inside(pages.hub_url, settings.names),
-            settings.default_certificate(),
-        ),
+        "services": {
+            names.page: {"loadBalancer": _to_hub(settings, pages)},
+            names.loop: {"loadBalancer": _to_itself(names, pages.loop_url, settings.secret_path)},
+        },
+        "serversTransports": _transports(names, pages.loop_url, settings.default_certificate()),
     }
 
 
@@ -118,7 +122,7 @@ def _routers(names: _ErrorNames, error_path: str, down_path: str) -> dict[str, A
     }
 
 
-def _middlewares(names: _ErrorNames, error_path: str, down_path: str, hub_path: str) -> dict[str, Any]:
+def _middlewares(names: _ErrorNames, error_path: str, hub_path: str) -> dict[str, Any]:
     return {
         # The URL of the failed request is left out: it may have a token in its query, which the Hub would log, and the Hub
         # does not use it (jupyterhub/handlers/pages.py, ProxyErrorHandler).
@@ -131,7 +135,7 @@ def _middlewares(names: _ErrorNames, error_path: str, down_path: str, hub_path: 
                 "customResponseHeaders": dict.fromkeys(_RESPONSE_HEADERS_REMOVED, ""),
             }
         },
-        names.down: {"errors": {"status": ["500-599"], "service": names.loop, "query": down_path}},
+        names.down: {"errors": {"status": ["500-599"], "service": names.loop, "query": _DOWN_PATH}},
         names.retry: {
             "headers": {"customResponseHeaders": dict.fromkeys(("Refresh", "Retry-After"), str(_RETRY_SECONDS))}
         },
@@ -139,27 +143,38 @@ def _middlewares(names: _ErrorNames, error_path: str, down_path: str, hub_path: 
     }
 
 
-def _services(names: _ErrorNames, pages: ErrorPages, transport: str | None, certificate: Certificate | None) -> Objects:
+def _to_hub(settings: DynamicSettings, pages: ErrorPages) -> dict[str, Any]:
     hub = urlsplit(pages.hub_url)
-    page: dict[str, Any] = {"servers": [{"url": f"{hub.scheme}://{hub.netloc}"}]}
+    load_balancer: dict[str, Any] = {"servers": [{"url": f"{hub.scheme}://{hub.netloc}"}]}
+    transport = settings.transports().name_inside(pages.hub_url, settings.names)
     if transport:
-        page["serversTransport"] = transport
-    loop: dict[str, Any] = {"servers": [{"url": pages.loop_url}]}
-    transports: dict[str, Any] = {}
-    if pages.loop_url.startswith("https:"):
-        # Our own certificate is for our public name.
-        loop["serversTransport"] = names.loop
-        transports[names.loop] = {"insecureSkipVerify": True}
-        if certificate is not None and certificate.server_name is not None:
-            # With sniStrict, Traefik only answers those who ask for a name.
-            transports[names.loop]["serverName"] = certificate.server_name
-    return {
-        "services": {
-            names.page: {"loadBalancer": page},
-            names.loop: {"loadBalancer": loop},
-        },
-        "serversTransports": transports,
-    }
+        load_balancer["serversTransport"] = transport
+    return load_balancer
+
+
+def _to_itself(names: _ErrorNames, loop_url: str, secret_path: str) -> dict[str, Any]:
+    # The secret path is here and not in the middlewares: Traefik puts the host of a request before the path of a middleware,
+    # and reads both as one URL. Over HTTP/2 a host can be any text, also a path, and the secret path would go anywhere.
+    url = loop_url.removesuffix("/") + secret_path
+    load_balancer: dict[str, Any] = {"servers": [{"url": url, "preservePath": True}]}
+    if _is_https(loop_url):
+        load_balancer["serversTransport"] = names.loop
+    return load_balancer
+
+
+def _transports(names: _ErrorNames, loop_url: str, certificate: Certificate | None) -> dict[str, Any]:
+    """Return the transport from Traefik to its own entry point, whose certificate is for its public name."""
+    if not _is_https(loop_url):
+        return {}
+    transport: dict[str, Any] = {"insecureSkipVerify": True}
+    if certificate is not None and certificate.server_name is not None:
+        # With sniStrict, Traefik only answers those who ask for a name.
+        transport["serverName"] = certificate.server_name
+    return {names.loop: transport}
+
+
+def _is_https(url: str) -> bool:
+    return url.startswith("https:")
 
 
 def _literal(text: str) -> str:
