@@ -39,7 +39,7 @@ def test_most_requests_take_the_router_that_changes_nothing() -> None:
     assert routers == {
         "jupyterhub-front": {"rule": 'PathPrefix("/")', "entryPoints": ["http"], "tls": {}, "priority": 1},
         "jupyterhub-front-forged": {
-            "rule": '(HeaderRegexp("Forwarded", ".") || HeaderRegexp("X-Scheme", "."))',
+            "rule": '(HeaderRegexp("Forwarded", "^") || HeaderRegexp("X-Scheme", "^"))',
             "entryPoints": ["http"],
             "tls": {},
             "priority": 2,
@@ -62,6 +62,20 @@ def test_on_a_shared_entry_point_every_condition_is_for_the_hub_s_places_only() 
 
     assert routers["jupyterhub-front"]["rule"] == places
     assert routers["jupyterhub-front-exact"]["rule"] == f"({places}) && {EXACT}"
+
+
+@pytest.mark.parametrize(
+    ("places", "lowest"),
+    [(None, 1), ([(), ("user",)], 2), ([("jh",), ("jh", "user")], 3), ([("jh", "hub"), ("jh", "user")], 3)],
+)
+def test_a_router_of_others_for_everything_else_comes_after_all_front_routers(
+    places: list[tuple[str, ...]] | None, lowest: int
+) -> None:
+    """If it has a small priority. It must not come between them, and get the requests of browsers alone."""
+    shared = None if places is None else tuple(Place("", segments) for segments in places)
+    routers = front_router_objects(settings(shared_places=shared), shared or EVERYWHERE)["routers"]
+
+    assert [router["priority"] for router in routers.values()] == [lowest, lowest + 1, lowest + 2]
 
 
 def test_headers_that_must_not_be_believed_are_removed() -> None:

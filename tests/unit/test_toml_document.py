@@ -87,7 +87,7 @@ entryPoints = ["http"]
 priority = 1
 
 [http.routers.jupyterhub-front-forged]
-rule = "(HeaderRegexp(\\"Forwarded\\", \\".\\") || HeaderRegexp(\\"X-Scheme\\", \\".\\"))"
+rule = "(HeaderRegexp(\\"Forwarded\\", \\"^\\") || HeaderRegexp(\\"X-Scheme\\", \\"^\\"))"
 entryPoints = ["http"]
 priority = 2
 middlewares = ["jupyterhub-front-forged"]

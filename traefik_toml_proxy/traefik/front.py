@@ -48,7 +48,7 @@ def fronts(settings: DynamicSettings) -> list[Front]:
     """Return the front routers. A request takes the last one that matches."""
     front = settings.names.front
     removed = dict.fromkeys(_BELIEVED, "")
-    has_believed = " || ".join(f'HeaderRegexp("{header}", ".")' for header in _BELIEVED)
+    has_believed = " || ".join(f'HeaderRegexp("{header}", "^")' for header in _BELIEVED)
     found = [
         Front(front, "", {}),
         Front(f"{front}-forged", f"({has_believed})", removed),
@@ -73,6 +73,9 @@ def front_router_objects(settings: DynamicSettings, places: Sequence[Place]) -> 
     """
     matched = " || ".join(map(rule, places))
     errors = [settings.names.errors] if settings.error_pages else []
+    # Beside the routers of others, they come before a router for everything else that has a priority of 1 or 2, as the
+    # routers of users would do alone.
+    lowest = 1 + max((len(place.segments) for place in settings.shared_places or ()), default=0)
     routers = {
         front.name: {
             "rule": _both(matched, front.condition),
@@ -80,7 +83,7 @@ def front_router_objects(settings: DynamicSettings, places: Sequence[Place]) -> 
             "priority": number,
             **_middlewares([*settings.route_middlewares, *([front.name] if front.headers else []), *errors]),
         }
-        for number, front in enumerate(fronts(settings), start=1)
+        for number, front in enumerate(fronts(settings), start=lowest)
     }
     return with_extra(settings, {"routers": routers})
 
