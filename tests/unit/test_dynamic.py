@@ -253,3 +253,27 @@ class TestStrictNames:
         tls = {"options": {"default": {"sniStrict": True}}}
 
         assert remaining_tree(settings(extra={"tls": tls}), None, {}, {}) == {"tls": tls}
+
+
+@pytest.mark.parametrize(
+    ("name", "middleware", "reason"),
+    [
+        ("campus", None, "the settings of 'campus' must be a dict, not 'None'"),
+        ("campus", ["auth"], "the settings of 'campus' must be a dict"),
+        ("campus@file", {"compress": {}}, "'campus@file' cannot be the name of a middleware"),
+        ("", {}, "'' cannot be the name of a middleware"),
+        ("a b", {"compress": {}}, "'a b' cannot be the name of a middleware"),
+        ("a║b", {"compress": {}}, "cannot be the name of a middleware"),
+        ("a@b@c", {}, "'a@b@c' cannot be the name of a middleware"),
+        ("jupyterhub-revision", {"compress": {}}, "'jupyterhub-revision' is a name that the proxy uses itself"),
+    ],
+)
+def test_a_route_middleware_that_traefik_would_not_find_is_refused(name: str, middleware: object, reason: str) -> None:
+    """Without it, no front router would work, and every request would get 404."""
+    with pytest.raises(ConfigurationError, match=f"route_middlewares: .*{reason}"):
+        settings(route_middlewares={name: middleware})
+
+
+def test_a_route_middleware_may_have_any_readable_name() -> None:
+    """Also that of a provider, if it has no settings."""
+    settings(route_middlewares={"größe.1_2-3": {"compress": {}}, "auth@docker": {}, "elsewhere": {}})

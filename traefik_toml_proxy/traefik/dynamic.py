@@ -6,6 +6,7 @@ Objects are plain dicts by kind (``routers``, ``services``, ``middlewares``) and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,9 @@ REVISION_HEADER = "X-Jupyterhub-Routes-Revision"
 
 # Above the priorities of everything else, so a check takes no longer with many routes.
 TOP_PRIORITY = 1_000_000
+
+# Traefik takes what is after an @ for the provider, and joins lists of names with a character of its own.
+_MIDDLEWARE_NAME = re.compile(r"[\w.-]+(?:@[\w.-]+)?")
 
 # This service always exists, and answers 418 (pkg/server/service/internalhandler.go:49).
 NO_SERVICE = "noop@internal"
@@ -87,7 +91,8 @@ class DynamicSettings:
 
     Raises:
         ConfigurationError: If ``extra`` has something other than tables where Traefik expects tables, or adds something to
-            the router of a route that only belongs to a front router.
+            the router of a route that only belongs to a front router, or if ``route_middlewares`` has a name or settings
+            that Traefik would not find.
     """
 
     entry_point: str
@@ -104,12 +109,30 @@ class DynamicSettings:
     names: Names = field(default_factory=Names)
 
     def __post_init__(self) -> None:
+        for name, middleware in self.route_middlewares.items():
+            self._check_middleware(name, middleware)
         http = self.extra.get("http", {})
         tables = [http, *http.values()] if isinstance(http, Mapping) else [http]
         if not all(isinstance(table, Mapping) for table in tables):
             raise ConfigurationError("extra_dynamic_config: 'http' and everything in it must be tables (dicts).")
         for name, router in http.get("routers", {}).items():
             self._check_router(name, router)
+
+    def _check_middleware(self, name: str, middleware: object) -> None:
+        """Refuse what would disable the front routers: Traefik would answer 404 to everyone, though all routes are live."""
+        if not isinstance(middleware, Mapping):
+            raise ConfigurationError(
+                f"route_middlewares: the settings of {quoted(name)} must be a dict, not {quoted(repr(middleware))}."
+            )
+        if _MIDDLEWARE_NAME.fullmatch(name) is None or (middleware and "@" in name):
+            raise ConfigurationError(
+                f"route_middlewares: {quoted(name)} cannot be the name of a middleware. It can have letters, digits, '.', "
+                "'_' and '-'. If it is defined elsewhere, and has no settings here, '@' and its provider can follow."
+            )
+        if middleware and self.names.is_own(name):
+            raise ConfigurationError(
+                f"route_middlewares: {quoted(name)} is a name that the proxy uses itself, or may use. Choose another one."
+            )
 
     def _check_router(self, name: str, router: object) -> None:
         if not isinstance(router, Mapping):

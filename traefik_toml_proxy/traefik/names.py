@@ -65,6 +65,10 @@ class Names:
         """Whether ``name`` has the form of the name of a route."""
         return _ROUTE_NAME.fullmatch(name) is not None
 
+    def is_own(self, name: str) -> bool:
+        """Whether ``name`` has the form of the other names here."""
+        return name.startswith("jupyterhub-")
+
     def region(self, text: str) -> str:
         """Return the name of the parent router of a region.
 
