@@ -597,13 +597,11 @@ class TestMending:
         await eventually(lambda: len(desk.store.commits) == 3)
 
         assert desk.names == ["ada"]
-        assert [(snapshot.revision, set(snapshot.table)) for snapshot in desk.store.commits[1:]] == [
-            (2, set(table_of("ada"))),
-            (4, set(table_of("ada"))),
-        ]
-        assert [record.getMessage() for record in caplog.records] == [
-            "/memory/dynamic.toml may hold a change that failed: writing it again"
-        ]
+        ada, again = desk.store.commits[1:]
+        assert set(ada.table) == set(again.table) == set(table_of("ada"))
+        # 3 was bob's; the watcher may have lost an answer as well.
+        assert (ada.revision, again.revision > 3) == (2, True)
+        assert caplog.records[0].getMessage() == "/memory/dynamic.toml may hold a change that failed: writing it again"
 
     async def test_a_commit_that_was_cancelled_is_undone(self, desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
         """Its store may hold it or not: soon it holds the committed table, under a new revision."""

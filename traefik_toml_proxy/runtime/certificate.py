@@ -148,14 +148,18 @@ class PairFiles:
 
     def _opened(self, pem: bytes) -> object:
         try:
-            return serialization.load_pem_private_key(pem, None)
+            # To validate an RSA key would take 100 ms, in which no other thread runs, such as the Hub's. The caller compares
+            # its public half with the certificate.
+            return serialization.load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
         except TypeError:  # the key is encrypted
             if not self.passphrase:
                 raise UnusablePair(
                     f"the key is encrypted in {self.key_file}, and {PASSPHRASE_VARIABLE} is not set in the environment of "
                     "the Hub"
                 ) from None
-        return serialization.load_pem_private_key(pem, self.passphrase.encode())
+        return serialization.load_pem_private_key(
+            pem, self.passphrase.encode(), unsafe_skip_rsa_key_validation=True
+        )
 
 
 class ServedCertificate:
