@@ -179,6 +179,16 @@ def test_on_a_shared_entry_point_the_front_router_takes_only_what_has_a_route() 
     )
 
 
+def test_a_place_of_one_host_has_no_routes_of_others() -> None:
+    """``JupyterHub.hub_routespec`` may have a host."""
+    shared = (Place("hub.example.org", ()), Place("", ("user",)))
+    users = 'Path("/user") || PathPrefix("/user/")'
+
+    assert front_rule("hub.example.org/", "a.example.org/user/a/", "docs.example.org/", shared_places=shared) == (
+        f'{users} || Host("docs.example.org") && PathPrefix("/") || Host("hub.example.org") && PathPrefix("/")'
+    )
+
+
 def test_the_revision_is_in_its_header() -> None:
     """Nowhere else, so that nothing else changes with it."""
     assembler = assembler_for()

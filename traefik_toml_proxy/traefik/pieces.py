@@ -131,10 +131,12 @@ class Assembler:
         shared = self.settings.shared_places
         if shared is None or Place("", ()) in shared:
             return (Place("", ()),)
+        # Compared as texts, since all routes are compared at each change. A place without a host is for all hosts.
+        around_all = tuple(map(key_of, shared))
         beside = [
-            place
-            for place in map(parse_routespec, self._keys)
-            if not any(place.segments[: len(around.segments)] == around.segments for around in shared)
+            parse_routespec(routespec)
+            for routespec, key in self._keys.items()
+            if not key.startswith(around_all) and not key[key.find("/") :].startswith(around_all)
         ]
         found: list[Place] = []
         for place in sorted({*shared, *beside}, key=key_of):
