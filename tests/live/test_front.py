@@ -128,7 +128,10 @@ async def _get_over_http_2(
 
 @pytest.mark.parametrize(
     "host",
-    ["x/user/mallory/?", "x:1/user/mallory?", "x/../user/mallory/?", "x/%2e%2e/user/mallory/?", "x/?", "x?", "x#"],
+    [
+        *("x/user/mallory/?", "x:1/user/mallory?", "x/../user/mallory/?", "x/%2e%2e/user/mallory/?", "x/?", "x?", "x#"),
+        *("x/error/y?", "x/error/../y?", "x/error/503/../y?", "x/error/503/%0A/y?"),
+    ],
 )
 async def test_no_client_chooses_where_an_error_page_comes_from(
     make_proxy: ProxyMaker, make_backend: BackendMaker, tmp_path: Path, host: str

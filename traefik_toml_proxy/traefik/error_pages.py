@@ -102,14 +102,16 @@ def error_page_objects(settings: DynamicSettings, pages: ErrorPages) -> Objects:
 def _routers(names: _ErrorNames, error_path: str, down_path: str) -> dict[str, Any]:
     # Neither programs nor websockets have a use for a page, and there can be many of them.
     wants_page = 'HeaderRegexp("Accept", "text/html") && !HeaderRegexp("Upgrade", ".")'
-    page_rule = f"PathPrefix({go_string(error_path)}) && {wants_page}"
+    of_status = {status: f"PathPrefix({go_string(f'{error_path}{status}/')})" for status in (_UNAVAILABLE, _NOT_FOUND)}
+    # Only these: another path would reach the Hub as it is, with the secret path.
+    page_rule = f"({' || '.join(of_status.values())}) && {wants_page}"
     routers = {
         names.page: (page_rule, 2, [names.page_path, names.page_headers, names.down], names.page),
         names.down: (f"Path({go_string(down_path)})", 1, [names.retry, names.plain(_UNAVAILABLE)], NO_SERVICE),
     }
-    for status in (_UNAVAILABLE, _NOT_FOUND):
+    for status, rule in of_status.items():
         name = names.plain(status)
-        routers[name] = (f"PathPrefix({go_string(f'{error_path}{status}/')})", 1, [name], NO_SERVICE)
+        routers[name] = (rule, 1, [name], NO_SERVICE)
     return {
         name: {
             "rule": rule,
