@@ -255,6 +255,14 @@ class TestStrictNames:
         assert remaining_tree(settings(extra={"tls": tls}), None, {}, {}) == {"tls": tls}
 
 
+def test_the_middlewares_of_front_routers_cannot_be_replaced() -> None:
+    """Error pages would be lost, and headers believed."""
+    settings(extra={"http": {"routers": {"jupyterhub-front": {"tls": {}}, "mine": {"middlewares": ["m"]}}}})
+
+    with pytest.raises(ConfigurationError, match=r"the middlewares of 'jupyterhub-front-trusted' .*route_middlewares"):
+        settings(extra={"http": {"routers": {"jupyterhub-front-trusted": {"middlewares": ["m"]}}}})
+
+
 @pytest.mark.parametrize(
     ("name", "middleware", "reason"),
     [

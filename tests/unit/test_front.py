@@ -38,19 +38,19 @@ def test_most_requests_take_the_router_that_changes_nothing() -> None:
 
     assert routers == {
         "jupyterhub-front": {"rule": 'PathPrefix("/")', "entryPoints": ["http"], "tls": {}, "priority": 1},
-        "jupyterhub-front-forged": {
+        "jupyterhub-front-untrusted": {
             "rule": '(HeaderRegexp("Forwarded", "^") || HeaderRegexp("X-Scheme", "^"))',
             "entryPoints": ["http"],
             "tls": {},
             "priority": 2,
-            "middlewares": ["jupyterhub-front-forged"],
+            "middlewares": ["jupyterhub-front-untrusted"],
         },
-        "jupyterhub-front-exact": {
+        "jupyterhub-front-identity": {
             "rule": EXACT,
             "entryPoints": ["http"],
             "tls": {},
             "priority": 3,
-            "middlewares": ["jupyterhub-front-exact"],
+            "middlewares": ["jupyterhub-front-identity"],
         },
     }
 
@@ -61,7 +61,7 @@ def test_on_a_shared_entry_point_every_condition_is_for_the_hub_s_places_only() 
     places = 'Path("/a") || PathPrefix("/a/") || Path("/b") || PathPrefix("/b/")'
 
     assert routers["jupyterhub-front"]["rule"] == places
-    assert routers["jupyterhub-front-exact"]["rule"] == f"({places}) && {EXACT}"
+    assert routers["jupyterhub-front-identity"]["rule"] == f"({places}) && {EXACT}"
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_headers_that_must_not_be_believed_are_removed() -> None:
     """The address of the peer is that of the browser, as long as no proxy is in front."""
     assert changed_headers() == {
         "": {},
-        "-forged": {"Forwarded": "", "X-Scheme": ""},
-        "-exact": {"Forwarded": "", "X-Scheme": "", "Accept-Encoding": "identity"},
+        "-untrusted": {"Forwarded": "", "X-Scheme": ""},
+        "-identity": {"Forwarded": "", "X-Scheme": "", "Accept-Encoding": "identity"},
     }
 
 
@@ -94,11 +94,11 @@ def test_a_trusted_proxy_s_headers_are_believed_but_its_address_is_not_the_brows
 
     assert names[3:] == [
         ("jupyterhub-front-trusted", '(ClientIP("10.0.0.0/8") || ClientIP("::1"))'),
-        ("jupyterhub-front-trusted-exact", f'(ClientIP("10.0.0.0/8") || ClientIP("::1")) && {EXACT}'),
+        ("jupyterhub-front-trusted-identity", f'(ClientIP("10.0.0.0/8") || ClientIP("::1")) && {EXACT}'),
     ]
     assert changed_headers(**trusted) == changed_headers() | {
         "-trusted": {"X-Real-Ip": ""},
-        "-trusted-exact": {"X-Real-Ip": "", "Accept-Encoding": "identity"},
+        "-trusted-identity": {"X-Real-Ip": "", "Accept-Encoding": "identity"},
     }
 
 
@@ -108,8 +108,8 @@ def test_the_admin_s_middlewares_come_first() -> None:
     routers = front_router_objects(mine, EVERYWHERE)["routers"]
 
     assert routers["jupyterhub-front"]["middlewares"] == ["campus", "auth@docker", "jupyterhub-errors"]
-    assert routers["jupyterhub-front-exact"]["middlewares"] == [
-        *("campus", "auth@docker", "jupyterhub-front-exact", "jupyterhub-errors")
+    assert routers["jupyterhub-front-identity"]["middlewares"] == [
+        *("campus", "auth@docker", "jupyterhub-front-identity", "jupyterhub-errors")
     ]
     middlewares = front_objects(mine)["middlewares"]
     assert middlewares["campus"] == {"ipAllowList": {}}

@@ -61,11 +61,11 @@ service = "noop@internal"
 [http.routers.jupyterhub-secret.observability]
 accessLogs = false
 
-[http.middlewares.jupyterhub-front-forged.headers.customRequestHeaders]
+[http.middlewares.jupyterhub-front-untrusted.headers.customRequestHeaders]
 Forwarded = ""
 X-Scheme = ""
 
-[http.middlewares.jupyterhub-front-exact.headers.customRequestHeaders]
+[http.middlewares.jupyterhub-front-identity.headers.customRequestHeaders]
 Forwarded = ""
 X-Scheme = ""
 Accept-Encoding = "identity"
@@ -86,23 +86,23 @@ rule = "PathPrefix(\\"/\\")"
 entryPoints = ["http"]
 priority = 1
 
-[http.routers.jupyterhub-front-forged]
+[http.routers.jupyterhub-front-untrusted]
 rule = "(HeaderRegexp(\\"Forwarded\\", \\"^\\") || HeaderRegexp(\\"X-Scheme\\", \\"^\\"))"
 entryPoints = ["http"]
 priority = 2
-middlewares = ["jupyterhub-front-forged"]
+middlewares = ["jupyterhub-front-untrusted"]
 
-[http.routers.jupyterhub-front-exact]
+[http.routers.jupyterhub-front-identity]
 rule = "{EXACT}"
 entryPoints = ["http"]
 priority = 3
-middlewares = ["jupyterhub-front-exact"]
+middlewares = ["jupyterhub-front-identity"]
 
 [http.routers.{ALICE_NAME}]
 rule = "Path(\\"/user/alice\\") || PathPrefix(\\"/user/alice/\\")"
 priority = 3
 service = "{ALICE_NAME}"
-parentRefs = ["jupyterhub-front", "jupyterhub-front-forged", "jupyterhub-front-exact"]
+parentRefs = ["jupyterhub-front", "jupyterhub-front-untrusted", "jupyterhub-front-identity"]
 
 [[http.services.{ALICE_NAME}.loadBalancer.servers]]
 url = "http://127.0.0.1:8001"

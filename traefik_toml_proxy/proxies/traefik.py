@@ -112,7 +112,7 @@ class TraefikProxy(RoutingProxy):
         The URL where the Hub reaches Traefik's public entry point to check that routes are live: http[s]://host:port.
 
         Default: JupyterHub.bind_url, with a loopback address if that has no host. When should_start is False, set this if
-        Traefik listens at another address.
+        Traefik listens at another address. For the Hub's error pages, Traefik itself must reach it there as well.
         """,
     )
     traefik_log_level = CaselessStrEnum(
@@ -215,13 +215,14 @@ class TraefikProxy(RoutingProxy):
         The addresses or networks of proxies in front of Traefik, such as ["10.0.0.5", "192.168.0.0/16"].
 
         Traefik accepts X-Forwarded-* headers from these only, and replaces those from all other addresses. If a proxy in
-        front of Traefik terminates TLS, list it here, or JupyterHub will think that its users connect over http.
+        front of Traefik terminates TLS, list it here, or JupyterHub will think that its users connect over http. It must
+        send X-Forwarded-For, because X-Real-Ip is accepted from nobody.
         """,
     )
     route_middlewares = Dict(
         config=True,
         help="""
-        Traefik middlewares that every request takes before it reaches the Hub or a server, as a dict of names and settings.
+        Traefik middlewares that a request takes before it reaches the Hub or a server, as a dict of names and settings.
 
         The requests take them in this order. Use them for rules such as ipAllowList, basicAuth or forwardAuth; at the entry
         point, such a rule would also stop the requests with which the Hub checks that routes are live. For example, to admit
@@ -231,7 +232,8 @@ class TraefikProxy(RoutingProxy):
                 "campus": {"ipAllowList": {"sourceRange": ["10.0.0.0/8"]}},
             }
 
-        A middleware with no settings ({}) is one that is defined elsewhere, such as "auth@docker".
+        A middleware with no settings ({}) is one that is defined elsewhere, such as "auth@docker". If Traefik does not know
+        it, or its settings are wrong, all requests get 404, and the Hub's log has Traefik's error.
         """,
     )
     extra_routes_ca = Unicode(

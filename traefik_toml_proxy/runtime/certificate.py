@@ -157,9 +157,7 @@ class PairFiles:
                     f"the key is encrypted in {self.key_file}, and {PASSPHRASE_VARIABLE} is not set in the environment of "
                     "the Hub"
                 ) from None
-        return serialization.load_pem_private_key(
-            pem, self.passphrase.encode(), unsafe_skip_rsa_key_validation=True
-        )
+        return serialization.load_pem_private_key(pem, self.passphrase.encode(), unsafe_skip_rsa_key_validation=True)
 
 
 class ServedCertificate:

@@ -60,7 +60,7 @@ class ErrorPages:
 
     Attributes:
         hub_url: The URL of the Hub's own pages, such as ``http://127.0.0.1:8081/hub/``; its path is ``Hub.base_url``.
-        loop_url: The URL at which Traefik reaches its own public entry point, ``http[s]://host:port``.
+        loop_url: The URL at which Traefik itself reaches its public entry point, ``http[s]://host:port``.
     """
 
     hub_url: str
@@ -137,6 +137,11 @@ class DynamicSettings:
     def _check_router(self, name: str, router: object) -> None:
         if not isinstance(router, Mapping):
             raise ConfigurationError("extra_dynamic_config: everything in 'http.routers' must be tables (dicts).")
+        if name.startswith(self.names.front) and "middlewares" in router:
+            raise ConfigurationError(
+                f"extra_dynamic_config: the middlewares of {quoted(name)} are the proxy's own. Yours go into "
+                "c.TraefikProxy.route_middlewares."
+            )
         if self.names.is_route(name):
             for key, value in router.items():
                 self._check_addition_to_route(name, key, value)

@@ -27,13 +27,14 @@ _NOT_FOUND = 404
 # Not for the Hub: what a user logs in with, an address that may have a token in it, and what would make the Hub answer with
 # less than the page.
 _REQUEST_HEADERS_REMOVED = (
-    *("Authorization", "Cookie", "Referer", "X-Xsrftoken"),
+    *("Authorization", "Cookie", "Origin", "Referer", "X-Xsrftoken"),
+    *("Content-Type", "Expect"),
     *("If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Range"),
     # Traefik adds these: its own address, and the secret path (pkg/middlewares/replacepathregex/replace_path_regex.go).
     *("X-Real-Ip", "X-Replaced-Path"),
 )
 # Not for the user: the Hub's cookie would replace the one of a user who is logged in.
-_RESPONSE_HEADERS_REMOVED = ("Etag", "Set-Cookie")
+_RESPONSE_HEADERS_REMOVED = ("Etag", "Location", "Set-Cookie")
 
 # Below the secret path.
 _ERROR_PATH = "/error/"

@@ -25,7 +25,7 @@ _BELIEVED = ("Forwarded", "X-Scheme")
 _ADDRESS_OF_PEER = "X-Real-Ip"
 
 # Go asks for gzip and unpacks the answer if a request does not say what it accepts (net/http/transport.go, roundTrip).
-_ACCEPTS_ANYTHING = '!HeaderRegexp("Accept-Encoding", ".") && !HeaderRegexp("Range", ".") && !Method("HEAD")'
+_SAYS_NOTHING = '!HeaderRegexp("Accept-Encoding", ".") && !HeaderRegexp("Range", ".") && !Method("HEAD")'
 _AS_IT_IS = {"Accept-Encoding": "identity"}
 
 
@@ -33,7 +33,7 @@ class Front(NamedTuple):
     """A front router.
 
     Attributes:
-        name: The name of the router, and of the middleware that changes request headers.
+        name: The name of the router, and of the middleware that changes request headers if there is one.
         condition: A rule that the requests must match, or "".
         headers: The request headers that are set, or removed if they are "". Most requests need no such change, and go
             through the router without any: it would cost them more than the rules that tell them apart.
@@ -45,21 +45,21 @@ class Front(NamedTuple):
 
 
 def fronts(settings: DynamicSettings) -> list[Front]:
-    """Return the front routers. A request takes the last one that matches."""
+    """Return the front routers, in the order of their priorities: a request takes the last one that matches."""
     front = settings.names.front
     removed = dict.fromkeys(_BELIEVED, "")
     has_believed = " || ".join(f'HeaderRegexp("{header}", "^")' for header in _BELIEVED)
     found = [
         Front(front, "", {}),
-        Front(f"{front}-forged", f"({has_believed})", removed),
-        Front(f"{front}-exact", _ACCEPTS_ANYTHING, removed | _AS_IT_IS),
+        Front(f"{front}-untrusted", f"({has_believed})", removed),
+        Front(f"{front}-identity", _SAYS_NOTHING, removed | _AS_IT_IS),
     ]
     if settings.trusted_proxies:
         trusted = " || ".join(f"ClientIP({go_string(address)})" for address in settings.trusted_proxies)
         wrong = {_ADDRESS_OF_PEER: ""}
         found += [
             Front(f"{front}-trusted", f"({trusted})", wrong),
-            Front(f"{front}-trusted-exact", f"({trusted}) && {_ACCEPTS_ANYTHING}", wrong | _AS_IT_IS),
+            Front(f"{front}-trusted-identity", f"({trusted}) && {_SAYS_NOTHING}", wrong | _AS_IT_IS),
         ]
     return found
 
