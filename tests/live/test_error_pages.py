@@ -134,8 +134,7 @@ async def test_with_the_hub_down_the_answer_brings_itself_back(make_proxy: Proxy
     for path in ("/hub/home", "/user/dead/lab"):
         answer = await get(proxy.public_url, path, headers=headers)
         assert (answer.status, answer.body) == (503, b"Service Unavailable")
-        assert (answer.headers.get("refresh") == "5") == (headers is BROWSER)
-        assert (answer.headers.get("retry-after") == "5") == (headers is BROWSER)
+        assert (answer.headers["refresh"], answer.headers["retry-after"]) == ("5", "5")
 
 
 @pytest.mark.parametrize(("headers", "path"), [(BROWSER, "/hub/error/404"), (PROGRAM, None)])
@@ -150,7 +149,7 @@ async def test_without_a_route_the_answer_is_404(
         assert answer.status == 404
         assert seen_by_hub(answer).get("path") == path
         assert "s3cret" not in str(answer.body)
-        assert path or answer.body == b"Not Found"
+        assert path or answer.body == b"404 page not found\n"
         await proxy.add_route("/jh/", "http://127.0.0.1:1", {})
 
 

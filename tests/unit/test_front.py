@@ -12,7 +12,8 @@ from traefik_toml_proxy.traefik.front import front_objects, front_router_objects
 
 EVERYWHERE = (Place("", ()),)
 PAGES = ErrorPages("http://127.0.0.1:8081/hub/", "http://127.0.0.1:8000")
-EXACT = '!HeaderRegexp("Accept-Encoding", ".") && !HeaderRegexp("Range", ".") && !Method("HEAD")'
+SAYS_NOTHING = '!HeaderRegexp("Accept-Encoding", ".") && !HeaderRegexp("Range", ".") && !Method("HEAD")'
+CHANGED = f'(HeaderRegexp("Forwarded", "^") || HeaderRegexp("X-Scheme", "^") || ({SAYS_NOTHING}))'
 
 
 def settings(**changes: Any) -> DynamicSettings:
@@ -33,24 +34,17 @@ def changed_headers(**changes: Any) -> dict[str, dict[str, str]]:
 
 
 def test_most_requests_take_the_router_that_changes_nothing() -> None:
-    """The others are above it: for requests with headers that must not be believed, and for those that accept anything."""
+    """Above it is the one for headers that must not be believed, and for requests that do not say what they accept."""
     routers = front_router_objects(settings(router_tls=True), EVERYWHERE)["routers"]
 
     assert routers == {
         "jupyterhub-front": {"rule": 'PathPrefix("/")', "entryPoints": ["http"], "tls": {}, "priority": 1},
-        "jupyterhub-front-untrusted": {
-            "rule": '(HeaderRegexp("Forwarded", "^") || HeaderRegexp("X-Scheme", "^"))',
+        "jupyterhub-front-changed": {
+            "rule": CHANGED,
             "entryPoints": ["http"],
             "tls": {},
             "priority": 2,
-            "middlewares": ["jupyterhub-front-untrusted"],
-        },
-        "jupyterhub-front-identity": {
-            "rule": EXACT,
-            "entryPoints": ["http"],
-            "tls": {},
-            "priority": 3,
-            "middlewares": ["jupyterhub-front-identity"],
+            "middlewares": ["jupyterhub-front-changed"],
         },
     }
 
@@ -61,7 +55,7 @@ def test_on_a_shared_entry_point_every_condition_is_for_the_hub_s_places_only() 
     places = 'Path("/a") || PathPrefix("/a/") || Path("/b") || PathPrefix("/b/")'
 
     assert routers["jupyterhub-front"]["rule"] == places
-    assert routers["jupyterhub-front-identity"]["rule"] == f"({places}) && {EXACT}"
+    assert routers["jupyterhub-front-changed"]["rule"] == f"({places}) && {CHANGED}"
 
 
 @pytest.mark.parametrize(
@@ -75,15 +69,14 @@ def test_a_router_of_others_for_everything_else_comes_after_all_front_routers(
     shared = None if places is None else tuple(Place("", segments) for segments in places)
     routers = front_router_objects(settings(shared_places=shared), shared or EVERYWHERE)["routers"]
 
-    assert [router["priority"] for router in routers.values()] == [lowest, lowest + 1, lowest + 2]
+    assert [router["priority"] for router in routers.values()] == [lowest, lowest + 1]
 
 
 def test_headers_that_must_not_be_believed_are_removed() -> None:
     """The address of the peer is that of the browser, as long as no proxy is in front."""
     assert changed_headers() == {
         "": {},
-        "-untrusted": {"Forwarded": "", "X-Scheme": ""},
-        "-identity": {"Forwarded": "", "X-Scheme": "", "Accept-Encoding": "identity"},
+        "-changed": {"Forwarded": "", "X-Scheme": "", "Accept-Encoding": "identity"},
     }
 
 
@@ -92,13 +85,13 @@ def test_a_trusted_proxy_s_headers_are_believed_but_its_address_is_not_the_brows
     trusted = {"trusted_proxies": ("10.0.0.0/8", "::1")}
     names = [(front.name, front.condition) for front in fronts(settings(**trusted))]
 
-    assert names[3:] == [
+    assert names[2:] == [
         ("jupyterhub-front-trusted", '(ClientIP("10.0.0.0/8") || ClientIP("::1"))'),
-        ("jupyterhub-front-trusted-identity", f'(ClientIP("10.0.0.0/8") || ClientIP("::1")) && {EXACT}'),
+        ("jupyterhub-front-trusted-changed", f'(ClientIP("10.0.0.0/8") || ClientIP("::1")) && {SAYS_NOTHING}'),
     ]
     assert changed_headers(**trusted) == changed_headers() | {
         "-trusted": {"X-Real-Ip": ""},
-        "-trusted-identity": {"X-Real-Ip": "", "Accept-Encoding": "identity"},
+        "-trusted-changed": {"X-Real-Ip": "", "Accept-Encoding": "identity"},
     }
 
 
@@ -108,8 +101,8 @@ def test_the_admin_s_middlewares_come_first() -> None:
     routers = front_router_objects(mine, EVERYWHERE)["routers"]
 
     assert routers["jupyterhub-front"]["middlewares"] == ["campus", "auth@docker", "jupyterhub-errors"]
-    assert routers["jupyterhub-front-identity"]["middlewares"] == [
-        *("campus", "auth@docker", "jupyterhub-front-identity", "jupyterhub-errors")
+    assert routers["jupyterhub-front-changed"]["middlewares"] == [
+        *("campus", "auth@docker", "jupyterhub-front-changed", "jupyterhub-errors")
     ]
     middlewares = front_objects(mine)["middlewares"]
     assert middlewares["campus"] == {"ipAllowList": {}}

@@ -65,5 +65,5 @@ def test_the_name_of_a_route_can_be_told_from_all_others() -> None:
     """Whatever the routespec is."""
     for routespec in ("/", "/user/Alice@Example.com/", "hub.example.com/", "/jupyterhub/", "/" + "x" * 100 + "/"):
         assert NAMES.is_route(NAMES.route(Route.checked(routespec, "http://h:1", {})))
-    for name in (NAMES.front, NAMES.region("/user/"), NAMES.revision, f"{NAMES.front}-identity", "mine", "a" * 33):
+    for name in (NAMES.front, NAMES.region("/user/"), NAMES.revision, f"{NAMES.front}-changed", "mine", "a" * 33):
         assert not NAMES.is_route(name)

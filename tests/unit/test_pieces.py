@@ -12,7 +12,7 @@ from traefik_toml_proxy.traefik.pieces import Assembler, Assembly
 from traefik_toml_proxy.traefik.transports import Transport, Transports
 
 NAMES = Names()
-FRONTS = ("jupyterhub-front", "jupyterhub-front-untrusted", "jupyterhub-front-identity")
+FRONTS = ("jupyterhub-front", "jupyterhub-front-changed")
 PAGES = ErrorPages("http://127.0.0.1:8081/hub/", "http://127.0.0.1:8000")
 ALICE = Route.checked("/user/alice/", "http://127.0.0.1:8001", {"user": "alice"})
 BOB = Route.checked("/user/bob/", "http://127.0.0.1:8002", {"user": "bob"})

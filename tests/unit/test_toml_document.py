@@ -20,7 +20,10 @@ NAMES = Names()
 ALICE = Route.checked("/user/alice/", "http://127.0.0.1:8001", {"user": "alice"})
 BOB = Route.checked("/user/bob/", "http://127.0.0.1:8002/base", {"user": "bob"})
 ALICE_NAME = NAMES.route(ALICE)
-EXACT = '!HeaderRegexp(\\"Accept-Encoding\\", \\".\\") && !HeaderRegexp(\\"Range\\", \\".\\") && !Method(\\"HEAD\\")'
+CHANGED = (
+    '(HeaderRegexp(\\"Forwarded\\", \\"^\\") || HeaderRegexp(\\"X-Scheme\\", \\"^\\") || '
+    '(!HeaderRegexp(\\"Accept-Encoding\\", \\".\\") && !HeaderRegexp(\\"Range\\", \\".\\") && !Method(\\"HEAD\\")))'
+)
 ALICE_LINE = '{"routespec":"/user/alice/","target":"http://127.0.0.1:8001","data":{"user":"alice"}}'
 
 
@@ -61,11 +64,7 @@ service = "noop@internal"
 [http.routers.jupyterhub-secret.observability]
 accessLogs = false
 
-[http.middlewares.jupyterhub-front-untrusted.headers.customRequestHeaders]
-Forwarded = ""
-X-Scheme = ""
-
-[http.middlewares.jupyterhub-front-identity.headers.customRequestHeaders]
+[http.middlewares.jupyterhub-front-changed.headers.customRequestHeaders]
 Forwarded = ""
 X-Scheme = ""
 Accept-Encoding = "identity"
@@ -86,23 +85,17 @@ rule = "PathPrefix(\\"/\\")"
 entryPoints = ["http"]
 priority = 1
 
-[http.routers.jupyterhub-front-untrusted]
-rule = "(HeaderRegexp(\\"Forwarded\\", \\"^\\") || HeaderRegexp(\\"X-Scheme\\", \\"^\\"))"
+[http.routers.jupyterhub-front-changed]
+rule = "{CHANGED}"
 entryPoints = ["http"]
 priority = 2
-middlewares = ["jupyterhub-front-untrusted"]
-
-[http.routers.jupyterhub-front-identity]
-rule = "{EXACT}"
-entryPoints = ["http"]
-priority = 3
-middlewares = ["jupyterhub-front-identity"]
+middlewares = ["jupyterhub-front-changed"]
 
 [http.routers.{ALICE_NAME}]
 rule = "Path(\\"/user/alice\\") || PathPrefix(\\"/user/alice/\\")"
 priority = 3
 service = "{ALICE_NAME}"
-parentRefs = ["jupyterhub-front", "jupyterhub-front-untrusted", "jupyterhub-front-identity"]
+parentRefs = ["jupyterhub-front", "jupyterhub-front-changed"]
 
 [[http.services.{ALICE_NAME}.loadBalancer.servers]]
 url = "http://127.0.0.1:8001"

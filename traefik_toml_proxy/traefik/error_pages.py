@@ -40,7 +40,7 @@ _RESPONSE_HEADERS_REMOVED = ("Etag", "Location", "Set-Cookie")
 _ERROR_PATH = "/error/"
 _DOWN_PATH = "/down"
 
-# How soon a browser asks again while the Hub is down, in seconds.
+# How soon a client may ask again, and a browser does while the Hub is down, in seconds.
 _RETRY_SECONDS = 5
 
 # No client has this address, so everyone is rejected.
@@ -63,12 +63,9 @@ class _ErrorNames:
         self.page_path = f"{names.errors}-page-path"
         self.page_headers = f"{names.errors}-page-headers"
         self.down = f"{names.errors}-down"
-        self.retry = f"{names.errors}-retry"
+        self.plain = f"{names.errors}-plain"
+        self.plain_headers = f"{names.errors}-plain-headers"
         self.loop = f"{names.errors}-loop"
-
-    def plain(self, status: int) -> str:
-        """Return the name of the router and the middleware that answer with a few words."""
-        return f"{self.errors}-{status}"
 
 
 def error_page_objects(settings: DynamicSettings, pages: ErrorPages) -> Objects:
@@ -103,25 +100,26 @@ def error_page_objects(settings: DynamicSettings, pages: ErrorPages) -> Objects:
 def _routers(names: _ErrorNames, error_path: str, down_path: str) -> dict[str, Any]:
     # Neither programs nor websockets have a use for a page, and there can be many of them.
     wants_page = 'HeaderRegexp("Accept", "text/html") && !HeaderRegexp("Upgrade", ".")'
-    of_status = {status: f"PathPrefix({go_string(f'{error_path}{status}/')})" for status in (_UNAVAILABLE, _NOT_FOUND)}
-    # Only these: another path would reach the Hub as it is, with the secret path.
-    page_rule = f"({' || '.join(of_status.values())}) && {wants_page}"
-    routers = {
-        names.page: (page_rule, 2, [names.page_path, names.page_headers, names.down], names.page),
-        names.down: (f"Path({go_string(down_path)})", 1, [names.retry, names.plain(_UNAVAILABLE)], NO_SERVICE),
-    }
-    for status, rule in of_status.items():
-        name = names.plain(status)
-        routers[name] = (rule, 1, [name], NO_SERVICE)
+    unavailable, not_found = (
+        f"PathPrefix({go_string(f'{error_path}{status}/')})" for status in (_UNAVAILABLE, _NOT_FOUND)
+    )
+    # Few routers, as each takes time whenever a route changes. For 404, Traefik has a few words of its own.
     return {
-        name: {
-            "rule": rule,
-            "priority": priority,
+        names.page: {
+            # Only these: another path would reach the Hub as it is, with the secret path.
+            "rule": f"({unavailable} || {not_found}) && {wants_page}",
+            "priority": 2,
             "parentRefs": [names.secret],
-            "middlewares": middlewares,
-            "service": service,
-        }
-        for name, (rule, priority, middlewares, service) in routers.items()
+            "middlewares": [names.page_path, names.page_headers, names.down],
+            "service": names.page,
+        },
+        names.plain: {
+            "rule": f"{unavailable} || Path({go_string(down_path)})",
+            "priority": 1,
+            "parentRefs": [names.secret],
+            "middlewares": [names.plain_headers, names.plain],
+            "service": NO_SERVICE,
+        },
     }
 
 
@@ -139,10 +137,10 @@ def _middlewares(names: _ErrorNames, error_path: str, hub_path: str) -> dict[str
             }
         },
         names.down: {"errors": {"status": ["500-599"], "service": names.loop, "query": _DOWN_PATH}},
-        names.retry: {
+        names.plain_headers: {
             "headers": {"customResponseHeaders": dict.fromkeys(("Refresh", "Retry-After"), str(_RETRY_SECONDS))}
         },
-        **{names.plain(status): answer_by_proxy(status) for status in (_UNAVAILABLE, _NOT_FOUND)},
+        names.plain: answer_by_proxy(_UNAVAILABLE),
     }
 
 

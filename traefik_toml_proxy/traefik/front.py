@@ -51,15 +51,15 @@ def fronts(settings: DynamicSettings) -> list[Front]:
     has_believed = " || ".join(f'HeaderRegexp("{header}", "^")' for header in _BELIEVED)
     found = [
         Front(front, "", {}),
-        Front(f"{front}-untrusted", f"({has_believed})", removed),
-        Front(f"{front}-identity", _SAYS_NOTHING, removed | _AS_IT_IS),
+        # One for both, as each takes time whenever a route changes. Who forges headers gets no compressed answers.
+        Front(f"{front}-changed", f"({has_believed} || ({_SAYS_NOTHING}))", removed | _AS_IT_IS),
     ]
     if settings.trusted_proxies:
         trusted = " || ".join(f"ClientIP({go_string(address)})" for address in settings.trusted_proxies)
         wrong = {_ADDRESS_OF_PEER: ""}
         found += [
             Front(f"{front}-trusted", f"({trusted})", wrong),
-            Front(f"{front}-trusted-identity", f"({trusted}) && {_SAYS_NOTHING}", wrong | _AS_IT_IS),
+            Front(f"{front}-trusted-changed", f"({trusted}) && {_SAYS_NOTHING}", wrong | _AS_IT_IS),
         ]
     return found
 
