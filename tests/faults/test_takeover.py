@@ -23,6 +23,7 @@ from support.waiting import eventually, meanwhile
 from traefik_toml_proxy.errors import TraefikStartFailed
 from traefik_toml_proxy.runtime import session as module
 from traefik_toml_proxy.runtime import supervisor
+from traefik_toml_proxy.runtime.checks import check_address
 
 
 @pytest_asyncio.fixture
@@ -176,11 +177,21 @@ async def test_one_that_refuses_the_new_file_keeps_running(make_proxy: ProxyMake
     assert list(await corrected.get_all_routes()) == ["/user/ada/"]
 
 
+def is_free(url: str) -> bool:
+    """Whether Traefik could listen there."""
+    try:
+        check_address(url.removeprefix("http://"))
+    except TraefikStartFailed:
+        return False
+    return True
+
+
 async def test_one_that_has_died_is_replaced(make_proxy: ProxyMaker, killed_hub: Hub) -> None:
     """Out of memory, the machine may kill both."""
     os.kill(killed_hub.traefik_pid, signal.SIGKILL)
-    await eventually(lambda: not alive(killed_hub.traefik_pid))
     proxy = make_proxy()
+    # Its threads end one after another, and the last one closes its sockets.
+    await eventually(lambda: not alive(killed_hub.traefik_pid) and is_free(proxy.public_url))
     await proxy.start()
 
     assert alive(traefik_pid(proxy))

@@ -34,15 +34,20 @@ async def _half_renewed(stage: Stage) -> None:
     """While the key has been renewed and the certificate has not, HTTPS goes on, and routes can be changed."""
     key = Path(stage.setting.ssl_key)
     before = await asyncio.to_thread(key.read_bytes)
-    with tempfile.TemporaryDirectory() as folder:
-        _, other = await asyncio.to_thread(write_certificate, Path(folder))
-        await asyncio.to_thread(shutil.copyfile, other, key)
+    await asyncio.to_thread(_renew, key)
     try:
         for name in ("ada", "bob"):
             backend = await stage.serve(f"/user/{name}/")
             await stage.expect_by(backend, f"/user/{name}/lab")
     finally:
         await asyncio.to_thread(key.write_bytes, before)
+
+
+def _renew(key: Path) -> None:
+    """Put another key in the place of one. Blocks."""
+    with tempfile.TemporaryDirectory() as folder:
+        _, other = write_certificate(Path(folder))
+        shutil.copyfile(other, key)
 
 
 @GROUP.case("forwarded", _E, "jupyterhub/handlers/base.py reads X-Forwarded-Proto", options=_TLS)
