@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import h2.config
 import h2.connection
@@ -22,6 +23,7 @@ from support.servers import answering
 from support.waiting import within
 
 from traefik_toml_proxy import TraefikTomlProxy
+from traefik_toml_proxy.errors import TraefikStartFailed
 
 PLAIN = b"compress me " * 1_000
 PACKED = gzip.compress(PLAIN, mtime=0)
@@ -224,5 +226,24 @@ async def test_a_broken_route_middleware_is_an_error_at_start(make_proxy: ProxyM
     """Traefik refuses the whole file; the error has its words."""
     proxy = make_proxy(route_middlewares={"mine": {"noSuchKind": {}}}, start_timeout=3)
 
-    with pytest.raises(Exception, match="noSuchKind"):
+    with pytest.raises(TraefikStartFailed, match="noSuchKind"):
+        await proxy.start()
+
+
+@pytest.mark.parametrize(
+    ("middlewares", "words"),
+    [
+        ({"missing": {}}, "missing@file.* does not exist"),
+        ({"auth@docker": {}}, "auth@docker.* does not exist"),
+        ({"campus": {"ipAllowList": {"sourceRange": ["nonsense"]}}}, "nonsense"),
+    ],
+)
+async def test_a_route_middleware_that_cannot_work_is_an_error_at_start(
+    make_proxy: ProxyMaker, middlewares: dict[str, Any], words: str
+) -> None:
+    """Traefik takes the file, and answers every request with 404."""
+    hub = SimpleNamespace(host="http://127.0.0.1:1", base_url="/hub/", routespec="/")
+    proxy = make_proxy(route_middlewares=middlewares, hub=hub)
+
+    with pytest.raises(TraefikStartFailed, match=rf"(?s)c\.TraefikProxy\.route_middlewares.*{words}"):
         await proxy.start()

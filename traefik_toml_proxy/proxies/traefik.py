@@ -233,7 +233,7 @@ class TraefikProxy(RoutingProxy):
             }
 
         A middleware with no settings ({}) is one that is defined elsewhere, such as "auth@docker". If Traefik does not know
-        it, or its settings are wrong, all requests get 404, and the Hub's log has Traefik's error.
+        it, or its settings are wrong, the Hub does not start, or, with should_start = False, all requests get 404.
         """,
     )
     extra_routes_ca = Unicode(

@@ -87,6 +87,11 @@ def rejections(lines: list[str]) -> list[str]:
     return [line for line in lines if " ERR " in line and "providerName=file" in line]
 
 
+def disabled_routers(lines: list[str], name: str) -> list[str]:
+    """Return the lines of Traefik's output which say that it disables routers whose names begin with ``name``."""
+    return [line for line in lines if " ERR " in line and f"routerName={name}" in line]
+
+
 def usual_cause() -> str:
     """Return the usual cause for a Traefik that does not notice new versions of a file, and what an admin can do."""
     limits = ", ".join(f"fs.inotify.{name} (now {_limit(name)})" for name in ("max_user_instances", "max_user_watches"))

@@ -19,10 +19,11 @@ from ..seams import Activity, Store
 from ..session import CleanupStack, Session, cleanup_on_error
 from ..stores.toml_text import dumps
 from ..traefik.failures import logs_failures
+from ..traefik.names import Names
 from ..traefik.static import StaticSettings, most_output, static_tree
 from .activity import ConnectionActivity
 from .certificate import PairFiles, ServedCertificate, admins_pair, default_pair, name_to_ask_for, write_served
-from .checks import check_address, explain_output, listens_on_ipv6_too, rejections
+from .checks import check_address, disabled_routers, explain_output, listens_on_ipv6_too, rejections
 from .failures import FailureLog
 from .probe import EntryPointProbe, ask_anew
 from .program import child_environment, find_program
@@ -230,6 +231,7 @@ class _Start:
         self._cleanup.add("Traefik", supervisor.stop)
         if not await self._take_over(supervisor, publisher, previous):
             await self._start_new(supervisor, publisher, static["entryPoints"])
+        _check_front_routers(supervisor.last_lines)
 
         async def prepare_restart() -> None:
             await asyncio.to_thread(_make_state_dir, traefik.state_dir)
@@ -327,6 +329,21 @@ class _Start:
             lines = supervisor.last_lines
             reason = await asyncio.to_thread(explain_output, lines)
             raise TraefikStartFailed(reason or str(error), lines) from error
+
+
+def _check_front_routers(lines: list[str]) -> None:
+    """Check that Traefik can use the front routers; otherwise it would answer all requests with 404.
+
+    Raises:
+        TraefikStartFailed: If its output says that it cannot.
+    """
+    disabled = disabled_routers(lines, Names.front)
+    if disabled:
+        raise TraefikStartFailed(
+            "it cannot use all middlewares and other settings for the routes; check c.TraefikProxy.route_middlewares, and "
+            "what c.TraefikProxy.extra_dynamic_config has for the front routers.",
+            disabled,
+        )
 
 
 def _make_state_dir(folder: Path) -> None:
