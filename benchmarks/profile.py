@@ -26,7 +26,7 @@ PARTS: Mapping[str, tuple[_Measure, Any]] = {
 # Enough to check that everything works; the numbers mean little.
 QUICK: Mapping[str, Any] = {
     "routes": routes.Options(existing=(0, 200), burst=20, burst_existing=200, repeat=2, bursts=1, seconds=3),
-    "requests": requests.Options(existing=(0, 200), seconds=1, rounds=1),
+    "requests": requests.Options(existing=(200,), seconds=1, rounds=1),
     "websockets": websockets.Options(existing=200, seconds=1, rounds=1, open_sockets=50),
     "churn": churn.Options(existing=(200,), seconds=2, rounds=1),
     "restart": restart.Options(existing=(50,), rounds=1, apart=1, seconds=60),
