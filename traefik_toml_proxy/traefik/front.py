@@ -1,7 +1,7 @@
 """Makes the front routers: each request takes one of them first, and they say what concerns every request. Pure.
 
-All other routers are below them (``parentRefs``), except those of the proxy's own paths. There is one for each kind of
-request that has to be treated differently.
+All other routers are below them (``parentRefs``), except those of the proxy's own paths. Requests whose headers must be
+changed take another one than the rest.
 """
 
 from __future__ import annotations
