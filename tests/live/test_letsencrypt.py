@@ -8,6 +8,7 @@ import signal
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -147,6 +148,34 @@ async def test_until_a_certificate_comes_our_own_is_served(
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
 
     assert (await get(f"https://127.0.0.1:{https}", "/", tls=anybody)).by == "hub"
+
+
+async def test_with_strict_options_the_hub_starts_before_a_certificate_comes(
+    tmp_path: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
+) -> None:
+    """The proxy's own questions, and those for error pages, ask for the name in its own certificate."""
+    https, http = free_ports(2)
+    strict = {"tls": {"options": {"default": {"sniStrict": True}}}}
+    backend = await make_backend("hub")
+    hub = SimpleNamespace(host=backend.url, base_url="/hub/", routespec="/")
+    pebble = Pebble(tmp_path, http_port=1, tls_port=1)
+    proxy = made(make_proxy, pebble, https, http, extra_dynamic_config=strict, hub=hub)
+    await proxy.start()
+    await proxy.add_route("/", backend.url, {})
+    await proxy.add_route("/user/ada/", f"http://127.0.0.1:{free_ports(1)[0]}", {})
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+
+    with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
+        await get(f"https://127.0.0.1:{https}", "/", tls=anybody)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", https, ssl=anybody, server_hostname="traefik-toml-proxy.invalid"
+    )
+    writer.write(b"GET /user/ada/ HTTP/1.1\r\nHost: traefik-toml-proxy.invalid\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: " in answer  # that of the error page
 
 
 async def test_the_file_with_the_keys_is_private_again(tmp_path: Path, make_proxy: ProxyMaker) -> None:

@@ -57,6 +57,13 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def replace_by_one_without_a_name(folder: Path) -> None:
+    """Put another pair in the place of the default one, as earlier versions made it."""
+    other = make_certificate(folder / "..", "an earlier version", dns_names=[], addresses=[])
+    other.cert.replace(folder / "default-cert.pem")
+    other.key.replace(folder / "default-key.pem")
+
+
 def encrypt(key_file: Path) -> None:
     """Encrypt a key with a password."""
     key = serialization.load_pem_private_key(key_file.read_bytes(), None)
@@ -244,8 +251,9 @@ class TestDefault:
             lambda folder: (folder / "default-cert.pem").write_bytes(b""),
             lambda folder: (folder / "default-key.pem").write_bytes(b"garbage"),
             lambda folder: encrypt(folder / "default-key.pem"),
+            lambda folder: replace_by_one_without_a_name(folder),
         ],
-        ids=["no certificate", "no key", "empty certificate", "garbage key", "encrypted key"],
+        ids=["no certificate", "no key", "empty certificate", "garbage key", "encrypted key", "no name"],
     )
     def test_one_that_does_not_work_is_replaced(self, tmp_path: Path, harm: Callable[[Path], object]) -> None:
         """Nothing is lost: nobody else uses it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ PASSPHRASE_VARIABLE = "CONFIGPROXY_SSL_KEY_PASSPHRASE"  # noqa: S105 - a name
 
 _DAYS = 3650
 _DNS_NAME = re.compile(r"(\*|[A-Za-z0-9_-]{1,63})(\.[A-Za-z0-9_-]{1,63})*")
+# The name in our own certificate, to ask for where TLS options are strict (RFC 2606, section 2: nobody has it).
+_DEFAULT_NAME = "traefik-toml-proxy.invalid"
 # The largest file to read, in bytes; a long chain has a few kilobytes.
 _LARGEST = 2**20
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -236,14 +239,15 @@ def default_pair(folder: Path) -> Pair:
         ConfigurationError: If it cannot be written.
     """
     files = PairFiles(folder / "default-cert.pem", folder / "default-key.pem")
+    with contextlib.suppress(UnusablePair):
+        found = files.pair(files.read())
+        if found.server_name == _DEFAULT_NAME:
+            return found
     try:
+        _make(files)
         return files.pair(files.read())
-    except UnusablePair:
-        try:
-            _make(files)
-            return files.pair(files.read())
-        except (OSError, UnusablePair) as error:
-            raise _cannot_be_written(folder, error) from error
+    except (OSError, UnusablePair) as error:
+        raise _cannot_be_written(folder, error) from error
 
 
 def write_served(served: ServedCertificate) -> None:
@@ -329,6 +333,7 @@ def _make(files: PairFiles) -> None:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=_DAYS))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(_DEFAULT_NAME)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     for path, text in (

@@ -23,8 +23,9 @@ from .answers import (
     read_response,
 )
 
-# The pause between two requests is a tenth of the time waited so far, which delays the result by at most a tenth.
-_SHORTEST_PAUSE = 0.0002
+# Traefik loads a small table within so many seconds, in which there are no pauses between requests. Later, a pause is a
+# tenth of the time waited so far, which delays the result by at most a tenth.
+_WITHOUT_PAUSE = 0.004
 _LONGEST_PAUSE = 0.1
 _SHORTEST_TIMEOUT = 0.1
 # How long one thread call may ask, in seconds. An interrupted Hub cannot exit before the call returns.
@@ -134,7 +135,7 @@ class EntryPointProbe:
                 return answer
             if waited >= timeout:
                 return self._with_other_scheme(answer, refusals)
-            pause = min(max(_SHORTEST_PAUSE, waited / 10), _LONGEST_PAUSE, timeout - waited)
+            pause = min(waited / 10, _LONGEST_PAUSE, timeout - waited) if waited > _WITHOUT_PAUSE else 0
             if cancelled.wait(pause):
                 return answer
 
