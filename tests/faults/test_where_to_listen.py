@@ -40,7 +40,7 @@ async def test_an_address_of_another_machine_is_told_from_where_users_come(
     make_proxy: ProxyMaker, free_port: int, host: str
 ) -> None:
     """bind_url is often mistaken for the URL that users type."""
-    proxy = make_proxy(public_url=f"http://{host}:{free_port}", start_timeout=5)
+    proxy = make_proxy(public_url=f"http://{host}:{free_port}")
 
     with pytest.raises(TraefikStartFailed, match=r"c\.JupyterHub\.bind_url says where to listen") as failure:
         await proxy.start()
