@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 import aiofiles.os
 
 from .tasks import run_to_completion
+from .threads import OURS
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ async def run_in_thread(call: Callable[..., T], *arguments: object) -> T:
 
     A thread cannot be cancelled. Left running, it could use a file or lock that somebody else owns by then.
     """
-    result: T = await run_to_completion(aiofiles.os.wrap(call)(*arguments))
+    result: T = await run_to_completion(aiofiles.os.wrap(call)(*arguments, executor=OURS.executor))
     return result
 
 

@@ -47,19 +47,19 @@ HOUSE = [
         TRAITS,
         "proxies proxies.*",
         "leftovers runtime.session runtime.certificate runtime.transport_files session publisher stores documents seams "
-        "addresses traefik routes errors _version",
+        "addresses traefik routes errors threads _version",
     ),
     Room("leftovers", PURE, "proxies.leftovers", "errors"),
     Room(
         "runtime",
         IO,
         "runtime runtime.*",
-        "session publisher stores.toml_text files answers connections seams traefik routes errors",
+        "session publisher stores.toml_text files answers connections seams traefik routes errors threads",
     ),
     Room("session", ASYNC, "session", "publisher seams tasks"),
     Room("publisher", ASYNC, "publisher", "standstill seams routes errors"),
-    Room("stores", IO, "stores stores.*", "documents files routes errors"),
-    Room("files", IO, "files", "tasks"),
+    Room("stores", IO, "stores stores.*", "documents files routes errors threads"),
+    Room("files", IO, "files", "tasks threads"),
     Room("documents", PURE, "stores.toml_document stores.toml_text", "traefik routes errors"),
     Room("answers", PURE, "runtime.answers", "traefik seams errors"),
     Room("traefik", PURE, "traefik traefik.*", "routes errors"),
@@ -71,6 +71,7 @@ HOUSE = [
     Room("errors", PURE, "errors", ""),
     Room("_version", PURE, "_version", ""),
     Room("tasks", ASYNC, "tasks", ""),
+    Room("threads", ASYNC, "threads", ""),
     # A test suite for any JupyterHub proxy, so it uses nothing of ours.
     Room("suite", TRAITS, "conformance conformance.*", "cases stage results"),
     Room("cases", TRAITS, "conformance.cases conformance.cases.*", "stage results"),
@@ -90,7 +91,7 @@ FOR_PURE = {
     *("escapism", "functools", "hashlib", "http", "inspect", "ipaddress", "itertools", "json", "math", "re", "string"),
     *("struct", "toml", "toml.encoder", "typing", "urllib.parse", "zlib"),
 }
-FOR_ASYNC = FOR_PURE | {"asyncio", "contextlib", "logging", "time"}
+FOR_ASYNC = FOR_PURE | {"asyncio", "concurrent.futures", "contextlib", "logging", "time"}
 # Settings are read in one place and passed on as plain values.
 NOT_FOR_IO = {"traitlets", "jupyterhub"}
 # The only packages of others that are imported; pyproject.toml names them, or JupyterHub cannot do without them.
@@ -222,6 +223,16 @@ def calls_that_are_not_pure() -> Iterator[str]:
                     yield f"{module} uses {node.id}"
 
 
+def threads_of_the_hub() -> Iterator[str]:
+    """What blocks runs in threads of our own: the Hub may have filled asyncio's with slow look-ups of names."""
+    for module in MODULES:
+        for node in ast.walk(tree_of(module)):
+            if isinstance(node, ast.Attribute) and node.attr in {"to_thread", "run_in_executor", "getaddrinfo"}:
+                blocks = ast.unparse(node) == "socket.getaddrinfo"  # called in a thread
+                if not blocks and module != "threads" and not module.startswith("conformance"):
+                    yield f"{module} uses {node.attr}"
+
+
 def unsaid_kinds() -> Iterator[str]:
     """The first line of a module says what it is for, and of which kind it is."""
     for module in MODULES:
@@ -263,6 +274,7 @@ RULES = [
     import_cycles,
     imports_of_the_wrong_kind,
     calls_that_are_not_pure,
+    threads_of_the_hub,
     unsaid_kinds,
     long_modules_and_functions,
     unknown_packages,

@@ -9,7 +9,6 @@ import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from traefik_toml_proxy.routes import Snapshot
 from traefik_toml_proxy.runtime import probe as module
 from traefik_toml_proxy.runtime.probe import EntryPointProbe, ask_anew
 from traefik_toml_proxy.seams import Answer
+from traefik_toml_proxy.threads import Threads
 
 PATH = "/secret/revision"
 HEADER = b"X-Jupyterhub-Routes-Revision"
@@ -268,8 +268,8 @@ async def test_it_can_be_asked_again_after_close(entry: Entry) -> None:
 async def test_a_cancellation_is_never_swallowed(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even if it comes together with the answer (asyncio.wait_for swallows it then before Python 3.12)."""
     asked = threading.Event()
-    thread = ThreadPoolExecutor(1)
-    asyncio.get_running_loop().set_default_executor(thread)
+    threads = Threads("test", 1)
+    monkeypatch.setattr(module, "PROBES", threads)
     probe = EntryPointProbe("http://127.0.0.1:1", PATH)
 
     def answer(_: float) -> Answer:
@@ -280,13 +280,14 @@ async def test_a_cancellation_is_never_swallowed(turns: int, monkeypatch: pytest
     question = asyncio.create_task(probe.ask())
     while not asked.is_set():
         await asyncio.sleep(0)
-    thread.submit(int).result(PATIENCE)  # the answer is scheduled in the loop, but has not run yet
+    threads.executor.submit(int).result(PATIENCE)  # the answer is scheduled in the loop, but has not run yet
     for _ in range(turns):
         await asyncio.sleep(0)
 
     cancelled = question.cancel()
 
     await asyncio.wait([question])
+    threads.executor.shutdown()
     assert question.cancelled() == cancelled
 
 

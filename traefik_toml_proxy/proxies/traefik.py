@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..runtime.certificate import ServedCertificate
 from ..runtime.session import PublishingSettings, TraefikSettings
 from ..runtime.transport_files import WatchedTransports
 from ..seams import Store
+from ..threads import in_thread
 from ..traefik.dynamic import DynamicSettings, ErrorPages
 from ..traefik.failures import error_path, logs_failures
 from ..traefik.static import StaticSettings, check_trusted_proxies
@@ -327,7 +327,7 @@ class TraefikProxy(RoutingProxy):
             ConfigurationError: If a setting cannot be used.
         """
         # Traefik only sees a rename in the folder of the path it was given, so resolve symbolic links.
-        dynamic_file = await asyncio.to_thread(dynamic_file.resolve)
+        dynamic_file = await in_thread(dynamic_file.resolve)
         state_dir, https = absolute(self.state_dir), self._https
         return TraefikSettings(
             command=without_options(self.traefik_command),

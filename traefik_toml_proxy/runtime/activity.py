@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from ..errors import quoted
 from ..routes import Route, RouteTable
+from ..threads import in_thread
 from .last_seen import LastSeen
 from .sock_diag import AF_INET, AF_INET6, Refused, Socket, read_sockets, request_all, request_one
 
@@ -103,7 +104,7 @@ class ConnectionActivity:
 
     async def _sample(self) -> None:
         try:
-            known = await asyncio.to_thread(self._sample_blocking)
+            known = await in_thread(self._sample_blocking)
         except _Unknown as reason:
             if self._logged != str(reason):
                 self._logged = str(reason)

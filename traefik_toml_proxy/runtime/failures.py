@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from ..errors import quoted
 from ..routes import Route, RouteTable
+from ..threads import NAMES
 from ..traefik.failures import FailedRequest, failed_request, is_access_log
 
 # Seconds after a line in which failures of the same route are not logged.
@@ -121,13 +122,30 @@ async def _accepts(target: str) -> bool:
         OSError: If it failed.
     """
     url = urlsplit(target)
-    connecting = asyncio.ensure_future(asyncio.open_connection(url.hostname, url.port or _DEFAULT_PORTS[url.scheme]))
+    connecting = asyncio.ensure_future(_connect(url.hostname or "", url.port or _DEFAULT_PORTS[url.scheme]))
     try:
         await asyncio.wait([connecting], timeout=_CONNECT_SECONDS)
         if not connecting.done():
             return False
-        _, writer = connecting.result()
-        writer.close()
+        await connecting
     finally:
         connecting.cancel()
     return True
+
+
+async def _connect(host: str, port: int) -> None:
+    """Open a connection to one of the addresses of a host, and close it.
+
+    Raises:
+        OSError: If none accepts it.
+    """
+    found = await NAMES.run(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    for number, (*_, where) in enumerate(found, start=1):
+        try:
+            _, writer = await asyncio.open_connection(str(where[0]), port)  # a name would take one of asyncio's threads
+        except OSError:
+            if number == len(found):
+                raise
+        else:
+            writer.close()
+            return

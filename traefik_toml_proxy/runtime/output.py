@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from ..threads import in_thread
+
 # 2026-11-22T22:40:36Z ERR message key=value
 _LINE = re.compile(r"\d{4}-\d\d-\d\dT\S+ (TRC|DBG|INF|WRN|ERR|FTL|PNC) (.*)")
 _LEVELS = {
@@ -89,7 +91,7 @@ class FollowedOutput:
 
     async def catch_up(self) -> None:
         """Log all complete lines written so far."""
-        while lines := await asyncio.to_thread(self._read_lines):
+        while lines := await in_thread(self._read_lines):
             for number, line in enumerate(lines, start=1):
                 self._log_line(line)
                 if number % _LINES_AT_ONCE == 0:
@@ -98,7 +100,7 @@ class FollowedOutput:
     async def finish(self) -> None:
         """Log the rest of the output after the child has exited, including an unfinished last line."""
         await self.catch_up()
-        for line in await asyncio.to_thread(self._take_unfinished):
+        for line in await in_thread(self._take_unfinished):
             self._log_line(line)
 
     def _take_unfinished(self) -> list[str]:

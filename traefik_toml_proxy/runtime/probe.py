@@ -12,6 +12,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
 from ..seams import Answer
+from ..threads import PROBES
 from .answers import (
     HEADERS,
     Refusals,
@@ -115,7 +116,7 @@ class EntryPointProbe:
 
         It does not wait for a thread that a slow server blocks; the timeout of its socket ends that thread.
         """
-        asking = asyncio.get_running_loop().run_in_executor(None, call, *arguments)
+        asking = PROBES.run(call, *arguments)
         try:
             done, _ = await asyncio.wait([asking], timeout=within + _GRACE)
         finally:

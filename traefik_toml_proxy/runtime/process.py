@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..files import write_private
+from ..threads import in_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +144,19 @@ class RunningProcess:
         try:
             descriptor = os.pidfd_open(self.pid)
         except OSError:  # Linux before 5.3, or the process has exited already
-            while await asyncio.to_thread(self.alive):
+            while await in_thread(self.alive):
                 await asyncio.sleep(0.2)
         else:
             loop = asyncio.get_running_loop()
             exited = loop.create_future()
             loop.add_reader(descriptor, lambda: None if exited.done() else exited.set_result(None))
             try:
-                if await asyncio.to_thread(self._still_has_pid):  # otherwise the descriptor is another process's
+                if await in_thread(self._still_has_pid):  # otherwise the descriptor is another process's
                     await exited
             finally:
                 loop.remove_reader(descriptor)
                 os.close(descriptor)
-        await asyncio.to_thread(self._reap)
+        await in_thread(self._reap)
 
     def _reap(self) -> None:
         if self._child is not None:

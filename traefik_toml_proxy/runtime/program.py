@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import TraefikNotFound, TraefikUnsupported, quoted
+from ..threads import in_thread
 from ..traefik.static import OLDEST_VERSION, Version
 
 _VERSION = re.compile(r"^Version:\s+v?(\d+)\.(\d+)\.(\d+)", re.MULTILINE)
@@ -58,8 +58,8 @@ async def find_program(command: Sequence[str], environment: Mapping[str, str]) -
         TraefikNotFound: If the program does not exist.
         TraefikUnsupported: If the program is too old, or not Traefik.
     """
-    full_command = await asyncio.to_thread(_find, command)
-    version = await asyncio.to_thread(_ask_version, full_command, environment)
+    full_command = await in_thread(_find, command)
+    version = await in_thread(_ask_version, full_command, environment)
     if version < OLDEST_VERSION:
         raise TraefikUnsupported(" ".join(full_command), "Traefik " + ".".join(map(str, version)))
     return Program(full_command, version)

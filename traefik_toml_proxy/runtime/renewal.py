@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from ..errors import RouteNotLive, StoreError
 from ..publisher import RoutePublisher
 from ..seams import Answer
+from ..threads import in_thread
 from ..traefik.tls import validity_problem
 from .certificate import Pair, PairFiles, ServedCertificate, UnusablePair
 
@@ -76,18 +77,18 @@ class CertificateWatcher:
     async def _look(self) -> None:
         now = asyncio.get_running_loop().time()
         if self._files is not None:
-            before, self._seen = self._seen, await asyncio.to_thread(_contents, self._files)
+            before, self._seen = self._seen, await in_thread(_contents, self._files)
             if self._seen == before and (self._seen != self._judged or now >= self._retry_at):
                 self._judged, self._retry_at = self._seen, float("inf")
                 await self._judge(self._files, self._seen)
             self._warn_of_expiry(self._files, now)
         if self._others_left and (await self._ask_anew()).serves(self._publisher.revision):
             self._others_left = False
-            await asyncio.to_thread(self._served.forget_others)
+            await in_thread(self._served.forget_others)
 
     async def _judge(self, files: PairFiles, contents: Contents) -> None:
         try:
-            pair = await asyncio.to_thread(_pair, files, contents)
+            pair = await in_thread(_pair, files, contents)
         except UnusablePair as error:
             self._report(f"The new certificate cannot be used: {error}")
             return

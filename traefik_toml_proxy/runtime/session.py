@@ -18,6 +18,7 @@ from ..routes import Route, RouteTable
 from ..seams import Activity, Store
 from ..session import CleanupStack, Session, cleanup_on_error
 from ..stores.toml_text import dumps
+from ..threads import hold_all, in_thread
 from ..traefik.failures import logs_failures
 from ..traefik.names import Names
 from ..traefik.static import StaticSettings, most_output, static_tree
@@ -100,7 +101,8 @@ async def open_with_external_traefik(publishing: PublishingSettings, log: loggin
         ProxyError: If that fails; the message says what to do.
     """
     async with cleanup_on_error(log) as cleanup:
-        served = await asyncio.to_thread(_serve_certificate, publishing, None)
+        cleanup.add("the threads", hold_all())
+        served = await in_thread(_serve_certificate, publishing, None)
         publisher, table = await _open_publisher(publishing, served, cleanup, log)
         await publisher.begin(table)
         activity = _watch_activity(publishing, publisher, cleanup, log)
@@ -119,6 +121,7 @@ async def open_with_managed_traefik(
         ProxyError: If that fails; everything started has been stopped again. The message says what to do.
     """
     async with cleanup_on_error(log) as cleanup:
+        cleanup.add("the threads", hold_all())
         return await _Start(publishing, traefik, cleanup, log).open()
 
 
@@ -126,7 +129,7 @@ async def _open_publisher(
     publishing: PublishingSettings, served: ServedCertificate, cleanup: CleanupStack, log: logging.Logger
 ) -> tuple[RoutePublisher, RouteTable]:
     """Open the store; return the publisher and the routes of the last session."""
-    await asyncio.to_thread(publishing.transports.read)
+    await in_thread(publishing.transports.read)
     store = publishing.make_store(served)
     cleanup.add("the store", store.close)
     name = _server_name(publishing, served)
@@ -207,13 +210,13 @@ class _Start:
         environment = child_environment(traefik.environment)
         program = await find_program(traefik.command, environment)
         await self._lock_state_dir()
-        served = await asyncio.to_thread(_serve_certificate, self._publishing, traefik.state_dir)
+        served = await in_thread(_serve_certificate, self._publishing, traefik.state_dir)
         publisher, previous = await _open_publisher(self._publishing, served, self._cleanup, log)
         static = static_tree(traefik.static, program.version)
         static_text = _static_text(static)
         static_file = await self._write_static(static_text)
         if traefik.static.acme:
-            await asyncio.to_thread(make_private, Path(traefik.static.acme.storage))
+            await in_thread(make_private, Path(traefik.static.acme.storage))
         failures = FailureLog(self._traefik.error_path, lambda: publisher.table, log)
         self._cleanup.add("the log of failed targets", failures.close)
         supervisor = TraefikSupervisor(
@@ -234,7 +237,7 @@ class _Start:
         _check_front_routers(supervisor.last_lines)
 
         async def prepare_restart() -> None:
-            await asyncio.to_thread(_make_state_dir, traefik.state_dir)
+            await in_thread(_make_state_dir, traefik.state_dir)
             await publisher.repair_store()
             await self._repair_static(static_file, static_text)
 
@@ -254,14 +257,14 @@ class _Start:
 
     async def _lock_state_dir(self) -> None:
         folder = self._traefik.state_dir
-        await asyncio.to_thread(_make_state_dir, folder)
+        await in_thread(_make_state_dir, folder)
         lock = OwnerLock(folder / "hub.lock")
-        self._cleanup.add("the lock of state_dir", lambda: asyncio.to_thread(lock.release))
+        self._cleanup.add("the lock of state_dir", lambda: in_thread(lock.release))
         await run_in_thread(_lock, lock.acquire, folder, "state_dir")
 
     async def _write_static(self, text: bytes) -> AtomicFile:
         file = AtomicFile(self._traefik.static_file, 0o600)
-        self._cleanup.add("the static configuration", lambda: asyncio.to_thread(file.unlock))
+        self._cleanup.add("the static configuration", lambda: in_thread(file.unlock))
         await run_in_thread(_lock, file.lock, file.path, "static_config_file")
         try:
             await file.replace(text)
@@ -273,7 +276,7 @@ class _Start:
 
     async def _repair_static(self, file: AtomicFile, text: bytes) -> None:
         """Write the static configuration again if others have changed it."""
-        damage = await asyncio.to_thread(file.damage)
+        damage = await in_thread(file.damage)
         if damage is not None:
             self._log.warning("%s %s: writing it again", file.path, damage)
             try:
@@ -304,8 +307,8 @@ class _Start:
         return True
 
     async def _check_address(self, address: str) -> None:
-        await asyncio.to_thread(check_address, address)
-        if await asyncio.to_thread(listens_on_ipv6_too, address):
+        await in_thread(check_address, address)
+        if await in_thread(listens_on_ipv6_too, address):
             self._log.warning(
                 "Traefik listens on all IPv6 addresses as well, not only on %s, unlike configurable-http-proxy. To prevent "
                 "that, close the port for IPv6 in the firewall, or name one IPv4 address in c.JupyterHub.bind_url",
@@ -327,7 +330,7 @@ class _Start:
             )
         except RouteNotLive as error:
             lines = supervisor.last_lines
-            reason = await asyncio.to_thread(explain_output, lines)
+            reason = await in_thread(explain_output, lines)
             raise TraefikStartFailed(reason or str(error), lines) from error
 
 

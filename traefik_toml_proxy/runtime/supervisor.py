@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from ..errors import TraefikStartFailed
+from ..threads import in_thread
 from ..traefik.static import GRACE_SECONDS
 from .checks import explain_output, rejections, usual_cause, watches_no_file
 from .output import FollowedOutput
@@ -103,12 +104,12 @@ class TraefikSupervisor:
         Returns:
             Whether a process was taken over.
         """
-        record = await asyncio.to_thread(ProcessRecord.read, self._record_file)
-        if record is None or not await asyncio.to_thread(record.is_running):
+        record = await in_thread(ProcessRecord.read, self._record_file)
+        if record is None or not await in_thread(record.is_running):
             return False
         self._running = RunningProcess(record.identity, None)
         if record.command == self._command and record.static_sha256 == self._digest:
-            await asyncio.to_thread(self._output.skip_to_end)
+            await in_thread(self._output.skip_to_end)
             self._log.info("Taking over the running Traefik (process %d)", record.identity.pid)
             return True
         self._log.info("Stopping the running Traefik (process %d): the settings have changed", record.identity.pid)
@@ -121,7 +122,7 @@ class TraefikSupervisor:
         Raises:
             TraefikStartFailed: If the program could not be run, or its static configuration was changed.
         """
-        spawning = asyncio.ensure_future(asyncio.to_thread(self._spawn))
+        spawning = asyncio.ensure_future(in_thread(self._spawn))
         try:
             await asyncio.shield(spawning)
         except asyncio.CancelledError:
@@ -191,7 +192,7 @@ class TraefikSupervisor:
                 if not waiter.done() and (exited.done() or watches_no_file(self.last_lines)):
                     await self._output.finish()
                     lines = self.last_lines
-                    reason = await asyncio.to_thread(explain_output, lines)
+                    reason = await in_thread(explain_output, lines)
                     raise TraefikStartFailed(reason or f"it exited ({running.describe_exit()}).", lines)
             await waiter
         finally:
@@ -259,7 +260,7 @@ class TraefikSupervisor:
         self._log.error(
             "Traefik (process %d) answers, but does not load the routes any more; replacing it: %s",
             running.pid,
-            await asyncio.to_thread(lambda: explain_output(self.last_lines) or usual_cause()),
+            await in_thread(lambda: explain_output(self.last_lines) or usual_cause()),
         )
         await self._end(running)
 
@@ -290,12 +291,12 @@ class TraefikSupervisor:
         running, self._running = self._running, None
         if running is not None:
             await self._end(running)
-            await asyncio.to_thread(self._record_file.unlink, missing_ok=True)
+            await in_thread(self._record_file.unlink, missing_ok=True)
 
     async def _end(self, running: RunningProcess) -> None:
         """End a process: with SIGTERM, then, if it does not exit in time, with SIGKILL."""
         for number, seconds in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
-            await asyncio.to_thread(running.send, number)
+            await in_thread(running.send, number)
             exited = asyncio.ensure_future(running.wait())
             try:
                 await asyncio.wait([exited], timeout=seconds)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from ..errors import ConfigurationError, StoreError
 from ..publisher import RoutePublisher
 from ..session import CleanupStack
+from ..threads import in_thread
 from ..traefik.transports import Transport, Transports
 
 # Seconds between two looks at the files. What is in them counts when two looks in a row find the same, because files that
@@ -117,7 +118,7 @@ class WatchedTransports:
 
     async def _look(self, publisher: RoutePublisher, log: logging.Logger) -> None:
         try:
-            found: Transports | str = await asyncio.to_thread(self._read)
+            found: Transports | str = await in_thread(self._read)
         except ConfigurationError as error:
             found = str(error)
         has_settled, self._found = found == self._found, found

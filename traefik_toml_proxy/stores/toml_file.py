@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from ..errors import CommitFailed, StoreError, StoreLocked
 from ..files import AtomicFile, KeptFiles, LockHeld, ReplaceFailed, run_in_thread
 from ..routes import RouteTable, Snapshot
+from ..threads import in_thread
 from .toml_document import TomlRenderer, read_snapshot
 
 # Up to these limits, rendering takes a few milliseconds at most, about as long as a thread hop.
@@ -98,7 +98,7 @@ class TomlFileStore:
         if _is_small(snapshot.table):
             data = self._renderer.render(snapshot)
         else:
-            data = await asyncio.to_thread(self._renderer.render, snapshot)
+            data = await in_thread(self._renderer.render, snapshot)
         try:
             await file.replace(data, self._needs)
         except LockHeld as error:
@@ -113,7 +113,7 @@ class TomlFileStore:
 
     async def damage(self) -> str | None:
         """Return what others have done to the file since the last commit, or None."""
-        return await asyncio.to_thread(self._damage)
+        return await in_thread(self._damage)
 
     def _damage(self) -> str | None:
         return self._opened.damage() or (self._needs.damage() if self._needs else None)
@@ -121,7 +121,7 @@ class TomlFileStore:
     async def close(self) -> None:
         """Release the lock; the file stays."""
         if self._file is not None:
-            await asyncio.to_thread(self._file.unlock)
+            await in_thread(self._file.unlock)
 
     @property
     def _opened(self) -> AtomicFile:
