@@ -9,6 +9,7 @@ import pytest
 from traefik_toml_proxy.routes import Place
 from traefik_toml_proxy.traefik.dynamic import DynamicSettings, ErrorPages
 from traefik_toml_proxy.traefik.front import front_objects, front_router_objects, fronts, nowhere_objects
+from traefik_toml_proxy.traefik.names import Names
 
 EVERYWHERE = (Place("", ()),)
 PAGES = ErrorPages("http://127.0.0.1:8081/hub/", "http://127.0.0.1:8000")
@@ -58,18 +59,48 @@ def test_on_a_shared_entry_point_every_condition_is_for_the_hub_s_places_only() 
     assert routers["jupyterhub-front-changed"]["rule"] == f"({places}) && {CHANGED}"
 
 
-@pytest.mark.parametrize(
-    ("places", "lowest"),
-    [(None, 1), ([(), ("user",)], 2), ([("jh",), ("jh", "user")], 3), ([("jh", "hub"), ("jh", "user")], 3)],
-)
-def test_a_router_of_others_for_everything_else_comes_after_all_front_routers(
-    places: list[tuple[str, ...]] | None, lowest: int
-) -> None:
-    """If it has a small priority. It must not come between them, and get the requests of browsers alone."""
-    shared = None if places is None else tuple(Place("", segments) for segments in places)
-    routers = front_router_objects(settings(shared_places=shared), shared or EVERYWHERE)["routers"]
+def test_the_front_routers_have_adjacent_priorities() -> None:
+    """No router of others can come between them, and get the requests of browsers alone."""
+    some = settings(lowest_priority=7, trusted_proxies=("10.0.0.0/8",))
 
-    assert [router["priority"] for router in routers.values()] == [lowest, lowest + 1]
+    assert [router["priority"] for router in front_router_objects(some, EVERYWHERE)["routers"].values()] == [
+        7,
+        8,
+        9,
+        10,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "places", "expected"),
+    [
+        (("a.org",), EVERYWHERE, 'Host("a.org")'),
+        (("a.org", "b.org"), EVERYWHERE, 'Host("a.org") || Host("b.org")'),
+        (
+            ("a.org", "b.org"),
+            (Place("", ("x",)),),
+            '(Host("a.org") || Host("b.org")) && (Path("/x") || PathPrefix("/x/"))',
+        ),
+    ],
+)
+def test_with_hosts_every_condition_is_for_these_only(
+    hosts: tuple[str, ...], places: tuple[Place, ...], expected: str
+) -> None:
+    """Others' requests are not ours, whatever their paths and headers are."""
+    routers = front_router_objects(settings(hosts=hosts), places)["routers"]
+    in_parentheses = expected if " && " in expected else f"({expected})"
+
+    assert routers["jupyterhub-front"]["rule"] == expected
+    assert routers["jupyterhub-front-changed"]["rule"] == f"{in_parentheses} && {CHANGED}"
+
+
+def test_the_admin_s_middlewares_are_in_the_namespace() -> None:
+    """Another Hub on the same Traefik may have other settings under the same name. Those defined elsewhere are the same."""
+    mine = settings(route_middlewares={"campus": {"ipAllowList": {}}, "auth@docker": {}}, names=Names("h2"))
+
+    routers = front_router_objects(mine, EVERYWHERE)["routers"]
+    assert routers["h2_jupyterhub-front"]["middlewares"] == ["h2_campus", "auth@docker"]
+    assert front_objects(mine)["middlewares"]["h2_campus"] == {"ipAllowList": {}}
 
 
 def test_headers_that_must_not_be_believed_are_removed() -> None:

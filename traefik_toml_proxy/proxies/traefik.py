@@ -11,7 +11,7 @@ from jupyterhub.traitlets import Command
 from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, Unicode, Union
 
 from ..addresses import listen_address, reachable_url
-from ..routes import Place, Route, parse_routespec
+from ..routes import Route
 from ..runtime.certificate import ServedCertificate
 from ..runtime.session import PublishingSettings, TraefikSettings
 from ..runtime.transport_files import WatchedTransports
@@ -25,6 +25,7 @@ from ..traefik.tree import plain
 from .base import RoutingProxy
 from .https import HttpsSettings
 from .leftovers import leftovers
+from .sharing import DEFAULT_CERTIFICATE, NAMESPACE, RULE_HOSTS, SharingSettings, check_host
 from .transports import watched_transports
 from .values import absolute, without_options
 
@@ -236,6 +237,9 @@ class TraefikProxy(RoutingProxy):
         it, or its settings are wrong, the Hub does not start, or, with should_start = False, all requests get 404.
         """,
     )
+    namespace = NAMESPACE
+    rule_hosts = RULE_HOSTS
+    default_certificate = DEFAULT_CERTIFICATE
     extra_routes_ca = Unicode(
         "",
         config=True,
@@ -283,10 +287,12 @@ class TraefikProxy(RoutingProxy):
         # Secret and new each time, so that no answer can come from an older file or another Hub.
         self._secret_path = f"/{secrets.token_hex(16)}"
         self._transports = WatchedTransports()
+        self._sharing = SharingSettings()
 
     def _check_route(self, route: Route) -> None:
         super()._check_route(route)
         check_target(route)
+        check_host(route, self._sharing.hosts)
 
     # The traits, converted to settings. Subclasses pass them to the session.
 
@@ -302,6 +308,7 @@ class TraefikProxy(RoutingProxy):
         """
         for leftover in leftovers(self.config, {cls.__name__ for cls in type(self).__mro__}):
             self.log.warning("%s", leftover)
+        self._sharing = SharingSettings.of(self, self._entry_point)
         ca = absolute(self.extra_routes_ca) if self.extra_routes_ca else None
         self._transports = watched_transports(self.app, ca)
         return PublishingSettings(
@@ -346,32 +353,32 @@ class TraefikProxy(RoutingProxy):
                 extra=plain(self.extra_static_config),
             ),
             error_path=error_path(self._secret_path),
+            front_router=self._sharing.names.front,
             dynamic_file=dynamic_file,
             start_timeout=self.start_timeout,
             ends_with_hub=lambda: bool(getattr(self.app, "cleanup_proxy", True)),
         )
 
     def _dynamic_settings(self, served: ServedCertificate) -> DynamicSettings:
+        sharing = self._sharing
         return DynamicSettings(
             entry_point=self._entry_point,
             secret_path=self._secret_path,
-            shared_places=None if self.should_start else self._places_of_hub(),
+            hosts=sharing.hosts,
+            shared_places=sharing.places,
+            lowest_priority=sharing.lowest_priority,
             error_pages=self._error_pages(),
             log_failures=self.should_start and logs_failures(plain(self.extra_static_config)),
             trusted_proxies=check_trusted_proxies(tuple(self.trusted_proxies)),
             route_middlewares=plain(self.route_middlewares),
             default_certificate=served.current,
+            is_default=self.should_start or self.default_certificate,
             transports=self._transports.current,
             # An entry point that we configure has TLS for all its routers; an external one may need it on each router.
             router_tls=bool(self.ssl_cert) and not self.should_start,
-            extra=plain(self.extra_dynamic_config),
+            extra=sharing.names.in_namespace(plain(self.extra_dynamic_config)),
+            names=sharing.names,
         )
-
-    def _places_of_hub(self) -> tuple[Place, ...]:
-        """Return the places that contain the routes of the Hub, its users and its services."""
-        base = getattr(self.app, "base_url", "/")
-        hub = getattr(self.hub, "routespec", "") or base
-        return tuple(parse_routespec(routespec) for routespec in (hub, f"{base}user/", f"{base}services/"))
 
     def _error_pages(self) -> ErrorPages | None:
         """Return where error pages come from; None if Traefik cannot reach the Hub, or there is none."""

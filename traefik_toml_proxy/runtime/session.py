@@ -20,7 +20,6 @@ from ..session import CleanupStack, Session, cleanup_on_error
 from ..stores.toml_text import dumps
 from ..threads import hold_all, in_thread
 from ..traefik.failures import logs_failures
-from ..traefik.names import Names
 from ..traefik.static import StaticSettings, most_output, static_tree
 from .activity import ConnectionActivity
 from .certificate import PairFiles, ServedCertificate, admins_pair, default_pair, name_to_ask_for, write_served
@@ -78,6 +77,7 @@ class TraefikSettings:
         static_file: The file to which the static configuration is written.
         static: The settings in the static configuration.
         error_path: The secret path that begins the paths of all error pages.
+        front_router: What the names of the front routers begin with.
         dynamic_file: The dynamic configuration file that Traefik watches.
         start_timeout: Seconds to wait until Traefik serves requests.
         ends_with_hub: Called when the Hub exits without stopping its proxy; returns whether to stop Traefik.
@@ -89,6 +89,7 @@ class TraefikSettings:
     static_file: Path
     static: StaticSettings
     error_path: str
+    front_router: str
     dynamic_file: Path
     start_timeout: float
     ends_with_hub: Callable[[], bool]
@@ -234,7 +235,7 @@ class _Start:
         self._cleanup.add("Traefik", supervisor.stop)
         if not await self._take_over(supervisor, publisher, previous):
             await self._start_new(supervisor, publisher, static["entryPoints"])
-        _check_front_routers(supervisor.last_lines)
+        _check_front_routers(supervisor.last_lines, traefik.front_router)
 
         async def prepare_restart() -> None:
             await in_thread(_make_state_dir, traefik.state_dir)
@@ -334,13 +335,13 @@ class _Start:
             raise TraefikStartFailed(reason or str(error), lines) from error
 
 
-def _check_front_routers(lines: list[str]) -> None:
+def _check_front_routers(lines: list[str], front_router: str) -> None:
     """Check that Traefik can use the front routers; otherwise it would answer all requests with 404.
 
     Raises:
         TraefikStartFailed: If its output says that it cannot.
     """
-    disabled = disabled_routers(lines, Names.front)
+    disabled = disabled_routers(lines, front_router)
     if disabled:
         raise TraefikStartFailed(
             "it cannot use all middlewares and other settings for the routes; check c.TraefikProxy.route_middlewares, and "

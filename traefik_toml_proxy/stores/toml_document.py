@@ -24,7 +24,7 @@ _FORMAT = 2
 
 # The header before the lines of the routes, the form of such a line, and what follows the last one.
 _BEFORE_ROUTES = f"\n[{_OWN_TABLE}.routes]\n"
-_ROUTE_LINE = re.compile(r"([a-z0-9-]+) = '([^']*)'")
+_ROUTE_LINE = re.compile(r"([a-z0-9_-]+) = '([^']*)'")
 _AFTER_ROUTES = "\n\n["
 
 # No Hub ever counts this far; Traefik and the probe can read numbers up to a hundred times as large.

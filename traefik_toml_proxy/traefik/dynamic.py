@@ -74,8 +74,10 @@ class DynamicSettings:
     Attributes:
         entry_point: The name of the public entry point. Every router names it; otherwise it would join all entry points.
         secret_path: The path that begins all paths that only the proxy knows; it must not end in a slash.
+        hosts: The host names of this Hub; empty for all. Other requests take no front router.
         shared_places: The places that contain the Hub's routes, if the entry point also serves others; those of further
             routes are found. None if all requests are for the Hub; then it also gets those that no route matches.
+        lowest_priority: The lowest priority of the front routers; see ``sharing.py``.
         error_pages: Where error pages come from; without it, a client gets Traefik's own ones.
         log_failures: Whether Traefik logs which requests get an error page, for :mod:`.failures`.
         trusted_proxies: The addresses or networks of proxies in front of Traefik whose headers are believed.
@@ -83,6 +85,8 @@ class DynamicSettings:
             without settings is defined elsewhere.
         default_certificate: Returns the certificate to serve by default, which may change from one commit to the next.
             Without one, Traefik generates an RSA key at each reload (pkg/tls/tlsmanager.go:363-378).
+        is_default: Whether it is really the default one, which only one file of a folder can say. If not, only clients that
+            ask for one of its names get it.
         transports: Returns how to connect to https targets. The certificates may change from one commit to the next, but not
             which transports there are.
         router_tls: Whether each router enables TLS, because the entry point may not.
@@ -97,12 +101,15 @@ class DynamicSettings:
 
     entry_point: str
     secret_path: str
+    hosts: tuple[str, ...] = ()
     shared_places: tuple[Place, ...] | None = None
+    lowest_priority: int = 1
     error_pages: ErrorPages | None = None
     log_failures: bool = False
     trusted_proxies: tuple[str, ...] = ()
     route_middlewares: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     default_certificate: Callable[[], Certificate | None] = lambda: None
+    is_default: bool = True
     transports: Callable[[], Transports] = Transports
     router_tls: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -247,19 +254,19 @@ def remaining_tree(
     for kind, additions in settings.extra_objects().items():
         extra["http"][kind] = {name: value for name, value in additions.items() if name not in in_pieces.get(kind, ())}
     tree: dict[str, Any] = {"http": objects}
-    if certificate:
+    if certificate and settings.is_default:
         tree["tls"] = {"stores": {"default": {"defaultCertificate": certificate.as_tree()}}}
     tree = deep_merge(tree, extra)
-    if certificate and _has_strict_options(tree):
-        # With sniStrict, Traefik uses no default certificate (pkg/tls/tlsmanager.go), only those in the list.
-        listed = tree["tls"].get("certificates", [])
-        tree["tls"]["certificates"] = [certificate.as_tree(), *listed]
+    # From the list, it is served for its names, whatever the default one is, and with sniStrict (pkg/tls/tlsmanager.go).
+    if certificate and (_has_strict_options(tree) or settings.hosts or not settings.is_default):
+        tls = tree.setdefault("tls", {})
+        tls["certificates"] = [certificate.as_tree(), *tls.get("certificates", [])]
     return _without_empty_sections(tree)
 
 
 def _has_strict_options(tree: Mapping[str, Any]) -> bool:
     """Whether some TLS options refuse clients that ask for a name which no certificate in the list has."""
-    match tree["tls"]:
+    match tree.get("tls"):
         case {"options": Mapping() as options}:
             return any(isinstance(each, Mapping) and each.get("sniStrict") for each in options.values())
     return False

@@ -13,6 +13,7 @@ from ..routes import Place
 from .dynamic import NO_SERVICE, TOP_PRIORITY, DynamicSettings, Objects, at_top, with_extra
 from .error_pages import answer_by_proxy
 from .rules import go_string, rule
+from .sharing import hosts_rule
 
 # configurable-http-proxy answers it at this path (lib/configproxy.js, handleHealthCheck), and its users' load balancers ask.
 _HEALTH_PATH = "/_chp_healthz"
@@ -71,28 +72,34 @@ def front_router_objects(settings: DynamicSettings, places: Sequence[Place]) -> 
         settings: What all routes have in common.
         places: The places that contain all routes.
     """
-    matched = " || ".join(map(rule, places))
+    everything = Place("", ())
+    # Each comparison with a path costs every request about as much as the rest of a condition.
+    paths = "" if tuple(places) == (everything,) else " || ".join(map(rule, places))
     errors = [settings.names.errors] if settings.error_pages else []
-    # Beside the routers of others, they come before a router for everything else that has a priority of 1 or 2, as the
-    # routers of users would do alone.
-    lowest = 1 + max((len(place.segments) for place in settings.shared_places or ()), default=0)
+    rules = [_middleware_name(settings, name) for name in settings.route_middlewares]
     routers = {
         front.name: {
-            "rule": _both(matched, front.condition),
+            "rule": _all_of(hosts_rule(settings.hosts), paths, front.condition) or rule(everything),
             **at_top(settings),
             "priority": number,
-            **_middlewares([*settings.route_middlewares, *([front.name] if front.headers else []), *errors]),
+            **_middlewares([*rules, *([front.name] if front.headers else []), *errors]),
         }
-        for number, front in enumerate(fronts(settings), start=lowest)
+        for number, front in enumerate(fronts(settings), start=settings.lowest_priority)
     }
     return with_extra(settings, {"routers": routers})
 
 
-def _both(matched: str, condition: str) -> str:
-    if not condition:
-        return matched
-    # Each comparison with a path costs every request about as much as the rest of a condition.
-    return condition if matched == rule(Place("", ())) else f"({matched}) && {condition}"
+def _all_of(hosts: str, paths: str, condition: str) -> str:
+    """Return the rule for requests that match all of these; "" matches all. Only a condition is in parentheses already."""
+    alternatives = [text for text in (hosts, paths) if text]
+    if len(alternatives) + bool(condition) > 1:
+        alternatives = [f"({text})" for text in alternatives]
+    return " && ".join([*alternatives, *([condition] if condition else [])])
+
+
+def _middleware_name(settings: DynamicSettings, name: str) -> str:
+    """Return the full name of one of the admin's middlewares; one without settings is defined elsewhere, as it is."""
+    return settings.names.middleware(name) if settings.route_middlewares[name] else name
 
 
 def _middlewares(names: list[str]) -> dict[str, list[str]]:
@@ -107,7 +114,9 @@ def front_objects(settings: DynamicSettings) -> Objects:
         for front in fronts(settings)
         if front.headers
     }
-    middlewares |= {name: dict(table) for name, table in settings.route_middlewares.items() if table}
+    middlewares |= {
+        _middleware_name(settings, name): dict(table) for name, table in settings.route_middlewares.items() if table
+    }
     routers: dict[str, Any] = {}
     if settings.shared_places is None:
         routers[names.health] = {

@@ -2,6 +2,8 @@
 
 They consist only of letters, digits and ``-``, because Traefik cuts a name at ``@`` (pkg/server/provider/provider.go:18-29).
 They differ even if case is ignored, as it is when Traefik merges siblings (pkg/config/kv/kv_node.go:70).
+
+With a namespace, it and a ``_`` begin all names. A namespace has no ``_`` itself, so names in different namespaces differ.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from string import ascii_letters, digits
+from typing import Any
 
 import escapism
 
@@ -20,12 +24,14 @@ _ROUTE_DIGEST_BYTES = 20
 # Differs from the length of a route's digest, so a parent never has the name of a route.
 _REGION_DIGEST_BYTES = 10
 _ROUTE_NAME = re.compile(r"[a-z0-9-]+-[a-z2-7]{32}")
+_OWN = "jupyterhub-"
 
 
 class Names:
     """Makes the names of the objects of one proxy.
 
     Attributes:
+        namespace: What begins all names, or "".
         front: The name of the front router, and the beginning of the names of the others (see ``front.py``).
         nowhere: The name of the router for requests that no route matches, and of its middleware.
         outside: The name of the parent router for requests outside all regions (see ``layers.py``).
@@ -38,15 +44,21 @@ class Names:
         extra_transport: The name of the transport to the https targets of ``extra_routes``.
     """
 
-    front = "jupyterhub-front"
-    nowhere = "jupyterhub-nowhere"
-    outside = "jupyterhub-outside"
-    health = "jupyterhub-health"
-    secret = "jupyterhub-secret"  # noqa: S105 - the name is not secret
-    revision = "jupyterhub-revision"
-    errors = "jupyterhub-errors"
-    internal_transport = "jupyterhub-internal"
-    extra_transport = "jupyterhub-extra"
+    def __init__(self, namespace: str = "") -> None:
+        """Make the names in a namespace; "" for none, which is for a Traefik with one Hub."""
+        self.namespace = namespace
+        self._prefix = f"{namespace}_" if namespace else ""
+        own = self._prefix + _OWN
+        self.front = f"{own}front"
+        self.nowhere = f"{own}nowhere"
+        self.outside = f"{own}outside"
+        self.health = f"{own}health"
+        self.secret = f"{own}secret"
+        self.revision = f"{own}revision"
+        self.errors = f"{own}errors"
+        self.internal_transport = f"{own}internal"
+        self.extra_transport = f"{own}extra"
+        self._region = own
 
     def route(self, route: Route) -> str:
         """Return the name of the router and the service of a route: ``user-alice-<hash>``.
@@ -59,15 +71,36 @@ class Names:
             for part in (place.host, *place.segments)
         ]
         readable = "-".join(part for part in parts if part)[:_READABLE_LENGTH].lower().strip("-") or "root"
-        return f"{readable}-{_digest(route.routespec.encode(), _ROUTE_DIGEST_BYTES)}"
+        return f"{self._prefix}{readable}-{_digest(route.routespec.encode(), _ROUTE_DIGEST_BYTES)}"
 
     def is_route(self, name: str) -> bool:
         """Whether ``name`` has the form of the name of a route."""
-        return _ROUTE_NAME.fullmatch(name) is not None
+        return name.startswith(self._prefix) and _ROUTE_NAME.fullmatch(name, len(self._prefix)) is not None
 
     def is_own(self, name: str) -> bool:
-        """Whether ``name`` has the form of the other names here."""
-        return name.startswith("jupyterhub-")
+        """Whether ``name`` has the form of the other names here, with or without the namespace."""
+        return name.removeprefix(self._prefix).startswith(_OWN)
+
+    def middleware(self, name: str) -> str:
+        """Return the name of one of the admin's own middlewares for all routes."""
+        return self._prefix + name
+
+    def in_namespace(self, extra: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the admin's dynamic configuration, in which the names of the proxy's objects may lack the namespace.
+
+        Args:
+            extra: The configuration, as a tree that has not been checked. Only the names of objects of ``http`` are changed.
+        """
+        http = extra.get("http")
+        if not isinstance(http, Mapping):
+            return dict(extra)
+        full = {
+            kind: self._in_namespace(table) if isinstance(table, Mapping) else table for kind, table in http.items()
+        }
+        return {**extra, "http": full}
+
+    def _in_namespace(self, table: Mapping[str, Any]) -> dict[str, Any]:
+        return {self._prefix * _lacks_namespace(name) + name: value for name, value in table.items()}
 
     def region(self, text: str) -> str:
         """Return the name of the parent router of a region.
@@ -75,7 +108,11 @@ class Names:
         Args:
             text: A text that identifies the region; may contain lone surrogates.
         """
-        return f"jupyterhub-{_digest(text.encode('utf-8', 'surrogatepass'), _REGION_DIGEST_BYTES)}"
+        return f"{self._region}{_digest(text.encode('utf-8', 'surrogatepass'), _REGION_DIGEST_BYTES)}"
+
+
+def _lacks_namespace(name: str) -> bool:
+    return name.startswith(_OWN) or _ROUTE_NAME.fullmatch(name) is not None
 
 
 def _digest(data: bytes, length: int) -> str:
