@@ -256,9 +256,12 @@ def test_a_command_is_one_that_is_run(words: list[str]) -> None:
             assert used - _options_of(module, arguments) == set()
         case ["pytest", *arguments]:
             values = {"-n": "2", "--dist": "loadfile"}
-            options = {option for option in arguments if option.startswith("-")}
-            paths = [word for word in arguments if word not in options | set(values.values())]
-            assert options <= {"--cov=traefik_toml_proxy", "--cov-branch", *values}
+            paths = [word for word in arguments if not word.startswith("-") and word not in values.values()]
+            assert {word for word in arguments if word.startswith("-")} <= {
+                "--cov=traefik_toml_proxy",
+                "--cov-branch",
+                *values,
+            }
             assert [path for path in paths if not ROOT.joinpath(path).exists()] == []
         case _:
             assert " ".join(words) in VENV or _in_ci(words)
