@@ -7,68 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
 
-from .errors import InvalidRoute, ProxyError, RouteNotLive, StoreError, quoted
+from .errors import InvalidRoute, ProxyError, StoreError, quoted
 from .routes import Change, Route, RouteTable, Snapshot
 from .seams import LiveCheck, Store
 from .standstill import Standstill
+from .waits import LiveWaits, Request, with_pauses
 
-T = TypeVar("T")
-
-# The longest time to hold the event loop at once, in seconds.
-_LONGEST_TURN = 0.003
 # How many checks in a row may find the last commit not live before it is committed again: it may still be loading.
 _PATIENCE = 5
 _LONGEST_PATIENCE = 60
 
 
-@dataclass(slots=True, eq=False)
-class _Request:
-    """One waiting call: the change it asks for, and the future that gets the outcome."""
-
-    routespec: str
-    make_route: Callable[[], Route] | None
-    done: asyncio.Future[bool]
-    change: Change | None = None
-    changed: bool = False
-
-    def plan(self) -> None:
-        """Make the change; if the route cannot be served, the caller gets the error."""
-        try:
-            self.change = Change(self.routespec, self.make_route and self.make_route())
-        except Exception as error:  # noqa: BLE001 - such as a TypeError, which must not fail the whole batch
-            self.settle(error)
-
-    def settle(self, error: Exception | None) -> None:
-        """Give the caller the outcome, if it is still waiting: a cancelled caller does not cancel the shared commit."""
-        if self.done.done():
-            return
-        if error is None:
-            self.done.set_result(self.changed)
-        else:
-            self.done.set_exception(error)
-
-
-async def _with_pauses(items: Iterable[T]) -> AsyncIterator[T]:
-    """Iterate over requests or routes, yielding to the event loop regularly: there may be thousands of them."""
-    loop = asyncio.get_running_loop()
-    paused = loop.time()
-    for item in items:
-        yield item
-        if loop.time() - paused > _LONGEST_TURN:
-            await asyncio.sleep(0)
-            paused = loop.time()
-
-
 class RoutePublisher:
     """Keeps the table in memory, the store, and the routes that users are served in agreement.
 
-    A single writer task takes all waiting changes, commits them as one snapshot, waits until it is live, and gives the
-    callers their results; then it takes the changes that have arrived in the meantime. An idle writer commits a change at
-    once. The table in memory changes only after a successful commit.
+    A single writer task takes all waiting changes, commits them as one snapshot, and waits until it is live; then it takes
+    the changes that have arrived in the meantime. An idle writer commits a change at once. The table in memory changes only
+    after a successful commit.
+
+    If a commit is not live soon, the later changes are committed all the same: they are live as soon as the fault is over,
+    and if it lasts, each caller waits for ``live_timeout`` only, and not for the time-outs of those before it as well.
     """
 
     def __init__(
@@ -98,9 +58,9 @@ class RoutePublisher:
         self._lock = asyncio.Lock()
         self._committed = Snapshot(0, RouteTable())
         self._revision = 0
-        self._live_revision = -1
+        self._waits = LiveWaits(live_check, lambda: store.location, log)
         # No change of these spans an await, so they need no lock.
-        self._waiting: list[_Request] = []
+        self._waiting: list[Request] = []
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
         # Whether a commit was cancelled, or failed unexpectedly: unlike after a StoreError, its store may not know.
@@ -136,7 +96,7 @@ class RoutePublisher:
         self._revision = snapshot.revision
         # The settings of the proxy may have changed since the routes were stored.
         unservable: list[Change] = []
-        async for route in _with_pauses(snapshot.table):
+        async for route in with_pauses(snapshot.table):
             try:
                 self._check_route(route)
             except ValueError as error:
@@ -174,16 +134,7 @@ class RoutePublisher:
         Raises:
             RouteNotLive: If it is not live in time.
         """
-        revision = self.revision
-        if self._live_revision >= revision:
-            return
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        answer = await self._live_check.wait(revision, timeout, if_refused=if_refused)
-        if not answer.serves(revision):
-            waited = loop.time() - began
-            raise RouteNotLive(revision, self._store.location, waited, answer.description, answer.advice)
-        self._live_revision = max(self._live_revision, revision)
+        await self._waits.until_live(self.revision, timeout, if_refused=if_refused)
 
     async def add(self, routespec: str, target: str, data: object) -> None:
         """Add a route, or replace the one with this routespec; return when it is live.
@@ -216,7 +167,8 @@ class RoutePublisher:
     async def _submit(self, routespec: str, make_route: Callable[[], Route] | None) -> bool:
         if self._closed:
             raise StoreError("The proxy has been stopped; its routes cannot be changed.")
-        request = _Request(routespec, make_route, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        request = Request(routespec, make_route, loop.create_future(), loop.time())
         self._waiting.append(request)
         if self._writer is None or self._writer.done():  # done, if all tasks were cancelled
             self._writer = asyncio.create_task(self._write_all(), name="traefik_toml_proxy writer")
@@ -226,7 +178,7 @@ class RoutePublisher:
         """Commit batch after batch, until nothing is waiting."""
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            failure: Exception | None = StoreError("The proxy was stopped before the change was live.")
+            failure: Exception | None = StoreError("The proxy was stopped before the change was written.")
             try:
                 await self._write(batch)
                 failure = None
@@ -237,17 +189,16 @@ class RoutePublisher:
                 self._log.exception("Writing the routes failed unexpectedly")
             finally:
                 # Whatever happens, no caller is left waiting.
-                for request in batch:
-                    request.settle(failure)
+                if failure is not None:
+                    for request in batch:
+                        request.settle(failure)
+            self._waits.add(self.revision, self._live_timeout, batch)
+            await self._waits.take_turns()
         self._writer = None
 
-    async def _write(self, batch: list[_Request]) -> None:
-        """Commit one batch. If this raises, the caller settles the requests that have no outcome yet.
-
-        Raises:
-            RouteNotLive: If the batch was written but did not become live in time.
-        """
-        async for request in _with_pauses(batch):
+    async def _write(self, batch: list[Request]) -> None:
+        """Commit one batch. If this raises, the caller settles the requests that have no outcome yet."""
+        async for request in with_pauses(batch):
             request.plan()
         before = self.table
         planned = [request for request in batch if request.change is not None]
@@ -265,10 +216,6 @@ class RoutePublisher:
             for request in planned:
                 if request.change and before.get(request.routespec) != request.change.route:
                     request.settle(error)
-        if any(not request.done.done() for request in batch):
-            await self.wait_live(self._live_timeout)
-        async for request in _with_pauses(batch):
-            request.settle(None)
 
     async def _commit(self, table: RouteTable) -> None:
         async with self._lock:
@@ -374,3 +321,4 @@ class RoutePublisher:
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.wait([self._writer])
+        await self._waits.close()

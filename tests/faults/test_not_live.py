@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -13,9 +14,9 @@ import pytest_asyncio
 from support.backend import Backend, get
 from support.fixtures import BackendMaker, ProxyMaker
 from support.inside import traefik_pid
-from support.waiting import PATIENCE, eventually
+from support.waiting import PATIENCE, eventually, within
 
-from traefik_toml_proxy import TraefikTomlProxy
+from traefik_toml_proxy import TraefikTomlProxy, waits
 from traefik_toml_proxy.errors import RouteNotLive
 
 
@@ -67,3 +68,29 @@ async def test_a_delete_only_warns(hanging: TraefikTomlProxy, caplog: pytest.Log
     assert await hanging.get_all_routes() == {}
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert any("Deleting '/user/ada/'" in warning and "it is not live" in warning for warning in warnings)
+
+
+async def test_callers_do_not_wait_for_the_time_outs_of_others(
+    make_proxy: ProxyMaker, ada: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changes that come one after the other fail one after the other. When Traefik is back, all of them are live at once."""
+    monkeypatch.setattr(waits, "_SHORTEST_TURN_OF_A_BATCH", 0.2)
+    proxy = make_proxy(check_route_timeout=4)
+    await proxy.start()
+    os.kill(traefik_pid(proxy), signal.SIGSTOP)
+
+    async def add(name: str, after: float) -> float:
+        await asyncio.sleep(after)
+        began = time.monotonic()
+        with pytest.raises(RouteNotLive):
+            await proxy.add_route(f"/user/{name}/", ada.url, {})
+        return time.monotonic() - began
+
+    waited = await asyncio.gather(add("bob", 0), add("cleo", 0.3), add("dan", 0.6))
+    late = asyncio.create_task(proxy.add_route("/user/eve/", ada.url, {}))
+    os.kill(traefik_pid(proxy), signal.SIGCONT)
+    await within(4 * PATIENCE, late)
+
+    # Without their own times, the last two would wait for twice as long.
+    assert max(waited) < 6
+    assert [(await get(proxy.public_url, f"/user/{name}/")).by for name in ("bob", "cleo", "dan", "eve")] == ["ada"] * 4

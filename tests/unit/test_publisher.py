@@ -14,7 +14,7 @@ from support.fakes import ADVICE, FakeTraefik, MemoryPlace, MemoryStore
 from support.store_contract import table_of
 from support.waiting import eventually, meanwhile
 
-from traefik_toml_proxy import publisher
+from traefik_toml_proxy import waits
 from traefik_toml_proxy.errors import CommitFailed, InvalidRoute, RouteNotLive, StoreError
 from traefik_toml_proxy.publisher import RoutePublisher
 from traefik_toml_proxy.routes import Route, RouteTable
@@ -252,7 +252,7 @@ class TestBatches:
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Other tasks get their turn after a few milliseconds; in this test, after every route."""
-        monkeypatch.setattr(publisher, "_LONGEST_TURN", 0.0)
+        monkeypatch.setattr(waits, "_LONGEST_TURN", 0.0)
         turns = 0
 
         async def take_turns() -> None:
@@ -371,7 +371,7 @@ class TestServableRoutes:
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A Hub that starts with thousands of routes is not blocked meanwhile."""
-        monkeypatch.setattr(publisher, "_LONGEST_TURN", 0)
+        monkeypatch.setattr(waits, "_LONGEST_TURN", 0)
         await asyncio.gather(*desk.adding("ada", "bob", "cleo"))
         await desk.store.close()
         checked: list[str] = []
@@ -530,6 +530,22 @@ class TestNotLive:
                 await publisher.add("/user/ada/", "http://127.0.0.1:1", {})
         await publisher.close()
 
+        assert len(desk.store.commits) == 3
+
+    async def test_later_changes_are_written_before_its_time_is_up(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """So they are live as soon as Traefik is back, together with the first."""
+        monkeypatch.setattr(waits, "_SHORTEST_TURN_OF_A_BATCH", 0.01)
+        desk.traefik.up = False
+        tasks = desk.adding("ada")
+        await eventually(lambda: desk.names == ["ada"])
+        tasks += desk.adding("bob", "cleo")
+        await eventually(lambda: len(desk.names) == 3)
+        assert desk.names == ["ada", "bob", "cleo"]
+        desk.traefik.up = True
+
+        assert await outcomes(tasks) == [None, None, None]
         assert len(desk.store.commits) == 3
 
 
