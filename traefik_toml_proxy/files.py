@@ -264,15 +264,18 @@ class AtomicFile:
     version, when it is complete. No name in it ends in ``.toml``, and neither does its own, so Traefik loads none of it.
     """
 
-    def __init__(self, path: Path, mode: int) -> None:
+    def __init__(self, path: Path, mode: int, *, touched: Path | None = None) -> None:
         """Set the path and the permissions; nothing is read or written yet.
 
         Args:
             path: An absolute path without symbolic links.
             mode: The permissions of the file, such as 0o600.
+            touched: A folder around the file, if a program reads the file, but only watches the folder around this one. For
+                that program, its new time is an event (inotify(7), IN_ATTRIB); what happens inside is none.
         """
         self.path = path
         self.mode = mode
+        self._touched = touched
         self._folder = path.with_name(path.name + ".tmp")
         self._lock = OwnerLock(self._folder / "lock")
         self._written: Fingerprint | None = None
@@ -282,10 +285,12 @@ class AtomicFile:
 
         Raises:
             LockHeld: If another process is the writer.
-            OSError: If the folder cannot be created or used.
+            OSError: If the folder cannot be created or used, or the one to touch cannot be touched.
         """
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._make_folder()
+        if self._touched is not None:
+            os.utime(self._touched)
         self._lock.acquire()
         self.remove_leftovers()
 
@@ -341,6 +346,9 @@ class AtomicFile:
                 raise
             raise ReplaceFailed(self.path, step, error) from error
         self._written = written
+        if self._touched is not None:
+            with contextlib.suppress(OSError):  # the new version is in place; it was possible when the lock was taken
+                os.utime(self._touched)
         self._sync_folder()
 
     def _keep_lock(self) -> None:

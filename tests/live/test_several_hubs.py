@@ -32,6 +32,7 @@ class SomeHub:
     base_url: str
     users: int
     hosts: list[str] = field(default_factory=list)
+    folder: str = "."
     traits: dict[str, Any] = field(default_factory=dict)
 
     def use(self, proxy: TraefikTomlProxy, backend: Backend) -> None:
@@ -67,12 +68,12 @@ class SomeHub:
         return random.choice([(path, f"/{user}{path}"), (path, f"/{user}{path}"), (pages, f"/hub{pages}")])
 
 
-def three_hubs() -> list[SomeHub]:
+def three_hubs(*folders: str) -> list[SomeHub]:
     """One at ``/``, one below it, and one with a host of its own. One of them has more front routers than the others."""
     return [
-        SomeHub("root", "/", 500, traits={"trusted_proxies": ["127.0.0.1"]}),
-        SomeHub("below", "/h2/", 150),
-        SomeHub("named", "/", 120, ["third.example.org"]),
+        SomeHub("root", "/", 500, folder=folders[0], traits={"trusted_proxies": ["127.0.0.1"]}),
+        SomeHub("below", "/h2/", 150, folder=folders[1]),
+        SomeHub("named", "/", 120, ["third.example.org"], folder=folders[2]),
     ]
 
 
@@ -82,14 +83,16 @@ async def sharing(
 ) -> AsyncIterator[ForeignTraefik]:
     """Let Hubs use one Traefik."""
     watched = folder / "watched"
-    watched.mkdir()
+    for hub in hubs:
+        (watched / hub.folder).mkdir(parents=True, exist_ok=True)
     async with ForeignTraefik(folder, provider={"directory": str(watched)}) as traefik:
         for hub in hubs:
-            own = {"rule_hosts": hub.hosts, "dynamic_config_file": str(watched / f"{hub.name}.toml")}
+            own = {"rule_hosts": hub.hosts, "dynamic_config_file": str(watched / hub.folder / f"{hub.name}.toml")}
             proxy = make_proxy(
                 should_start=False,
                 traefik_url=traefik.url,
                 traefik_entrypoint="web",
+                watched_folder=str(watched),
                 app=SimpleNamespace(base_url=hub.base_url),
                 **(own | traits | hub.traits),
             )
@@ -112,11 +115,14 @@ async def stolen(hubs: list[SomeHub], url: str, count: int) -> tuple[Counter[str
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    "folders", [(".", ".", "."), (".", "one", "other/inner")], ids=["one folder", "several folders"]
+)
 async def test_no_request_of_another_hub_s_users_is_stolen(
-    tmp_path: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
+    tmp_path: Path, make_proxy: ProxyMaker, make_backend: BackendMaker, folders: tuple[str, str, str]
 ) -> None:
     """A Hub at / with 500 users, one at /h2/ with 150, and one with a host of its own: all change routes all the time."""
-    hubs = three_hubs()
+    hubs = three_hubs(*folders)
     async with sharing(hubs, tmp_path, make_proxy, make_backend) as traefik:
         await asyncio.gather(*(hub.add_all() for hub in hubs))
         async with meanwhile(*(hub.come_and_go() for hub in hubs)):

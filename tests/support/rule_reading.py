@@ -1,12 +1,13 @@
 """A small interpreter of Traefik's rules, for tests only, and requests to match with them.
 
-Rules are Go expressions (pkg/rules/parser.go) over ``Path``, ``PathPrefix``, ``PathRegexp``, ``Host`` and ``HostRegexp``,
-with ``!``, ``&&`` and ``||`` (pkg/muxer/http/matcher.go). They are matched against a path that is percent-decoded but for
-the reserved characters (pkg/muxer/http/mux.go:99-176).
+Rules are Go expressions (pkg/rules/parser.go) over ``Path``, ``PathPrefix``, ``PathRegexp``, ``Host``, ``HostRegexp``,
+``HeaderRegexp``, ``Method`` and ``ClientIP``, with ``!``, ``&&`` and ``||`` (pkg/muxer/http/matcher.go). They are matched
+against a path that is percent-decoded but for the reserved characters (pkg/muxer/http/mux.go:99-176).
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,10 +24,13 @@ RESERVED = ":/?#[]@!$&'()*+,;=%"
 
 @dataclass(frozen=True)
 class Request:
-    """What a client sends: a host, and a path without its query, as on the wire."""
+    """What a client sends: a host, and a path without its query, as on the wire; a method, and headers."""
 
     host: str
     path: str
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    client: str = "127.0.0.1"
 
     @property
     def matched_host(self) -> str:
@@ -60,7 +64,7 @@ class Request:
 RESERVED_BYTES = [character.encode() for character in RESERVED]
 Matcher = Callable[[Request], bool]
 
-TOKENS = re.compile(r'\s*(?:(?P<name>[A-Za-z]+)|(?P<string>"(?:[^"\\\n]|\\.)*")|(?P<mark>&&|\|\||[()!]))')
+TOKENS = re.compile(r'\s*(?:(?P<name>[A-Za-z]+)|(?P<string>"(?:[^"\\\n]|\\.)*")|(?P<mark>&&|\|\||[()!,]))')
 GO_ESCAPES = re.compile(r'\\(?:(?P<plain>[abfnrtv\\"])|u(?P<four>[0-9a-f]{4})|U(?P<eight>[0-9a-f]{8}))|(?P<broken>\\)')
 GO_PLAIN = dict(zip('abfnrtv\\"', '\a\b\f\n\r\t\v\\"', strict=True))
 
@@ -119,9 +123,13 @@ def _single(token: str, tokens: Iterator[str]) -> tuple[Matcher, str]:
         inner, token = _either(next(tokens), tokens)
         assert token == ")"
         return inner, next(tokens)
-    opening, argument, closing = next(tokens), read_go_string(next(tokens)), next(tokens)
-    assert (opening, closing) == ("(", ")")
-    return MATCHERS[token](argument), next(tokens)
+    assert next(tokens) == "("
+    arguments, after = [read_go_string(next(tokens))], next(tokens)
+    while after == ",":
+        arguments.append(read_go_string(next(tokens)))
+        after = next(tokens)
+    assert after == ")"
+    return MATCHERS[token](*arguments), next(tokens)
 
 
 def _path(argument: str) -> Matcher:
@@ -153,12 +161,29 @@ def _host(argument: str) -> Matcher:
     return lambda request: request.matched_host.removesuffix(".") == argument.lower()
 
 
-MATCHERS: dict[str, Callable[[str], Matcher]] = {
+def _header_regexp(name: str, argument: str) -> Matcher:
+    pattern = re.compile(argument)
+    return lambda request: any(pattern.search(value) for key, value in request.headers if key.lower() == name.lower())
+
+
+def _method(argument: str) -> Matcher:
+    return lambda request: request.method == argument
+
+
+def _client_ip(argument: str) -> Matcher:
+    network = ipaddress.ip_network(argument)
+    return lambda request: ipaddress.ip_address(request.client) in network
+
+
+MATCHERS: dict[str, Callable[..., Matcher]] = {
     "Path": _path,
     "PathPrefix": _path_prefix,
     "PathRegexp": _path_regexp,
     "Host": _host,
     "HostRegexp": _host_regexp,
+    "HeaderRegexp": _header_regexp,
+    "Method": _method,
+    "ClientIP": _client_ip,
 }
 
 

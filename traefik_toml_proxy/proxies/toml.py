@@ -35,6 +35,17 @@ class TraefikTomlProxy(TraefikProxy):
         your Traefik watches (providers.file.filename), or a file in the folder that it watches (providers.file.directory).
         """,
     )
+    watched_folder = Unicode(
+        "",
+        config=True,
+        help="""
+        The folder that your Traefik watches (providers.file.directory), if dynamic_config_file is in a folder inside it,
+        such as one for each Hub. Default: the folder of dynamic_config_file.
+
+        Traefik reads the files in such folders, but does not notice when they change, so the proxy touches the folder after
+        each change. Used only when should_start is False.
+        """,
+    )
     dynamic_config_file_mode = Integer(
         0o600,
         min=0o400,
@@ -67,8 +78,14 @@ class TraefikTomlProxy(TraefikProxy):
             )
         writer = f"traefik_toml_proxy {__version__} for the JupyterHub in process {os.getpid()}"
         renderer = TomlRenderer(self._dynamic_settings(served), writer=writer)
+        watched = absolute(self.watched_folder) if self.watched_folder and not self.should_start else None
         return TomlFileStore(
-            self._dynamic_file, renderer, mode=self.dynamic_config_file_mode, log=self.log, needs=served.files
+            self._dynamic_file,
+            renderer,
+            mode=self.dynamic_config_file_mode,
+            log=self.log,
+            needs=served.files,
+            watched=watched,
         )
 
     @property

@@ -6,7 +6,7 @@ import logging
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ..errors import CommitFailed, StoreError, StoreLocked
+from ..errors import CommitFailed, ConfigurationError, StoreError, StoreLocked
 from ..files import AtomicFile, KeptFiles, LockHeld, ReplaceFailed, run_in_thread
 from ..routes import RouteTable, Snapshot
 from ..threads import in_thread
@@ -21,7 +21,14 @@ class TomlFileStore:
     """Keeps the routes in one TOML file (see :class:`~traefik_toml_proxy.seams.Store` for the contract)."""
 
     def __init__(
-        self, path: Path, renderer: TomlRenderer, *, mode: int, log: logging.Logger, needs: KeptFiles | None = None
+        self,
+        path: Path,
+        renderer: TomlRenderer,
+        *,
+        mode: int,
+        log: logging.Logger,
+        needs: KeptFiles | None = None,
+        watched: Path | None = None,
     ) -> None:
         """Set the path and the permissions; nothing is read or written before :meth:`open`.
 
@@ -31,12 +38,14 @@ class TomlFileStore:
             mode: The permissions of the file, such as 0o600.
             log: Reports a file that could not be read.
             needs: Files that the text of the file names; each commit makes sure that they are there.
+            watched: The folder that Traefik watches, which may be further up than the file's own; None for that one.
         """
         self._path = path
         self._renderer = renderer
         self._mode = mode
         self._log = log
         self._needs = needs
+        self._watched = watched
         self._file: AtomicFile | None = None
 
     @property
@@ -52,7 +61,7 @@ class TomlFileStore:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._path = self._path.resolve()
-            self._file = AtomicFile(self._path, self._mode)
+            self._file = AtomicFile(self._path, self._mode, touched=self._touched())
             self._file.lock()
             return self._read() or Snapshot(0, RouteTable())
         except LockHeld as error:
@@ -62,6 +71,24 @@ class TomlFileStore:
                 f"Cannot keep the routes in {self._path}: {error}. The Hub must be able to create and read files in its "
                 "folder, which c.TraefikTomlProxy.dynamic_config_file or c.TraefikProxy.state_dir sets."
             ) from error
+
+    def _touched(self) -> Path | None:
+        """Return the folder that is watched as an entry of another one; None if Traefik watches the file's own folder.
+
+        Traefik reads the folders in the one that it watches, but does not watch them (pkg/provider/file/file.go, Provide).
+
+        Raises:
+            ConfigurationError: If the file is not in the folder that Traefik watches.
+        """
+        if self._watched is None:
+            return None
+        watched = self._watched.resolve()
+        if watched not in self._path.parents:
+            raise ConfigurationError(
+                f"dynamic_config_file is {self._path}, which is not in {watched}, the folder that watched_folder names; "
+                "Traefik would not load it."
+            )
+        return None if watched == self._path.parent else watched / self._path.relative_to(watched).parts[0]
 
     def _locked(self, error: LockHeld) -> StoreLocked:
         return StoreLocked(
