@@ -22,6 +22,7 @@ from support.backend import Backend
 from support.fixtures import BackendMaker, ProxyMaker
 from support.processes import MARK, command_line, started_here
 from support.traefik import TRAEFIK_COMMAND
+from support.waiting import PATIENCE
 
 from traefik_toml_proxy import TraefikTomlProxy
 
@@ -52,6 +53,23 @@ _NOT_OURS = [
     ("coverage/inorout.py", {"should_trace"}),
     ("conformance/hub.py", {"make_internal_certificates"}),  # JupyterHub does it, when it starts
 ]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the soak."""
+    group = parser.getgroup("soak")
+    group.addoption("--minutes", type=float, default=10, help="how long the soak takes (default: 10)")
+    group.addoption("--seed", type=int, help="decides what happens in the soak, and when (default: another each time)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the soak, which takes minutes, unless -m asks for it; give it the time it needs."""
+    soak = [item for item in items if item.get_closest_marker("soak")]
+    for item in soak:
+        item.add_marker(pytest.mark.timeout(60 * config.getoption("--minutes") + 300 * PATIENCE))
+    if soak and "soak" not in config.option.markexpr:
+        items[:] = [item for item in items if item not in soak]
+        config.hook.pytest_deselected(items=soak)
 
 
 @pytest.fixture(scope="session")

@@ -61,13 +61,28 @@ def _entries(pid: int | None, file: str) -> list[str]:
     return Path(f"/proc/{pid}/{file}").read_bytes().decode(errors="surrogateescape").removesuffix("\0").split("\0")
 
 
-def open_files(pid: int | None) -> set[str]:
-    """Return what the process has open: paths, and ``socket:[number]`` and the like."""
+def children(pid: int) -> set[int]:
+    """Return the processes that this one has started and not waited for: running ones and zombies."""
     found = set()
+    for other in all_others():
+        with contextlib.suppress(OSError):
+            if int(_stat(other)[_PARENT]) == pid:
+                found.add(other)
+    return found
+
+
+def descriptors(pid: int | None) -> list[str]:
+    """Return what each open descriptor of the process is: a path, or ``socket:[number]`` and the like."""
+    found = []
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            found.add(str(link.readlink()))
+            found.append(str(link.readlink()))
     return found
+
+
+def open_files(pid: int | None) -> set[str]:
+    """Return what the process has open: paths, and ``socket:[number]`` and the like."""
+    return set(descriptors(pid))
 
 
 def listening(pid: int | None) -> set[str]:

@@ -1,0 +1,302 @@
+"""The users of a soak: requests, websockets and downloads, without a break. Each answer is held against what is expected."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import random
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from urllib.parse import urlsplit
+
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.iostream import StreamClosedError
+from tornado.simple_httpclient import HTTPStreamClosedError
+from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, websocket_connect
+
+from support.waiting import PATIENCE, within
+
+from .expected import Expected, Failure, Question
+from .plan import MOVING, STEADY, Place
+from .servers import BLOCK, BLOCKS, block
+
+CERTIFICATE = "the certificate"
+
+# How many there are of each kind.
+_VISITORS = 4
+_PASSERS_BY = 1
+_TALKERS = 4
+_DOWNLOADERS = 2
+# Seconds that an answer may take.
+_PATIENT = 20 * PATIENCE
+
+
+class Failed(Exception):
+    """A request failed, in a way that is sometimes allowed."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.value)
+        self.failure = failure
+
+
+def _trusting_everybody() -> ssl.SSLContext:
+    """Return a client context that takes any certificate: which one it is, is compared otherwise."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+_TLS = _trusting_everybody()
+
+
+class Connection:
+    """A keep-alive connection to the public entry point."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, url: str) -> Connection:
+        """Connect.
+
+        Raises:
+            Failed: If that is not possible.
+        """
+        where = urlsplit(url)
+        try:
+            return cls(*await within(_PATIENT, asyncio.open_connection(where.hostname, where.port, ssl=_TLS)))
+        except TimeoutError:
+            raise  # that it hangs is never allowed
+        except OSError as error:
+            raise Failed(Failure.NO_CONNECTION) from error
+
+    @property
+    def certificate(self) -> str:
+        """A hash of the certificate that was shown."""
+        shown = self._writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        return hashlib.sha256(shown).hexdigest()[:12]
+
+    async def begin(self, path: str) -> tuple[int, str]:
+        """Send a request, and read the head of its answer; return the length of the body, and the server if it says so.
+
+        Raises:
+            Failed: If there is no answer from a server.
+        """
+        with _cut():
+            self._writer.write(f"GET {path} HTTP/1.1\r\nHost: hub.example\r\n\r\n".encode())
+            head = (await within(_PATIENT, self._reader.readuntil(b"\r\n\r\n"))).decode("latin-1")
+        first, *lines = head.splitlines()
+        fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        length = int(fields["content-length"])
+        if " 404 " in first and await self.body(length) == b"404 page not found\n":
+            raise Failed(Failure.NOT_FOUND)
+        if " 200 " not in first:
+            raise ValueError(f"{path}: {first}")
+        return length, fields.get("x-server", "")
+
+    async def body(self, length: int) -> bytes:
+        """Read from the body.
+
+        Raises:
+            Failed: If it ends before.
+        """
+        with _cut():
+            return await within(_PATIENT, self._reader.readexactly(length))
+
+    async def get(self, path: str) -> str:
+        """Send a request; return the body of its answer.
+
+        Raises:
+            Failed: If there is no answer from a server.
+        """
+        length, _ = await self.begin(path)
+        return (await self.body(length)).decode()
+
+    def close(self) -> None:
+        """Close it at once."""
+        self._writer.transport.abort()
+
+
+@contextlib.contextmanager
+def _cut() -> Iterator[None]:
+    try:
+        yield
+    except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError) as error:
+        raise Failed(Failure.CUT) from error
+
+
+class Users:
+    """All users, at one entry point."""
+
+    def __init__(self, url: str, expected: Expected, seed: int) -> None:
+        self._url = url
+        self._expected = expected
+        self._seed = seed
+        self._leave = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def about(self) -> AsyncIterator[None]:
+        """Let them use the proxy while the block runs. At its end, each finishes what it does, and hangs up."""
+        self._leave.clear()
+        kinds = (
+            (_VISITORS, self._visit),
+            (_PASSERS_BY, self._pass_by),
+            (_TALKERS, self._talk),
+            (_DOWNLOADERS, self._download),
+        )
+        tasks = [
+            asyncio.create_task(self._go_on(doing, random.Random(f"{self._seed} {doing.__name__} {number}")))
+            for count, doing in kinds
+            for number in range(count)
+        ]
+        try:
+            yield
+        finally:
+            self._leave.set()
+            await asyncio.wait(tasks, timeout=3 * _PATIENT)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks)
+
+    async def ask(self, place: Place) -> None:
+        """Send one request on a connection of its own."""
+        with contextlib.suppress(Failed):
+            connection = await self._connected(place)
+            try:
+                await self._ask(connection, place, "once")
+            finally:
+                connection.close()
+
+    async def _go_on(self, doing: Callable[[random.Random], Awaitable[None]], dice: random.Random) -> None:
+        while not self._leave.is_set():
+            try:
+                await doing(dice)
+            except Failed:
+                await self._for(0.02)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it may not be
+                self._expected.problem(f"{doing.__name__}: {type(error).__name__}: {error}")
+                await self._for(0.1)
+
+    async def _for(self, seconds: float) -> None:
+        """Wait, unless it is time to leave."""
+        with contextlib.suppress(TimeoutError):
+            await within(seconds, self._leave.wait())
+
+    async def _connected(self, place: Place) -> Connection:
+        """Connect for a request; which certificate is shown, is judged here."""
+        with self._expected.asking(place.path) as question, self._expected.asking(CERTIFICATE) as certificate:
+            try:
+                connection = await Connection.open(self._url)
+            except Failed as error:
+                self._expected.judge(question, error.failure)
+                raise
+            shown = connection.certificate
+            self._expected.judge(certificate, shown if shown in certificate.answers else Failure.CERTIFICATE)
+            return connection
+
+    async def _ask(self, connection: Connection, place: Place, word: str) -> None:
+        path = f"{place.path}{word}"
+        with self._expected.asking(place.path) as question:
+            try:
+                answer = await connection.get(path)
+            except Failed as error:
+                self._expected.judge(question, error.failure)
+                raise
+            server, _, seen_path = answer.partition(" ")
+            self._expected.judge(question, server if seen_path == path else answer)
+
+    async def _visit(self, dice: random.Random) -> None:
+        """Send many requests on one connection."""
+        connection = await self._connected(dice.choice(STEADY))
+        try:
+            for number in range(dice.randrange(500)):
+                if self._leave.is_set():
+                    return
+                await self._ask(connection, _any_place(dice), str(number))
+                await self._for(dice.uniform(0, 0.03))
+        finally:
+            connection.close()
+
+    async def _pass_by(self, dice: random.Random) -> None:
+        """Send one request on one connection."""
+        await self.ask(_any_place(dice))
+        await self._for(dice.uniform(0, 0.1))
+
+    async def _talk(self, dice: random.Random) -> None:
+        """Keep a websocket open, with the server that had the route when it was opened."""
+        place = _any_place(dice)
+        with self._expected.asking(place.path) as question:
+            try:
+                await self._talk_with_one(dice, place, question)
+            except Failed as error:
+                self._expected.judge(question, error.failure)
+                raise
+
+    async def _talk_with_one(self, dice: random.Random, place: Place, question: Question) -> None:
+        url = self._url.replace("http", "ws", 1) + f"{place.path}echo"
+        try:
+            socket = await within(
+                _PATIENT, websocket_connect(HTTPRequest(url, validate_cert=False, request_timeout=_PATIENT))
+            )
+        except TimeoutError:
+            raise
+        except (OSError, StreamClosedError, HTTPStreamClosedError) as error:
+            raise Failed(Failure.NO_CONNECTION) from error
+        except HTTPClientError as error:
+            if error.code != 404:
+                raise
+            raise Failed(Failure.NOT_FOUND) from error
+        try:
+            server = await self._say(socket, "0")
+            self._expected.judge(question, server)
+            for number in range(1, dice.randrange(2, 300)):
+                if self._leave.is_set():
+                    return
+                again = await self._say(socket, str(number))
+                if again != server:
+                    raise ValueError(f"a websocket with {server} got an answer from {again}")
+                self._expected.answered += 1
+                await self._for(dice.uniform(0, 0.2))
+        finally:
+            socket.close()
+
+    async def _say(self, socket: WebSocketClientConnection, word: str) -> str:
+        """Send a message; return the name of the server that echoes it."""
+        try:
+            await socket.write_message(word)
+        except (StreamClosedError, WebSocketClosedError) as error:
+            raise Failed(Failure.CUT) from error
+        echo = await within(_PATIENT, socket.read_message())
+        if echo is None:
+            raise Failed(Failure.CUT)
+        server, _, text = str(echo).partition(" ")
+        if text != word:
+            raise ValueError(f"a websocket got {text!r} instead of {word!r}")
+        return server
+
+    async def _download(self, dice: random.Random) -> None:
+        """Read a large file; each byte is compared."""
+        place = _any_place(dice)
+        connection = await self._connected(place)
+        try:
+            with self._expected.asking(place.path) as question:
+                try:
+                    length, server = await connection.begin(f"{place.path}download")
+                    self._expected.judge(question, server)
+                    if length != BLOCK * BLOCKS:
+                        raise ValueError(f"a download has {length} bytes")
+                    for number in range(BLOCKS):
+                        if await connection.body(BLOCK) != block(server, number):
+                            raise ValueError(f"block {number} of a download is not the one that {server} sent")
+                except Failed as error:
+                    self._expected.judge(question, error.failure)
+                    raise
+        finally:
+            connection.close()
+
+
+def _any_place(dice: random.Random) -> Place:
+    return dice.choice((dice.choice(STEADY), dice.choice(MOVING)))
