@@ -5,6 +5,7 @@ ProxyError
 ├── ConfigurationError (ValueError)  a setting, or a file it names, that cannot be used
 ├── StoreError                       the routes could not be stored
 │   ├── StoreLocked                  another process owns the store
+│   ├── StoreTooNew                  a newer version of this package has written it
 │   └── CommitFailed                 a snapshot could not be written
 ├── RouteNotLive (TimeoutError)      written, but not live in time
 └── TraefikError                     the Traefik process
@@ -69,6 +70,27 @@ class StoreLocked(StoreError):
         )
         self.location = location
         self.owner = owner
+
+
+class StoreTooNew(StoreError):
+    """A newer version of this package has written the routes, in a form that this one cannot read; nothing was changed.
+
+    Attributes:
+        location: The file, folder or URL.
+        found: The number of its format.
+        known: The newest format that this version reads.
+    """
+
+    def __init__(self, location: str, found: int, known: int, writer: str) -> None:
+        super().__init__(
+            f"{location} was written by a newer version of traefik_toml_proxy ({quoted(writer)}): its format is {found}, "
+            f"and this version reads formats up to {known}. Nothing was changed. Either install the newer version again, "
+            f"or, to stay with this one, rename {location}: the Hub adds all routes again when it starts. See the guide to "
+            "upgrades and downgrades."
+        )
+        self.location = location
+        self.found = found
+        self.known = known
 
 
 class CommitFailed(StoreError):

@@ -30,6 +30,7 @@ class Store(Protocol):
 
         Raises:
             StoreLocked: If another process is the owner.
+            StoreTooNew: If a newer version of this package has written it.
             StoreError: If the store cannot be used; the message says what to do.
         """
 

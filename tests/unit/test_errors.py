@@ -13,6 +13,7 @@ from traefik_toml_proxy.errors import (
     RouteNotLive,
     StoreError,
     StoreLocked,
+    StoreTooNew,
     TraefikError,
     TraefikNotFound,
     TraefikStartFailed,
@@ -53,6 +54,7 @@ def test_the_tree_is_the_one_in_the_docstring() -> None:
         "ConfigurationError": 1,
         "StoreError": 1,
         "StoreLocked": 5,
+        "StoreTooNew": 5,
         "CommitFailed": 5,
         "RouteNotLive": 1,
         "TraefikError": 1,
@@ -61,7 +63,7 @@ def test_the_tree_is_the_one_in_the_docstring() -> None:
         "TraefikStartFailed": 5,
     }
     assert {name for name, depth in tree.items() if depth == 1} == {c.__name__ for c in ProxyError.__subclasses__()}
-    assert {StoreLocked, CommitFailed} == set(StoreError.__subclasses__())
+    assert {StoreLocked, StoreTooNew, CommitFailed} == set(StoreError.__subclasses__())
     assert {TraefikNotFound, TraefikUnsupported, TraefikStartFailed} == set(TraefikError.__subclasses__())
 
 
@@ -91,6 +93,19 @@ def test_a_locked_store_names_its_owner_and_the_ways_out() -> None:
     )
     assert (error.location, error.owner) == ("/state/dynamic.toml", "process 7")
     assert str(StoreLocked("x", "process 7")).endswith(": stop that process.")
+
+
+def test_a_store_that_is_too_new_names_both_ways_out() -> None:
+    """Upgrade again, or start without the file; the text of the file is escaped."""
+    error = StoreTooNew("/state/dynamic.toml", 9, 2, "# Written by\x1b traefik_toml_proxy 7.0.")
+
+    assert str(error) == (
+        "/state/dynamic.toml was written by a newer version of traefik_toml_proxy ('# Written by\\x1b traefik_toml_proxy "
+        "7.0.'): its format is 9, and this version reads formats up to 2. Nothing was changed. Either install the newer "
+        "version again, or, to stay with this one, rename /state/dynamic.toml: the Hub adds all routes again when it "
+        "starts. See the guide to upgrades and downgrades."
+    )
+    assert (error.location, error.found, error.known) == ("/state/dynamic.toml", 9, 2)
 
 
 def test_a_failed_commit_names_the_place_and_the_reason() -> None:

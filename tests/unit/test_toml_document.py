@@ -11,7 +11,7 @@ from support.strategies import read_toml
 from traefik_toml_proxy.errors import ConfigurationError
 from traefik_toml_proxy.routes import Place, Route, RouteTable, Snapshot
 from traefik_toml_proxy.stores import toml_document
-from traefik_toml_proxy.stores.toml_document import TomlRenderer, read_snapshot
+from traefik_toml_proxy.stores.toml_document import NewerFormat, TomlRenderer, read_snapshot
 from traefik_toml_proxy.traefik.dynamic import Certificate, DynamicSettings
 from traefik_toml_proxy.traefik.layers import FEW_ROUTES
 from traefik_toml_proxy.traefik.names import Names
@@ -361,6 +361,27 @@ def test_an_empty_file_has_no_snapshot(text: str) -> None:
     assert read_snapshot(text) is None
 
 
+def test_a_file_of_a_newer_format_is_refused_with_its_number() -> None:
+    """It is told apart from one that is broken, whatever else is in it."""
+    text = rendered(ALICE).replace("format = 2\n", "format = 12\n") + "[and then something = that no TOML has"
+
+    with pytest.raises(NewerFormat, match="have format 12; this version reads formats up to 2") as caught:
+        read_snapshot(text)
+
+    assert (caught.value.found, caught.value.known, caught.value.writer) == (12, 2, "# Written by a test.")
+
+
+def test_no_route_and_no_setting_can_make_a_file_look_newer() -> None:
+    """The number is looked for at the beginning of a line, and a line never begins within a value."""
+    newer = "\n[jupyterhub]\nformat = 9\n"
+    route = Route.checked("/user/x/", "http://127.0.0.1:1", {newer: newer})
+
+    snapshot = read_snapshot(rendered(route, extra={"x": {"y": newer}}))
+
+    assert snapshot is not None
+    assert list(snapshot.table) == [route]
+
+
 OWN = "[jupyterhub]\nformat = 2\nrevision = 1\ncount = 1\n"
 ROUTES = "[jupyterhub.routes]\n"
 
@@ -377,7 +398,9 @@ def entry(name: str, routespec: str = "/a/", target: str = "http://h:1", data: s
         ("[http]\na = 1\n", "so this package did not write it"),
         ("jupyterhub = 1\n", "so this package did not write it"),
         ("[jupyterhub]\nrevision = 1\n", "have format None"),
-        ("[jupyterhub]\nformat = 1\nrevision = 1\n", "have format 1; this version reads 2"),
+        ("[jupyterhub]\nformat = 0\nrevision = 1\n", "have format 0; this version reads 1 to 2"),
+        ("[jupyterhub]\nformat = '2'\nrevision = 1\n", "have format '2'; this version reads 1 to 2"),
+        ("[jupyterhub]\nformat = 1\nrevision = 1\n", "should have None routes, but has 0"),
         ("[jupyterhub]\nformat = 2\n", "has been changed"),
         ("[jupyterhub]\nformat = 2\nrevision = -1\n", "has been changed"),
         ("[jupyterhub]\nformat = 2\nrevision = true\n", "has been changed"),

@@ -18,7 +18,7 @@ from support.store_contract import routes_of, table_of
 from support.stores import toml_store
 from support.waiting import PATIENCE
 
-from traefik_toml_proxy.errors import CommitFailed, StoreError
+from traefik_toml_proxy.errors import CommitFailed, StoreError, StoreTooNew
 from traefik_toml_proxy.files import AtomicFile, KeptFiles
 from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
 from traefik_toml_proxy.stores.toml_document import TomlRenderer, read_snapshot
@@ -73,7 +73,7 @@ async def test_an_empty_file_has_no_routes(path: Path, caplog: pytest.LogCapture
         b"\xff\xfe\x00",
         b"\0" * 4096,
         b"[http.routers.mine]\nrule = 'PathPrefix(`/`)'\n",
-        b"[jupyterhub]\nformat = 9\nrevision = 1\n",
+        b"[jupyterhub]\nformat = 0\nrevision = 1\n",
         b"[jupyterhub]\nformat = 2\nrevision = -1\n",
         b"[jupyterhub]\nformat = 2\nrevision = true\n",
         b"[jupyterhub]\nformat = 2\n",
@@ -115,6 +115,19 @@ async def test_a_file_that_is_not_ours_is_set_aside(
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert str(path) in caplog.text
     assert str(aside) in caplog.text
+
+
+async def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
+    """The error says what to do, the file is there as it was, and another Hub could use it."""
+    content = b"# Written by traefik_toml_proxy 7.0.\n\n[jupyterhub]\nformat = 9\nrevision = 1\n"
+    path.write_bytes(content)
+    store = toml_store(path)
+    with pytest.raises(StoreTooNew, match=r"traefik_toml_proxy 7\.0.*format is 9.*up to 2.*Nothing was changed"):
+        await store.open()
+    await store.close()
+
+    assert path.read_bytes() == content
+    assert names_in(path.parent) == ["dynamic.toml", "dynamic.toml.tmp"]
 
 
 async def test_a_file_that_was_set_aside_is_never_overwritten(path: Path) -> None:

@@ -19,8 +19,14 @@ from ..traefik.pieces import Assembler, Piece
 from .toml_text import dumps, loads, toml_string
 
 # Our root table, and the version of its format.
+#
+# 1: each route has a table of its own, in which the data is a string with JSON; there is no count.
+# 2: each route has a line (see _route_line). The first files had no count either.
+#
+# A newer format has its number in the same place, so that every older version can tell that it is newer (_NUMBER).
 _OWN_TABLE = "jupyterhub"
 _FORMAT = 2
+_NUMBER = re.compile(rf"^\[{_OWN_TABLE}\]\nformat = ([0-9]{{1,9}})$", re.MULTILINE)
 
 # The header before the lines of the routes, the form of such a line, and what follows the last one.
 _BEFORE_ROUTES = f"\n[{_OWN_TABLE}.routes]\n"
@@ -29,6 +35,22 @@ _AFTER_ROUTES = "\n\n["
 
 # No Hub ever counts this far; Traefik and the probe can read numbers up to a hundred times as large.
 _LARGEST_REVISION = 10**16
+
+
+class NewerFormat(ValueError):
+    """A newer version of this package has written the file.
+
+    Attributes:
+        found: The number of its format.
+        known: The newest format that this version reads.
+        writer: The first line of the file, which names the version.
+    """
+
+    def __init__(self, found: int, writer: str) -> None:
+        super().__init__(f"the routes in it have format {found}; this version reads formats up to {_FORMAT}")
+        self.found = found
+        self.known = _FORMAT
+        self.writer = writer
 
 
 class _RouteText(NamedTuple):
@@ -168,24 +190,30 @@ def read_snapshot(text: str) -> Snapshot | None:
         The snapshot, or None for an empty file.
 
     Raises:
+        NewerFormat: If a newer version of this package has written it.
         ValueError: If the text is not TOML, was not written by this package, or has an invalid route.
     """
     if not text.strip():
         return None
+    number = _NUMBER.search(text)
+    if number and int(number[1]) > _FORMAT:
+        raise NewerFormat(int(number[1]), text.partition("\n")[0])
     own: Any = _read_lines(text)
     if own is None:
         # The file has no routes, or has been edited.
         own = loads(text).get(_OWN_TABLE)
     if not isinstance(own, dict):
         raise ValueError(f"it has no table [{_OWN_TABLE}], so this package did not write it")
-    if own.get("format") != _FORMAT:
-        raise ValueError(f"the routes in it have format {own.get('format')!r}; this version reads {_FORMAT}")
+    if own.get("format") not in (1, _FORMAT):
+        raise ValueError(f"the routes in it have format {own.get('format')!r}; this version reads 1 to {_FORMAT}")
     revision, entries = own.get("revision"), own.get("routes", {})
     if type(revision) is not int or not 0 <= revision < _LARGEST_REVISION or not isinstance(entries, dict):
         raise ValueError(f"the table [{_OWN_TABLE}] has been changed")
-    if own.get("count") != len(entries):
+    # The first files had no count. One that has no routes either may have lost its end.
+    count = own.get("count", len(entries) or None)
+    if count != len(entries):
         raise ValueError(
-            f"it should have {own.get('count')} routes, but has {len(entries)}: its end is missing, or it has been edited"
+            f"it should have {count} routes, but has {len(entries)}: its end is missing, or it has been edited"
         )
     try:
         return Snapshot(revision, RouteTable(_read_route(entry) for entry in entries.values()))
@@ -215,13 +243,21 @@ def _read_lines(text: str) -> dict[str, Any] | None:
     return {**own, "routes": routes} if isinstance(own, dict) else None
 
 
-def _read_route(line: Any) -> Route:
-    if not isinstance(line, str):
-        raise ValueError(f"a route in it is incomplete: {quoted(str(line))}")
+def _read_route(entry: Any) -> Route:
     try:
-        match json.loads(line):
+        match _given(entry):
             case {"routespec": str(routespec), "target": str(target), "data": data}:
                 return Route.checked(routespec, target, data)
     except RecursionError as error:
-        raise ValueError(f"the data of a route in it is nested too deeply: {quoted(line)}") from error
-    raise ValueError(f"a route in it is incomplete: {quoted(line)}")
+        raise ValueError(f"the data of a route in it is nested too deeply: {quoted(str(entry))}") from error
+    raise ValueError(f"a route in it is incomplete: {quoted(str(entry))}")
+
+
+def _given(entry: Any) -> Any:
+    """Return what is in the entry of one route, in whatever format it is."""
+    match entry:
+        case str(line):
+            return json.loads(line)
+        case {"data": str(data)}:
+            return {**entry, "data": json.loads(data)}
+    return None

@@ -6,11 +6,11 @@ import logging
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ..errors import CommitFailed, ConfigurationError, StoreError, StoreLocked
+from ..errors import CommitFailed, ConfigurationError, StoreError, StoreLocked, StoreTooNew
 from ..files import AtomicFile, KeptFiles, LockHeld, ReplaceFailed, run_in_thread
 from ..routes import RouteTable, Snapshot
 from ..threads import in_thread
-from .toml_document import TomlRenderer, read_snapshot
+from .toml_document import NewerFormat, TomlRenderer, read_snapshot
 
 # Up to these limits, rendering takes a few milliseconds at most, about as long as a thread hop.
 _SMALL_TABLE_ROUTES = 50
@@ -102,6 +102,8 @@ class TomlFileStore:
             return read_snapshot(self._path.read_text("utf-8"))
         except FileNotFoundError:
             return None
+        except NewerFormat as error:
+            raise StoreTooNew(self.location, error.found, error.known, error.writer) from None
         except ValueError as error:
             aside = self._set_aside()
             self._log.warning(

@@ -90,6 +90,9 @@ class Soak:
                     await self._part(part, share * seconds)
                 await self._end()
             finally:
+                # If it has failed. If it has not, both have ended.
+                with contextlib.suppress(TimeoutError):
+                    await self._hub.stop()
                 await self._hub.kill()
                 self._end_traefik()
 
