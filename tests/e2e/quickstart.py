@@ -20,7 +20,7 @@ from support.processes import environment as environment_of
 from support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / "examples" / "quickstart" / "jupyterhub_config.py"
+CONFIG = ROOT / "examples" / "quickstart/jupyterhub_config.py"
 
 _START_SECONDS = 60
 _STOP_SECONDS = 30

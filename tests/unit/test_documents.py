@@ -60,14 +60,21 @@ def _blocks(page: Path) -> Iterator[Block]:
     for match in re.finditer(r"^\.\. code-block:: (\w+)\n\n((?: {3}.*\n|\n)+)", text, re.MULTILINE):
         line = text.count("\n", 0, match.start(2)) + 1
         yield Block(page, line, match[1], textwrap.dedent(match[2]))
+    for match in re.finditer(r"^\.\. literalinclude:: (\S+)\n   :language: (\w+)\n", text, re.MULTILINE):
+        yield Block(page, text.count("\n", 0, match.start()) + 1, match[2], (page.parent / match[1]).read_text("utf-8"))
+
+
+def _is_example(block: Block) -> bool:
+    return any(block.text == file.read_text("utf-8") for file in ROOT.glob("examples/*/*"))
 
 
 BLOCKS = [block for page in PAGES for block in _blocks(page)]
-PYTHON = [block for block in BLOCKS if block.language == "python"]
+# A file that is included from examples/ is run by the test of its folder (test_examples.py).
+PYTHON = [block for block in BLOCKS if block.language == "python" and not _is_example(block)]
 
 
 def _of(language: str) -> list[Block]:
-    return [block for block in BLOCKS if block.language == language]
+    return [block for block in BLOCKS if block.language == language and not _is_example(block)]
 
 
 def _literals(page: Path) -> list[str]:
@@ -101,7 +108,7 @@ def test_the_readme_leads_to_every_page() -> None:
 def test_what_a_page_names_is_there(page: Path) -> None:
     """Links to files, images, includes, and files of this repository that are named in the text."""
     text = page.read_text("utf-8")
-    beside = re.findall(r"`[^`]+<([^>:]+)>`_|^\.\. (?:image|include):: (\S+)", text, re.MULTILINE)
+    beside = re.findall(r"`[^`]+<([^>:]+)>`_|^\.\. (?:image|include|literalinclude):: (\S+)", text, re.MULTILINE)
     named = [literal for literal in _literals(page) if re.match(r"(benchmarks|docs|examples|tests)/\S*$", literal)]
     files = [page.parent / (link or included) for link, included in beside] + [ROOT / name for name in named]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 from collections.abc import Iterator
@@ -70,6 +71,25 @@ def test_each_setting_is_named_once_with_what_takes_its_place(section: str, name
     assert line.startswith(f"c.{section}.{name} has no effect with this proxy: ")
     assert words in line
     assert "hush" not in line
+
+
+def test_what_is_set_here_as_well_is_not_named() -> None:
+    """The Littlest JupyterHub always sets that of the other class; it is the file that the routes are in."""
+    theirs = {"dynamic_config_file": "/opt/rules.toml", "check_route_timeout": 9}
+    lines = found(TraefikFileProviderProxy=theirs, TraefikTomlProxy={"dynamic_config_file": "/opt/rules.toml"})
+
+    assert [line.split()[0] for line in lines] == ["c.TraefikFileProviderProxy.check_route_timeout"]
+
+
+def test_traitlets_does_not_warn_of_what_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    """It would guess what was meant; it still warns of a setting that nobody knows."""
+    config = Config({"TraefikProxy": {"traefik_api_url": "http://x", "typo": 1, "traefik_url": "http://a:1"}})
+    proxy = TraefikTomlProxy(config=config, log=logging.getLogger("hub"))
+
+    assert proxy.traefik_url == "http://a:1"
+    assert proxy.config == config
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "`typo` not recognized" in said
 
 
 def test_what_jupyterhub_has_copied_is_not_named_twice() -> None:

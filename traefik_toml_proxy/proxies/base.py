@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from datetime import timezone
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..errors import ProxyError, RouteNotLive, quoted
 from ..publisher import RoutePublisher
 from ..routes import Route
 from ..session import Session
+from .leftovers import remove_leftovers
 
 # After how many routes get_all_routes yields to the event loop.
 _ROUTES_AT_ONCE = 500
@@ -29,6 +31,12 @@ class RoutingProxy(Proxy):
         # Held while a session is opened or closed.
         self._session_lock = asyncio.Lock()
         self._session: Session | None = None
+
+    def _load_config(self, cfg: Any, *args: Any, **kwargs: Any) -> None:
+        """Set the traits, without a warning of traitlets for what :mod:`.leftovers` explains."""
+        cfg = copy.deepcopy(cfg)
+        remove_leftovers(cfg, {cls.__name__ for cls in type(self).__mro__})
+        super()._load_config(cfg, *args, **kwargs)
 
     # For subclasses.
 

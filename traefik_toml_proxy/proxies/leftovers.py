@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 
 from ..errors import quoted
 
@@ -112,8 +112,28 @@ def leftovers(config: Mapping[str, Mapping[str, object]], own: Collection[str]) 
         elif section in own:
             found += [_line(f"{section}.{name}", _JTP[name]) for name in sorted(settings) if _is_foreign(section, name)]
         elif section.endswith("Proxy"):
-            found += [_line(f"{section}.{name}", _elsewhere(section, name)) for name in sorted(settings)]
+            names = [name for name in sorted(settings) if not _is_ours_too(name, settings[name], config, own)]
+            found += [_line(f"{section}.{name}", _elsewhere(section, name)) for name in names]
     return found
+
+
+def remove_leftovers(config: MutableMapping[str, MutableMapping[str, object]], own: Collection[str]) -> None:
+    """Remove from our classes what jupyterhub-traefik-proxy's classes with the same names have.
+
+    Otherwise traitlets would log that our class does not know it, and guess what was meant.
+
+    Args:
+        config: As for :func:`leftovers`.
+        own: As there.
+    """
+    for section in own:
+        for name in [name for name in config.get(section, ()) if _is_foreign(section, name)]:
+            del config[section][name]
+
+
+def _is_ours_too(name: str, value: object, config: Mapping[str, Mapping[str, object]], own: Collection[str]) -> bool:
+    """Whether one of our classes has the same value: The Littlest JupyterHub sets the other class as well, always."""
+    return any(name in config.get(section, ()) and config[section][name] == value for section in own)
 
 
 def _is_foreign(section: str, name: str) -> bool:
