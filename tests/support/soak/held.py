@@ -13,7 +13,9 @@ from support.processes import descriptors
 # What a process may hold later that it did not hold before. In between there were dozens of changes.
 MORE_SOCKETS = 2  # the probe's own connection, and one that is being closed
 MORE_THREADS = 8  # a pool starts a thread when it first needs it
-OBJECTS_EACH_CHANGE = 0.5
+# In minutes, even one object that is kept at each change is more than this.
+MORE_OBJECTS = 100
+OBJECTS_EACH_CHANGE = 0.25
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Held:
             ("threads", self.threads, before.threads, MORE_THREADS),
             ("kilobytes", self.kilobytes, before.kilobytes, kilobytes),
             ("tasks", self.tasks, before.tasks, 0),
-            ("objects", self.objects, before.objects, OBJECTS_EACH_CHANGE * changes),
+            ("objects", self.objects, before.objects, MORE_OBJECTS + OBJECTS_EACH_CHANGE * changes),
         ):
             if now - then > most:
                 yield f"{now - then} more {what} ({then}, now {now}; at most {most:g} more)"
