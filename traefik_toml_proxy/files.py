@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 import aiofiles.os
 
+from .folders import HeldFolder, make_folder_like_its_parent
 from .tasks import run_to_completion
 from .threads import OURS
 
@@ -143,7 +144,7 @@ class KeptFiles:
         for path, data in self._wanted.items():
             if self._harm(path) is not None:
                 try:
-                    _make_folder_like_its_parent(self.folder)
+                    make_folder_like_its_parent(self.folder)
                     self._written[path] = write_private(path, data, self._mode)
                 except OSError as error:
                     raise ReplaceFailed(path, "write", error) from error
@@ -189,15 +190,6 @@ def _create(path: Path, mode: int) -> int:
         path.unlink()
         raise
     return descriptor
-
-
-def _make_folder_like_its_parent(folder: Path) -> None:
-    """Create a folder, if it is not there, for those who can read the folder that it is in, which must be there."""
-    if not folder.is_dir():
-        folder.mkdir(mode=0o700, exist_ok=True)
-        # Keep an inherited setgid bit: Traefik may have access only through the group of the parent folder.
-        inherited = stat.S_IMODE(folder.stat().st_mode) & stat.S_ISGID
-        folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode) & 0o755 | inherited)
 
 
 class OwnerLock:
@@ -278,7 +270,13 @@ class AtomicFile:
         self._touched = touched
         self._folder = path.with_name(path.name + ".tmp")
         self._lock = OwnerLock(self._folder / "lock")
+        self._place = HeldFolder(path.parent)
         self._written: Fingerprint | None = None
+
+    @property
+    def moves(self) -> int:
+        """How often the folder of the file was replaced by another one while it was locked."""
+        return self._place.moves
 
     def lock(self) -> None:
         """Become the only writer, and remove unfinished versions of an earlier one. Blocks.
@@ -292,6 +290,7 @@ class AtomicFile:
         if self._touched is not None:
             os.utime(self._touched)
         self._lock.acquire()
+        self._place.hold()
         self.remove_leftovers()
 
     def remove_leftovers(self) -> None:
@@ -302,6 +301,7 @@ class AtomicFile:
     def unlock(self) -> None:
         """Stop being the writer. May be called twice."""
         self._lock.release()
+        self._place.release()
 
     async def replace(self, data: bytes, needs: KeptFiles | None = None) -> None:
         """Replace the content of the file with ``data``. If cancelled, it still finishes before raising.
@@ -318,6 +318,8 @@ class AtomicFile:
         await run_in_thread(self._replace, data, needs)
 
     def _replace(self, data: bytes, needs: KeptFiles | None) -> None:
+        with contextlib.suppress(OSError):  # then the next step fails
+            self._place.restore()
         if needs is not None:
             needs.write()
         new = self._folder / f"new-{secrets.token_hex(8)}"
@@ -360,7 +362,7 @@ class AtomicFile:
 
     def _make_folder(self) -> None:
         """Create the folder for new versions; whoever can read the file's folder can read it, as Traefik lists both."""
-        _make_folder_like_its_parent(self._folder)
+        make_folder_like_its_parent(self._folder)
         status = self._folder.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
             # Whoever can write here could swap a new version before it is renamed.
@@ -385,6 +387,7 @@ class AtomicFile:
         if self._written is None:
             return None
         try:
+            self._place.look()
             self._keep_lock()
             now = Fingerprint.of(self.path.lstat())
         except LockHeld:

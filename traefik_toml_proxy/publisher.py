@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from .errors import InvalidRoute, ProxyError, StoreError, quoted
 from .routes import Change, Route, RouteTable, Snapshot
 from .seams import LiveCheck, Store
-from .standstill import Standstill
 from .waits import LiveWaits, Request, with_pauses
-
-# How many checks in a row may find the last commit not live before it is committed again: it may still be loading.
-_PATIENCE = 5
-_LONGEST_PATIENCE = 60
+from .watcher import Restart, RouteWatcher
 
 
 class RoutePublisher:
@@ -67,10 +63,6 @@ class RoutePublisher:
         self._interrupted = False
         # The last problem that was logged, to avoid repeats.
         self._logged: str | None = None
-        # The last revision that the watcher found not to be live.
-        self._missed_revision = -1
-        self._standstill = Standstill()
-        self._restart: Callable[[], Awaitable[object]] | None = None
 
     @property
     def table(self) -> RouteTable:
@@ -81,6 +73,11 @@ class RoutePublisher:
     def revision(self) -> int:
         """The revision of the last commit."""
         return self._committed.revision
+
+    @property
+    def is_committing(self) -> bool:
+        """Whether a commit is under way."""
+        return self._lock.locked()
 
     async def open(self) -> RouteTable:
         """Open the store.
@@ -241,11 +238,18 @@ class RoutePublisher:
             if damage is None and self._interrupted:
                 damage = "may hold a change that was interrupted"
             if damage is None:
-                self._logged = None
+                if self._logged is not None:
+                    self._logged = None
+                    self._log.info("%s is as it should be again", self._store.location)
                 return
             if self._logged is None:
                 self._logged = damage
                 self._log.warning("%s %s: writing it again", self._store.location, damage)
+            await self._commit_again()
+
+    async def commit_once_more(self) -> None:
+        """Commit the current table under a new revision. Does not raise if it cannot be written; logs it once."""
+        async with self._lock:
             await self._commit_again()
 
     async def _commit_again(self) -> None:
@@ -257,60 +261,14 @@ class RoutePublisher:
                 self._logged = str(error)
                 self._log.error("The routes could not be written again; will retry: %s", error)
 
-    async def watch(self, interval: float, restart: Callable[[], Awaitable[object]] | None = None) -> None:
+    async def watch(self, interval: float, restart: Restart | None = None) -> None:
         """Repair the store when others change it, and commit again if the last commit is not live. Never returns.
 
         Args:
             interval: Seconds between two checks.
             restart: Restarts a proxy that answers, but loads no commit any more; None if that is not done here.
         """
-        missed, patience = 0, _PATIENCE
-        self._restart = restart
-        while True:
-            await asyncio.sleep(interval)
-            try:
-                await self.repair_store()
-                missed = await self._count_missed(missed, patience)
-                if missed > patience:
-                    # The file event was lost, or the version could not be loaded: a new version makes a new event.
-                    missed, patience = 0, min(patience * 2, _LONGEST_PATIENCE)
-                    async with self._lock:
-                        await self._commit_again()
-                elif missed == 0:
-                    patience = _PATIENCE
-            except Exception:  # noqa: BLE001 - a bug: log the traceback; the next check may succeed
-                self._log.exception("Checking the routes failed unexpectedly; will retry")
-
-    async def _count_missed(self, missed: int, patience: int) -> int:
-        """Ask once whether the last commit is live, and count how often in a row it was not.
-
-        Args:
-            missed: The count so far.
-            patience: The count at which a warning is logged.
-
-        Returns:
-            The new count. It stays the same during a commit, and while the proxy does not answer (restarting it is not
-            done here). It starts over for each revision, since the last of several changes is often still loading.
-        """
-        revision = self.revision
-        answer = await self._live_check.ask()
-        if self._standstill.found(answer, revision) and self._restart is not None:
-            await self._restart()
-            return missed
-        if not answer.answered or self._lock.locked() or revision != self.revision:
-            return missed
-        if answer.serves(revision):
-            return 0
-        if self._missed_revision != revision:
-            self._missed_revision, missed = revision, 0
-        if missed == patience:
-            self._log.warning(
-                "Revision %d of the routes in %s is not live (%s): writing it again",
-                revision,
-                self._store.location,
-                answer.description,
-            )
-        return missed + 1
+        await RouteWatcher(self, self._store, self._live_check, self._log, restart).run(interval)
 
     async def close(self) -> None:
         """Stop writing; callers that are still waiting get an error. May be called twice."""

@@ -22,6 +22,10 @@ class Store(Protocol):
     def location(self) -> str:
         """Where the snapshot is kept, for messages: a path or a URL."""
 
+    @property
+    def moves(self) -> int:
+        """How often the place was replaced by another one, so that a program that watches it may see no commit any more."""
+
     async def open(self) -> Snapshot:
         """Become the only owner of the store. Called once, before anything else.
 

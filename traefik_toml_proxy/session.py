@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from .publisher import RoutePublisher
 from .seams import Activity
 from .tasks import run_to_completion
+from .watcher import Restart
 
 # Seconds between two checks of the store and of the live revision.
 _WATCH_INTERVAL = 1.0
@@ -76,7 +77,7 @@ class Session:
         cleanup: CleanupStack,
         *,
         activity: Activity | None = None,
-        restart: Callable[[], Awaitable[object]] | None = None,
+        restart: Restart | None = None,
     ) -> None:
         """Take ownership of what has been opened, and watch the store and the live revision from now on.
 

@@ -42,6 +42,7 @@ class MemoryStore:
         begun: How many commits have begun.
         gate: Commits wait while this is not set.
         location: Where it is kept, for messages.
+        moves: How often its place was replaced.
     """
 
     def __init__(self, place: MemoryPlace | None = None) -> None:
@@ -51,6 +52,7 @@ class MemoryStore:
         self.gate = asyncio.Event()
         self.gate.set()
         self.location = "/memory/dynamic.toml"
+        self.moves = 0
 
     async def open(self) -> Snapshot:
         """Take the place, if nobody else has it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import logging
 import os
 import stat
@@ -93,29 +92,23 @@ async def test_every_line_is_logged_once(followed: FollowedOutput, logged: Calla
 
 
 async def test_two_that_catch_up_at_once_log_every_line_once(
-    followed: FollowedOutput, logged: Callable[[], list[str]]
+    followed: FollowedOutput, logged: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The follower and a caller that needs the last lines now do not interfere."""
     both = threading.Barrier(2)
-    real = followed.path
+    really_read = os.pread
 
-    class Slow(io.FileIO):
-        """A file that is slow enough for two readers to overlap, if nothing prevents it."""
-
-        def read(self, size: int | None = -1) -> bytes:
-            data = super().read(-1 if size is None else size)
-            with contextlib.suppress(threading.BrokenBarrierError):
-                both.wait(0.2)
-            return data or b""
-
-    class Path2:
-        def open(self, mode: str) -> Slow:
-            return Slow(real, mode)
+    def read_slowly(*arguments: int) -> bytes:
+        """Slowly enough for two readers to overlap, if nothing prevents it."""
+        data = really_read(*arguments)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.2)
+        return data
 
     write(followed, b"".join(b"line %d\n" % number for number in range(100)))
-    followed.path = Path2()  # type: ignore[assignment] # only open() is wanted
-    await asyncio.gather(followed.catch_up(), followed.catch_up())
-    followed.path = real
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", read_slowly)
+        await asyncio.gather(followed.catch_up(), followed.catch_up())
     write(followed, b"the end\n")
     await followed.catch_up()
 
@@ -271,3 +264,23 @@ async def test_following_logs_new_lines(followed: FollowedOutput, logged: Callab
         await eventually(lambda: logged() == ["Traefik: one"])
         write(followed, b"two\n")
         await eventually(lambda: logged() == ["Traefik: one", "Traefik: two"])
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: path.rename(path.with_name("old"))])
+async def test_a_file_that_others_have_removed_is_read_on(
+    followed: FollowedOutput, logged: Callable[[], list[str]], harm: Callable[[Path], object]
+) -> None:
+    """The process still writes to it; the next one gets a new file."""
+    descriptor = await asyncio.to_thread(followed.open_for_child)
+    await followed.catch_up()
+    harm(followed.path)
+    os.write(descriptor, b"one\n")
+    os.close(descriptor)
+    await followed.catch_up()
+    descriptor = await asyncio.to_thread(followed.open_for_child)
+    os.write(descriptor, b"two\n")
+    os.close(descriptor)
+    await followed.catch_up()
+    await asyncio.to_thread(followed.close)
+
+    assert logged() == ["Traefik: one", "Traefik: two"]

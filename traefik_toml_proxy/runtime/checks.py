@@ -83,8 +83,12 @@ def watches_no_file(lines: list[str]) -> bool:
 
 def rejections(lines: list[str]) -> list[str]:
     """Return the lines of Traefik's output which say that it rejects the dynamic configuration."""
-    # Not matched by file name, which only some versions of Traefik log.
-    return [line for line in lines if " ERR " in line and "providerName=file" in line]
+    # Not matched by file name, which only some versions of Traefik log. One that is gone is not rejected, but awaited.
+    return [
+        line
+        for line in lines
+        if " ERR " in line and "providerName=file" in line and "no such file or directory" not in line
+    ]
 
 
 def disabled_routers(lines: list[str], name: str) -> list[str]:

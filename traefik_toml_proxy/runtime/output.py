@@ -55,6 +55,8 @@ class FollowedOutput:
         self._is_taken = is_taken
         # Two threads may read at once, or one may read while another opens the file for a new child.
         self._lock = threading.Lock()
+        # Kept open, so that Traefik's lines are still read when others have deleted or renamed the file.
+        self._descriptor: int | None = None
         self._position = 0
         self._unfinished = b""
         # With the time when each was read, in seconds on the monotonic clock.
@@ -74,6 +76,7 @@ class FollowedOutput:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         with self._lock:
             descriptor = os.open(self.path, flags, 0o600)
+            self._close()
             self._position, self._unfinished = 0, b""
             self._last.clear()
             return descriptor
@@ -103,6 +106,16 @@ class FollowedOutput:
         for line in await in_thread(self._take_unfinished):
             self._log_line(line)
 
+    def close(self) -> None:
+        """Close the file. May be called twice. Blocks."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
     def _take_unfinished(self) -> list[str]:
         with self._lock:
             line, self._unfinished = self._unfinished, b""
@@ -125,15 +138,15 @@ class FollowedOutput:
         return []
 
     def _read(self) -> bytes:
-        with self.path.open("rb") as file:
-            if file.seek(0, os.SEEK_END) < self._position:
-                self._position = 0  # the file was truncated
-            file.seek(self._position)
-            data = file.read(_ONE_READ)
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        if os.fstat(self._descriptor).st_size < self._position:
+            self._position = 0  # the file was truncated
+        data = os.pread(self._descriptor, _ONE_READ, self._position)
         self._position += len(data)
         if self._position > _LARGEST_FILE and len(data) < _ONE_READ:
             # Traefik continues at the new end, since it appends. A line written just before the truncation may be lost.
-            os.truncate(self.path, 0)
+            os.ftruncate(self._descriptor, 0)
             self._position = 0
         return data
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigurationError, RouteNotLive, StoreLocked, TraefikStartFailed
-from ..files import AtomicFile, LockHeld, OwnerLock, ReplaceFailed, make_private, run_in_thread
+from ..errors import ConfigurationError, RouteNotLive, TraefikStartFailed
+from ..files import make_private
 from ..publisher import RoutePublisher
 from ..routes import Route, RouteTable
 from ..seams import Activity, Store
@@ -21,6 +20,7 @@ from ..stores.toml_text import dumps
 from ..threads import hold_all, in_thread
 from ..traefik.failures import logs_failures
 from ..traefik.static import StaticSettings, most_output, static_tree
+from ..watcher import Restart
 from .activity import ConnectionActivity
 from .certificate import PairFiles, ServedCertificate, admins_pair, default_pair, name_to_ask_for, write_served
 from .checks import check_address, disabled_routers, explain_output, listens_on_ipv6_too, rejections
@@ -28,11 +28,14 @@ from .failures import FailureLog
 from .probe import EntryPointProbe, ask_anew
 from .program import child_environment, find_program
 from .renewal import CertificateWatcher
+from .state_folder import StateFolder
 from .supervisor import TraefikSupervisor
 from .transport_files import WatchedTransports
 
 # Seconds to wait for an adopted Traefik to load the new file before starting a new process instead.
 _ADOPTION_TIMEOUT = 10.0
+# Seconds between two looks at the files that the next start of Traefik, or of the Hub, needs.
+_FILES_INTERVAL = 2.0
 # For how many seconds a new Traefik may answer nothing but, for example, 401, before the start fails.
 _REFUSED_SECONDS = 0.8
 
@@ -106,11 +109,7 @@ async def open_with_external_traefik(publishing: PublishingSettings, log: loggin
         served = await in_thread(_serve_certificate, publishing, None)
         publisher, table = await _open_publisher(publishing, served, cleanup, log)
         await publisher.begin(table)
-        activity = _watch_activity(publishing, publisher, cleanup, log)
-        session = Session(publisher, cleanup, activity=activity)
-        publishing.transports.watch(publisher, cleanup, log)
-        _watch_certificate(publishing, served, publisher, cleanup, log)
-        return session
+        return _begin_session(publishing, served, publisher, cleanup, log)
 
 
 async def open_with_managed_traefik(
@@ -165,6 +164,22 @@ def _serve_certificate(publishing: PublishingSettings, default_folder: Path | No
     return served
 
 
+def _begin_session(
+    publishing: PublishingSettings,
+    served: ServedCertificate,
+    publisher: RoutePublisher,
+    cleanup: CleanupStack,
+    log: logging.Logger,
+    restart: Restart | None = None,
+) -> Session:
+    """Return the session, which watches all that may change from now on."""
+    activity = _watch_activity(publishing, publisher, cleanup, log)
+    session = Session(publisher, cleanup, activity=activity, restart=restart)
+    publishing.transports.watch(publisher, cleanup, log)
+    _watch_certificate(publishing, served, publisher, cleanup, log)
+    return session
+
+
 def _watch_certificate(
     publishing: PublishingSettings,
     served: ServedCertificate,
@@ -210,12 +225,14 @@ class _Start:
         traefik, log = self._traefik, self._log
         environment = child_environment(traefik.environment)
         program = await find_program(traefik.command, environment)
-        await self._lock_state_dir()
+        folder = StateFolder(traefik.state_dir, log)
+        self._cleanup.add("the lock of state_dir", folder.close)
+        await folder.open()
         served = await in_thread(_serve_certificate, self._publishing, traefik.state_dir)
         publisher, previous = await _open_publisher(self._publishing, served, self._cleanup, log)
         static = static_tree(traefik.static, program.version)
         static_text = _static_text(static)
-        static_file = await self._write_static(static_text)
+        await folder.write_static(traefik.static_file, static_text)
         if traefik.static.acme:
             await in_thread(make_private, Path(traefik.static.acme.storage))
         failures = FailureLog(self._traefik.error_path, lambda: publisher.table, log)
@@ -238,11 +255,12 @@ class _Start:
         _check_front_routers(supervisor.last_lines, traefik.front_router)
 
         async def prepare_restart() -> None:
-            await in_thread(_make_state_dir, traefik.state_dir)
             await publisher.repair_store()
-            await self._repair_static(static_file, static_text)
+            await folder.repair()
 
         supervisor.watch(prepare_restart)
+        keeping = _keep_files(folder, supervisor, log)
+        self._cleanup.add_task(asyncio.create_task(keeping, name="traefik_toml_proxy files"))
         log.info(
             "Traefik %d.%d.%d (process %d) serves %s; routes: %d",
             *program.version,
@@ -250,40 +268,7 @@ class _Start:
             traefik.static.address,
             len(publisher.table),
         )
-        activity = _watch_activity(self._publishing, publisher, self._cleanup, log)
-        session = Session(publisher, self._cleanup, activity=activity, restart=supervisor.replace)
-        self._publishing.transports.watch(publisher, self._cleanup, log)
-        _watch_certificate(self._publishing, served, publisher, self._cleanup, log)
-        return session
-
-    async def _lock_state_dir(self) -> None:
-        folder = self._traefik.state_dir
-        await in_thread(_make_state_dir, folder)
-        lock = OwnerLock(folder / "hub.lock")
-        self._cleanup.add("the lock of state_dir", lambda: in_thread(lock.release))
-        await run_in_thread(_lock, lock.acquire, folder, "state_dir")
-
-    async def _write_static(self, text: bytes) -> AtomicFile:
-        file = AtomicFile(self._traefik.static_file, 0o600)
-        self._cleanup.add("the static configuration", lambda: in_thread(file.unlock))
-        await run_in_thread(_lock, file.lock, file.path, "static_config_file")
-        try:
-            await file.replace(text)
-        except LockHeld as error:
-            raise _locked(file.path, error, "static_config_file") from None
-        except ReplaceFailed as error:
-            raise ConfigurationError(f"{error}. c.TraefikProxy.static_config_file sets this path.") from error
-        return file
-
-    async def _repair_static(self, file: AtomicFile, text: bytes) -> None:
-        """Write the static configuration again if others have changed it."""
-        damage = await in_thread(file.damage)
-        if damage is not None:
-            self._log.warning("%s %s: writing it again", file.path, damage)
-            try:
-                await file.replace(text)
-            except OSError as error:
-                self._log.warning("Traefik cannot be started without its static configuration; will retry: %s", error)
+        return _begin_session(self._publishing, served, publisher, self._cleanup, log, supervisor.replace)
 
     async def _take_over(self, supervisor: TraefikSupervisor, publisher: RoutePublisher, previous: RouteTable) -> bool:
         """Take over the Traefik and the routes of an earlier Hub without an interruption; return whether that worked."""
@@ -335,6 +320,17 @@ class _Start:
             raise TraefikStartFailed(reason or str(error), lines) from error
 
 
+async def _keep_files(folder: StateFolder, supervisor: TraefikSupervisor, log: logging.Logger) -> None:
+    """Make files again that others have deleted or changed: the next start needs them. Never returns."""
+    while True:
+        await asyncio.sleep(_FILES_INTERVAL)
+        try:
+            await folder.repair()
+            await supervisor.keep_record()
+        except Exception:
+            log.exception("Looking at the files of the proxy failed unexpectedly; will retry")
+
+
 def _check_front_routers(lines: list[str], front_router: str) -> None:
     """Check that Traefik can use the front routers; otherwise it would answer all requests with 404.
 
@@ -350,42 +346,8 @@ def _check_front_routers(lines: list[str], front_router: str) -> None:
         )
 
 
-def _make_state_dir(folder: Path) -> None:
-    """Create the folder, for the Hub's user only. Blocks.
-
-    Raises:
-        ConfigurationError: If it cannot be created, or others can write to it.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = stat.S_IMODE(folder.stat().st_mode)
-    except OSError as error:
-        raise ConfigurationError(
-            f"The folder {folder} cannot be created: {error.strerror}. c.TraefikProxy.state_dir sets this path."
-        ) from error
-    if mode & 0o022:
-        raise ConfigurationError(
-            f"Users other than its owner can write to {folder} (mode {mode:o}), so they could redirect the Hub's users. "
-            "Run `chmod 700` on it, or choose another folder with c.TraefikProxy.state_dir."
-        )
-
-
 def _static_text(static: Mapping[str, Any]) -> bytes:
     try:
         return dumps(static).encode()
     except (ValueError, TypeError) as error:
         raise ConfigurationError(f"extra_static_config cannot be written as TOML: {error}") from error
-
-
-def _lock(acquire: Callable[[], None], what: Path, trait: str) -> None:
-    """Lock a file or folder for this Hub. Blocks."""
-    try:
-        acquire()
-    except LockHeld as error:
-        raise _locked(what, error, trait) from None
-    except OSError as error:
-        raise ConfigurationError(f"{what} cannot be used: {error}. c.TraefikProxy.{trait} sets this path.") from error
-
-
-def _locked(what: Path, error: LockHeld, trait: str) -> StoreLocked:
-    return StoreLocked(str(what), error.owner, f"give this Hub its own {trait}")

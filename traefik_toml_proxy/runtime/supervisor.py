@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from ..errors import TraefikStartFailed
+from ..files import run_in_thread
 from ..threads import in_thread
 from ..traefik.static import GRACE_SECONDS
 from .checks import explain_output, rejections, usual_cause, watches_no_file
@@ -82,6 +83,8 @@ class TraefikSupervisor:
         self._output = FollowedOutput(folder / "traefik.log", log, is_taken=is_taken)
         self._most_output = most_output
         self._record_file = folder / "traefik-process.json"
+        # Whether the log says that it could not be written.
+        self._record_is_missing = False
         self._running: RunningProcess | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -168,11 +171,28 @@ class TraefikSupervisor:
         try:
             ProcessRecord(identity, self._command, self._digest).write(self._record_file)
         except OSError as error:
-            self._log.warning(
-                "%s could not be written (%s): the next Hub cannot take over this Traefik",
-                self._record_file,
-                error.strerror,
-            )
+            if not self._record_is_missing:
+                self._record_is_missing = True
+                self._log.warning(
+                    "%s could not be written (%s): the next Hub cannot take over this Traefik; will retry",
+                    self._record_file,
+                    error.strerror,
+                )
+        else:
+            if self._record_is_missing:
+                self._record_is_missing = False
+                self._log.info("%s has been written: the next Hub can take over this Traefik", self._record_file)
+
+    async def keep_record(self) -> None:
+        """Write the record of the process again if it is not in its file: the next Hub needs it to take over Traefik."""
+        running = self._running
+        if running is not None and running.identity.boot and not await in_thread(self._is_recorded, running.identity):
+            if not self._record_is_missing:
+                self._log.warning("%s was deleted or edited: writing it again", self._record_file)
+            await run_in_thread(self._write_record, running.identity)
+
+    def _is_recorded(self, identity: ProcessIdentity) -> bool:
+        return ProcessRecord.read(self._record_file) == ProcessRecord(identity, self._command, self._digest)
 
     async def while_running(self, waiting: Awaitable[None]) -> None:
         """Await ``waiting``, but only while the process runs, and while it may serve.
@@ -241,12 +261,16 @@ class TraefikSupervisor:
         except TraefikStartFailed as error:
             self._log.error("%s; trying again in %g s", error, pause)
             return False
+        self._log.info("Traefik has been started again (process %d)", self.pid)
         return True
 
-    async def replace(self) -> None:
+    async def replace(self, cause: str) -> None:
         """End a process that loads no routes any more; :meth:`watch` starts another one. Returns when it has exited.
 
         A process that rejects the routes is left alone: it serves the last ones, but a new one would serve none.
+
+        Args:
+            cause: Why it does not load them, or "" if that is not known.
         """
         running = self._running
         if running is None:
@@ -260,7 +284,7 @@ class TraefikSupervisor:
         self._log.error(
             "Traefik (process %d) answers, but does not load the routes any more; replacing it: %s",
             running.pid,
-            await in_thread(lambda: explain_output(self.last_lines) or usual_cause()),
+            cause or await in_thread(lambda: explain_output(self.last_lines) or usual_cause()),
         )
         await self._end(running)
 
@@ -273,6 +297,7 @@ class TraefikSupervisor:
             self._tasks = []
         await self._stop_process()
         await self._output.finish()
+        await in_thread(self._output.close)
 
     async def detach(self) -> None:
         """Stop watching the process, but leave it running."""

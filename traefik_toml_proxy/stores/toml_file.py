@@ -53,6 +53,11 @@ class TomlFileStore:
         """The path of the file."""
         return str(self._path)
 
+    @property
+    def moves(self) -> int:
+        """How often the folder of the file was replaced by another one."""
+        return self._file.moves if self._file else 0
+
     async def open(self) -> Snapshot:
         """Lock the file and read it; if it is not valid, rename it and start without its routes."""
         return await run_in_thread(self._open)

@@ -1,0 +1,91 @@
+"""traefik_toml_proxy.folders: a folder that is replaced by another one is noticed, and one that is gone is made again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from traefik_toml_proxy.folders import HeldFolder, make_folder_like_its_parent
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[HeldFolder]:
+    """A folder that is there."""
+    (tmp_path / "state").mkdir(mode=0o750)
+    held = HeldFolder(tmp_path / "state")
+    held.hold()
+    yield held
+    held.release()
+
+
+def replace(folder: Path) -> None:
+    """Delete it and make it again; file systems like to use the same inode again."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def move(folder: Path) -> None:
+    folder.rename(folder.with_name("old"))
+    folder.mkdir()
+
+
+@pytest.mark.parametrize("harm", [replace, move])
+def test_each_replacement_is_counted_once(held: HeldFolder, harm: Callable[[Path], None]) -> None:
+    """However often it is looked at."""
+    for number in (1, 2):
+        harm(held.path)
+        held.look()
+        held.look()
+        assert held.moves == number
+        shutil.rmtree(held.path.with_name("old"), ignore_errors=True)
+
+
+def test_what_goes_on_inside_is_no_move(held: HeldFolder) -> None:
+    """Nor is another mode."""
+    (held.path / "file").touch()
+    held.path.chmod(0o700)
+    held.look()
+
+    assert held.moves == 0
+
+
+def test_one_that_is_gone_is_made_again_for_the_same_users(held: HeldFolder) -> None:
+    """With its mode and group, and with the folders above."""
+    os.chown(held.path, -1, os.getgroups()[-1] if os.getgroups() else os.getegid())
+    before = held.path.stat()
+    shutil.rmtree(held.path)
+    with pytest.raises(FileNotFoundError):
+        held.look()
+    held.restore()
+    after = held.path.stat()
+
+    assert (held.moves, stat.S_IMODE(after.st_mode), after.st_gid) == (1, 0o750, before.st_gid)
+
+
+def test_a_folder_that_is_not_held_is_left_alone(tmp_path: Path) -> None:
+    """Also after it has been released, twice."""
+    held = HeldFolder(tmp_path / "state")
+    held.restore()
+    held.path.mkdir()
+    held.hold()
+    held.release()
+    held.release()
+    replace(held.path)
+    held.look()
+
+    assert held.moves == 0
+
+
+def test_a_folder_is_for_those_who_can_read_the_one_that_it_is_in(tmp_path: Path) -> None:
+    """Others cannot write to it, and one that is there stays as it is."""
+    tmp_path.chmod(0o775)
+    make_folder_like_its_parent(tmp_path / "new")
+    tmp_path.chmod(0o700)
+    make_folder_like_its_parent(tmp_path / "new")
+
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o755

@@ -1,0 +1,67 @@
+"""Folders that files are kept in: making them, and noticing when one is replaced. Does I/O, never on the event loop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+
+class HeldFolder:
+    """Notices when a folder is replaced by another one with the same name. All methods block."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.moves = 0
+        # Keeps its inode from being used again, so that another folder cannot be taken for this one.
+        self._descriptor: int | None = None
+
+    def hold(self) -> None:
+        """From now on, notice when it is replaced; it must be there.
+
+        Raises:
+            OSError: If it cannot be opened.
+        """
+        new = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.release()
+        self._descriptor = new
+
+    def look(self) -> None:
+        """Count it as a move if there is another folder now.
+
+        Raises:
+            OSError: If there is none, or it cannot be examined.
+        """
+        if self._descriptor is not None and not os.path.samestat(os.fstat(self._descriptor), self.path.stat()):
+            self.hold()
+            self.moves += 1
+
+    def restore(self) -> None:
+        """Create it again if it is gone, for those who had access before; count it as a move if there is another one.
+
+        Raises:
+            OSError: If it cannot be created.
+        """
+        if self._descriptor is not None and not self.path.exists():
+            before = os.fstat(self._descriptor)
+            self.path.mkdir(mode=0o700, parents=True)
+            with contextlib.suppress(OSError):
+                os.chown(self.path, -1, before.st_gid)
+            self.path.chmod(stat.S_IMODE(before.st_mode))
+        self.look()
+
+    def release(self) -> None:
+        """Stop. May be called twice."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def make_folder_like_its_parent(folder: Path) -> None:
+    """Create a folder, if it is not there, for those who can read the folder that it is in, which must be there. Blocks."""
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, exist_ok=True)
+        # Keep an inherited setgid bit: Traefik may have access only through the group of the parent folder.
+        inherited = stat.S_IMODE(folder.stat().st_mode) & stat.S_ISGID
+        folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode) & 0o755 | inherited)

@@ -1,0 +1,134 @@
+"""The folder for the proxy's own files, which only one Hub uses, and the static configuration. Does I/O, in threads."""
+
+from __future__ import annotations
+
+import logging
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import ConfigurationError, StoreLocked
+from ..files import AtomicFile, LockHeld, OwnerLock, ReplaceFailed, run_in_thread
+from ..threads import in_thread
+
+
+class StateFolder:
+    """Keeps the folder, its lock and the static configuration as they should be, while a Hub uses them."""
+
+    def __init__(self, folder: Path, log: logging.Logger) -> None:
+        """Set the folder; nothing is made before :meth:`open`.
+
+        Args:
+            folder: ``c.TraefikProxy.state_dir``.
+            log: Where it is logged what others have done to it.
+        """
+        self.folder = folder
+        self._log = log
+        self._lock = OwnerLock(folder / "hub.lock")
+        self._static: AtomicFile | None = None
+        self._static_text = b""
+        # What is wrong, as it was logged last; "" if nothing is.
+        self._problem = ""
+
+    async def open(self) -> None:
+        """Make the folder, for the Hub's user only, and lock it for this Hub.
+
+        Raises:
+            ConfigurationError: If it cannot be created, or others can write to it.
+            StoreLocked: If another Hub uses it.
+        """
+        await in_thread(_make, self.folder)
+        await run_in_thread(_lock, self._lock.acquire, self.folder, "state_dir")
+
+    async def write_static(self, path: Path, text: bytes) -> None:
+        """Lock the file with the static configuration, and write it.
+
+        Raises:
+            ConfigurationError: If it cannot be written.
+            StoreLocked: If another Hub uses it.
+        """
+        self._static, self._static_text = AtomicFile(path, 0o600), text
+        await run_in_thread(_lock, self._static.lock, path, "static_config_file")
+        try:
+            await self._static.replace(text)
+        except LockHeld as error:
+            raise _locked(path, error, "static_config_file") from None
+        except ReplaceFailed as error:
+            raise ConfigurationError(f"{error}. c.TraefikProxy.static_config_file sets this path.") from error
+
+    async def repair(self) -> None:
+        """Make what is gone again, and write the static configuration again if others have changed it.
+
+        Does not raise; what is wrong is logged once, and once more when it is mended.
+        """
+        damage = await in_thread(self._damage)
+        if not damage:
+            if self._problem:
+                self._problem = ""
+                self._log.info("The files of the proxy in %s are as they should be again", self.folder)
+            return
+        problem = f"{damage}: making it again"
+        try:
+            await run_in_thread(self._make_again)
+            if self._static is not None:
+                harm = await in_thread(self._static.damage)
+                if harm:
+                    await self._static.replace(self._static_text)
+        except (OSError, ConfigurationError) as error:
+            problem = f"{damage}, and cannot be made again; will retry: {error}"
+        if problem != self._problem:
+            self._problem = problem
+            self._log.warning("%s", problem)
+
+    def _damage(self) -> str:
+        if not self.folder.is_dir():
+            return f"{self.folder} was deleted"
+        if self._lock.was_lost():
+            return f"{self._lock.path} was deleted"
+        harm = self._static.damage() if self._static else None
+        return f"{self._static.path} {harm}" if self._static and harm else ""
+
+    def _make_again(self) -> None:
+        _make(self.folder)
+        if self._lock.was_lost():
+            self._lock.reacquire()
+
+    async def close(self) -> None:
+        """Release the locks; the files stay. May be called twice."""
+        if self._static is not None:
+            await in_thread(self._static.unlock)
+        await in_thread(self._lock.release)
+
+
+def _make(folder: Path) -> None:
+    """Create the folder, for the Hub's user only. Blocks.
+
+    Raises:
+        ConfigurationError: If it cannot be created, or others can write to it.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = stat.S_IMODE(folder.stat().st_mode)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The folder {folder} cannot be created: {error.strerror}. c.TraefikProxy.state_dir sets this path."
+        ) from error
+    if mode & 0o022:
+        raise ConfigurationError(
+            f"Users other than its owner can write to {folder} (mode {mode:o}), so they could redirect the Hub's users. "
+            "Run `chmod 700` on it, or choose another folder with c.TraefikProxy.state_dir."
+        )
+
+
+def _lock(acquire: Callable[[], None], what: Path, trait: str) -> None:
+    """Lock a file or folder for this Hub. Blocks."""
+    try:
+        acquire()
+    except LockHeld as error:
+        raise _locked(what, error, trait) from None
+    except OSError as error:
+        raise ConfigurationError(f"{what} cannot be used: {error}. c.TraefikProxy.{trait} sets this path.") from error
+
+
+def _locked(what: Path, error: LockHeld, trait: str) -> StoreLocked:
+    return StoreLocked(str(what), error.owner, f"give this Hub its own {trait}")
