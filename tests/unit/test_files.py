@@ -15,7 +15,8 @@ import pytest
 from support.disk import STEPS_BEFORE, SYNC_FOLDER, disturbed, failing
 from support.inotify import Changes
 
-from traefik_toml_proxy.files import AtomicFile, Fingerprint, LockHeld, ReplaceFailed, write_private
+from traefik_toml_proxy.files import AtomicFile, Fingerprint, ReplaceFailed, write_private
+from traefik_toml_proxy.locks import LockHeld
 
 
 @pytest.fixture

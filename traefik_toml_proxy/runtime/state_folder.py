@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import ConfigurationError, StoreLocked
-from ..files import AtomicFile, LockHeld, OwnerLock, ReplaceFailed, run_in_thread
+from ..files import AtomicFile, ReplaceFailed, run_in_thread
+from ..locks import LockHeld, OwnerLock
 from ..threads import in_thread
 
 

@@ -7,7 +7,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ..errors import CommitFailed, ConfigurationError, StoreError, StoreLocked, StoreTooNew
-from ..files import AtomicFile, KeptFiles, LockHeld, ReplaceFailed, run_in_thread
+from ..files import AtomicFile, KeptFiles, ReplaceFailed, run_in_thread
+from ..locks import LockHeld
 from ..routes import RouteTable, Snapshot
 from ..threads import in_thread
 from .toml_document import NewerFormat, TomlRenderer, read_snapshot
