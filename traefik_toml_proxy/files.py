@@ -188,18 +188,15 @@ class AtomicFile:
     version, when it is complete. No name in it ends in ``.toml``, and neither does its own, so Traefik loads none of it.
     """
 
-    def __init__(self, path: Path, mode: int, *, touched: Path | None = None) -> None:
+    def __init__(self, path: Path, mode: int) -> None:
         """Set the path and the permissions; nothing is read or written yet.
 
         Args:
             path: An absolute path without symbolic links.
             mode: The permissions of the file, such as 0o600.
-            touched: A folder around the file, if a program reads the file, but only watches the folder around this one. For
-                that program, its new time is an event (inotify(7), IN_ATTRIB); what happens inside is none.
         """
         self.path = path
         self.mode = mode
-        self._touched = touched
         self._folder = path.with_name(path.name + ".tmp")
         self._lock = OwnerLock(self._folder / "lock")
         self._place = HeldFolder(path.parent)
@@ -215,12 +212,10 @@ class AtomicFile:
 
         Raises:
             LockHeld: If another process is the writer.
-            OSError: If the folder cannot be created or used, or the one to touch cannot be touched.
+            OSError: If the folder cannot be created or used.
         """
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._make_folder()
-        if self._touched is not None:
-            os.utime(self._touched)
         self._lock.acquire()
         self._place.hold()
         self.remove_leftovers()
@@ -280,9 +275,6 @@ class AtomicFile:
                 raise
             raise ReplaceFailed(self.path, step, error) from error
         self._written = written
-        if self._touched is not None:
-            with contextlib.suppress(OSError):  # the new version is in place; it was possible when the lock was taken
-                os.utime(self._touched)
         self._sync_folder()
 
     def _keep_lock(self) -> None:

@@ -101,6 +101,31 @@ async def test_in_a_watched_folder_one_change_is_one_reload(
         assert traefik.files_read == before + 10
 
 
+async def test_routes_are_live_in_a_traefik_that_watches_the_folder_around(
+    tmp_path: Path, watched: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
+) -> None:
+    """Traefik reads the folders inside it, but does not watch them, so it is told: once for each change."""
+    ours, other = await make_backend("ours"), await make_backend("other")
+    async with ForeignTraefik(tmp_path, provider={"directory": str(watched)}) as traefik:
+        proxy = make_proxy(
+            should_start=False,
+            dynamic_config_file=str(watched / "hub" / "routes.toml"),
+            watched_folder=str(watched),
+            traefik_url=traefik.url,
+            traefik_entrypoint="web",
+        )
+        await proxy.add_route("/user/a/", ours.url, {})
+        before, served = traefik.files_read, []
+
+        for backend in [other, ours] * 3:
+            await proxy.add_route("/user/a/", backend.url, {})
+            served.append((await get(traefik.url, "/user/a/")).by)
+
+        assert served == ["other", "ours"] * 3
+        assert traefik.files_read == before + 6
+        assert traefik.complaints == []
+
+
 async def test_the_first_call_does_not_wait_for_traefik(watched: Path, make_proxy: ProxyMaker) -> None:
     """The Hub first asks for all routes, perhaps before Traefik runs; that creates the file."""
     proxy = make_proxy(should_start=False, dynamic_config_file=str(watched / "routes.toml"))

@@ -12,6 +12,7 @@ from traefik_toml_proxy.traefik.dynamic import DynamicSettings
 SETTINGS = DynamicSettings(entry_point="http", secret_path="/secret")
 
 
-def toml_store(path: Path, mode: int = 0o600) -> TomlFileStore:
+def toml_store(path: Path, mode: int = 0o600, *, watched: Path | None = None) -> TomlFileStore:
     """Return a store for that file; not opened."""
-    return TomlFileStore(path, TomlRenderer(SETTINGS, writer="a test"), mode=mode, log=logging.getLogger("hub"))
+    renderer = TomlRenderer(SETTINGS, writer="a test")
+    return TomlFileStore(path, renderer, mode=mode, log=logging.getLogger("hub"), watched=watched)

@@ -22,6 +22,7 @@ from traefik_toml_proxy.traefik.names import Names
 from traefik_toml_proxy.traefik.transports import Transport, Transports
 
 ALICE = Route.checked("/user/alice/", "http://127.0.0.1:8001", {})
+OURS = Certificate("/c.pem", "/k.pem")
 PARENT = Parent("jupyterhub-x", 'PathPrefix("/user/")', 3)
 
 
@@ -221,23 +222,21 @@ def test_additions_that_are_not_tables_are_refused(extra: dict[str, Any], reason
 class TestStrictNames:
     """With ``sniStrict``, Traefik serves no default certificate, so ours has to be in the list as well."""
 
-    OURS = Certificate("/c.pem", "/k.pem")
-
     def listed(self, tls: object) -> object:
         """Return the list of certificates that a configuration of the admin's leads to."""
-        tree = remaining_tree(settings(extra={"tls": tls}), self.OURS, {}, {})
+        tree = remaining_tree(settings(extra={"tls": tls}), OURS, {}, {})
         return tree["tls"].get("certificates") if isinstance(tree["tls"], dict) else None
 
     def test_ours_is_listed(self) -> None:
         """Whatever the options are called."""
-        assert self.listed({"options": {"mine": {"sniStrict": True}}}) == [self.OURS.as_tree()]
+        assert self.listed({"options": {"mine": {"sniStrict": True}}}) == [OURS.as_tree()]
 
     def test_the_admin_s_list_is_kept(self) -> None:
         """Theirs come after ours."""
         theirs = {"certFile": "/their-c.pem", "keyFile": "/their-k.pem"}
         tls = {"options": {"default": {"sniStrict": True}}, "certificates": [theirs]}
 
-        assert self.listed(tls) == [self.OURS.as_tree(), theirs]
+        assert self.listed(tls) == [OURS.as_tree(), theirs]
         assert tls["certificates"] == [theirs]
 
     @pytest.mark.parametrize(
@@ -285,3 +284,26 @@ def test_a_route_middleware_that_traefik_would_not_find_is_refused(name: str, mi
 def test_a_route_middleware_may_have_any_readable_name() -> None:
     """Also that of a provider, if it has no settings."""
     settings(route_middlewares={"größe.1_2-3": {"compress": {}}, "auth@docker": {}, "elsewhere": {}})
+
+
+DEFAULT = {"default": {"defaultCertificate": OURS.as_tree()}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, {"stores": DEFAULT}),
+        ({"hosts": ("a.org",)}, {"stores": DEFAULT, "certificates": [OURS.as_tree()]}),
+        ({"is_default": False}, {"certificates": [OURS.as_tree()]}),
+    ],
+)
+def test_the_certificate_of_one_hub_among_several_is_for_its_names(
+    changes: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """Traefik has only one default certificate, which may be another Hub's."""
+    assert remaining_tree(settings(**changes), OURS, {}, {}) == {"tls": expected}
+
+
+def test_without_a_certificate_there_is_none_for_names() -> None:
+    """And nothing about TLS at all."""
+    assert remaining_tree(settings(hosts=("a.org",), is_default=False), None, {}, {}) == {}

@@ -67,3 +67,41 @@ def test_the_name_of_a_route_can_be_told_from_all_others() -> None:
         assert NAMES.is_route(NAMES.route(Route.checked(routespec, "http://h:1", {})))
     for name in (NAMES.front, NAMES.region("/user/"), NAMES.revision, f"{NAMES.front}-changed", "mine", "a" * 33):
         assert not NAMES.is_route(name)
+
+
+ALICE = Route.checked("/user/alice/", "http://h:1", {})
+BESIDE = Names("h2")
+
+
+def test_all_names_begin_with_the_namespace() -> None:
+    """Without one, they are as before, so that a Hub alone on its Traefik has short names."""
+    without = {*vars(NAMES).values(), NAMES.route(ALICE), NAMES.region("x"), NAMES.middleware("campus")}
+    within = {*vars(BESIDE).values(), BESIDE.route(ALICE), BESIDE.region("x"), BESIDE.middleware("campus")}
+
+    assert {f"h2_{name}" for name in without if name} <= within
+    assert (NAMES.front, BESIDE.front) == ("jupyterhub-front", "h2_jupyterhub-front")
+
+
+def test_what_a_name_belongs_to_can_be_told_in_a_namespace() -> None:
+    """Names of another namespace, or without one, are not those of our routes."""
+    assert BESIDE.is_route(BESIDE.route(ALICE))
+    assert not any(map(BESIDE.is_route, (NAMES.route(ALICE), Names("h22").route(ALICE), BESIDE.front, "h2_")))
+    assert all(map(BESIDE.is_own, (BESIDE.front, NAMES.front)))
+    assert not any(map(BESIDE.is_own, (BESIDE.route(ALICE), Names("x").front, "campus")))
+
+
+def test_the_admin_names_our_objects_without_the_namespace() -> None:
+    """So that the same configuration works everywhere; what has another name is the admin's own, and stays as it is."""
+    route = NAMES.route(ALICE)
+    extra = {
+        "http": {"routers": {"jupyterhub-front": {"tls": {}}, "mine": 1, route: {}, BESIDE.front: 2}, "odd": 3},
+        "tls": {"jupyterhub-front": {}},
+    }
+
+    assert BESIDE.in_namespace(extra) == {
+        "http": {"routers": {BESIDE.front: 2, "mine": 1, f"h2_{route}": {}}, "odd": 3},
+        "tls": {"jupyterhub-front": {}},
+    }
+    assert NAMES.in_namespace(extra) == extra
+    assert BESIDE.in_namespace({"http": "nonsense"}) == {"http": "nonsense"}
+    assert BESIDE.in_namespace({}) == {}

@@ -10,9 +10,9 @@ from support.strategies import read_toml
 
 from traefik_toml_proxy.errors import ConfigurationError
 from traefik_toml_proxy.routes import Place, Route, RouteTable, Snapshot
-from traefik_toml_proxy.stores import toml_document
+from traefik_toml_proxy.stores import toml_document, toml_text
 from traefik_toml_proxy.stores.toml_document import NewerFormat, TomlRenderer, read_snapshot
-from traefik_toml_proxy.traefik.dynamic import Certificate, DynamicSettings
+from traefik_toml_proxy.traefik.dynamic import Certificate, DynamicSettings, ErrorPages
 from traefik_toml_proxy.traefik.layers import FEW_ROUTES
 from traefik_toml_proxy.traefik.names import Names
 
@@ -428,3 +428,34 @@ def test_a_file_that_is_not_ours_is_refused_with_a_reason(text: str, reason: str
     """Text that this package cannot have written is not read as routes."""
     with pytest.raises(ValueError, match=reason):
         read_snapshot(text)
+
+
+def test_a_namespace_is_in_every_name_and_the_routes_are_read_back() -> None:
+    """Also in our own table. The next Hub may have another one."""
+    text = rendered(
+        *MANY, names=Names("h2"), error_pages=ErrorPages("http://127.0.0.1:8081/hub/", "http://127.0.0.1:1")
+    )
+    tree = read_toml(text)
+
+    assert [name for table in tree["http"].values() for name in table if not name.startswith("h2_")] == []
+    assert {name for name in tree["jupyterhub"]["routes"] if name.startswith("h2_")} == tree["jupyterhub"][
+        "routes"
+    ].keys()
+    snapshot = read_snapshot(text)
+    assert snapshot is not None
+    assert set(snapshot.table) == set(MANY)
+
+
+def test_a_file_with_a_namespace_is_read_without_parsing_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With thousands of routes, that would hold up everything else in the process."""
+    text = rendered(*MANY, names=Names("h2"))
+    parsed: list[str] = []
+
+    def noted(some: str) -> dict[str, Any]:
+        parsed.append(some)
+        return toml_text.loads(some)
+
+    monkeypatch.setattr(toml_document, "loads", noted)
+    read_snapshot(text)
+
+    assert len("".join(parsed)) < len(text) / 10

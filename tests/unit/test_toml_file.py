@@ -18,7 +18,7 @@ from support.store_contract import routes_of, table_of
 from support.stores import toml_store
 from support.waiting import PATIENCE
 
-from traefik_toml_proxy.errors import CommitFailed, StoreError, StoreTooNew
+from traefik_toml_proxy.errors import CommitFailed, ConfigurationError, StoreError, StoreTooNew
 from traefik_toml_proxy.files import AtomicFile, KeptFiles
 from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
 from traefik_toml_proxy.stores.toml_document import TomlRenderer, read_snapshot
@@ -53,6 +53,61 @@ async def test_missing_folders_are_created_private(tmp_path: Path) -> None:
 
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "a" / "b", tmp_path / "a/b/dynamic.toml")]
     assert modes == [0o700, 0o600]
+
+
+@pytest.mark.parametrize(
+    ("watched", "file", "touched"),
+    [
+        (".", "r.toml", None),
+        (".", "one/r.toml", "one"),
+        (".", "one/two/r.toml", "one"),
+        ("one", "one/two/r.toml", "two"),
+    ],
+)
+async def test_a_folder_inside_the_one_that_is_watched_is_touched(
+    tmp_path: Path, watched: str, file: str, touched: str | None
+) -> None:
+    """It is the folder that is an entry of the watched one, so that Traefik gets an event at each commit, and only one."""
+    store = toml_store(tmp_path / file, watched=tmp_path / watched)
+    await store.open()
+    with Changes(tmp_path / watched) as changes:
+        await store.commit(Snapshot(1, table_of("ada")))
+        heard = changes.heard()
+    await store.close()
+
+    assert heard == ([f"attributes changed {touched}"] if touched else ["moved to r.toml"])
+
+
+async def test_a_folder_that_cannot_be_touched_is_noticed_before_anything_is_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later, a failure would say that the file has not been replaced, although it has."""
+    store = toml_store(path, watched=path.parent.parent)
+    denied = mock.Mock(side_effect=PermissionError(errno.EPERM, "Operation not permitted"))
+    monkeypatch.setattr(os, "utime", denied)
+
+    with pytest.raises(StoreError, match="Operation not permitted"):
+        await store.open()
+    assert not path.exists()
+    await store.close()
+
+    monkeypatch.undo()
+    await store.open()
+    monkeypatch.setattr(os, "utime", denied)
+    await store.commit(Snapshot(1, table_of("ada")))
+    await store.close()
+    assert path.exists()
+
+
+async def test_a_file_outside_the_folder_that_is_watched_is_refused(tmp_path: Path) -> None:
+    """Traefik would not load it. The error names both."""
+    watched, path = tmp_path / "watched", tmp_path / "watched-too" / "r.toml"
+
+    with pytest.raises(ConfigurationError) as failure:
+        await toml_store(path, watched=watched).open()
+
+    assert str(path) in str(failure.value)
+    assert f"{watched}, the folder that watched_folder names" in str(failure.value)
 
 
 async def test_an_empty_file_has_no_routes(path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -47,6 +49,7 @@ class TomlFileStore:
         self._log = log
         self._needs = needs
         self._watched = watched
+        self._touched: Path | None = None
         self._file: AtomicFile | None = None
 
     @property
@@ -67,8 +70,10 @@ class TomlFileStore:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._path = self._path.resolve()
-            self._file = AtomicFile(self._path, self._mode, touched=self._touched())
+            self._touched = self._folder_to_touch()
+            self._file = AtomicFile(self._path, self._mode)
             self._file.lock()
+            self._touch()
             return self._read() or Snapshot(0, RouteTable())
         except LockHeld as error:
             raise self._locked(error) from None
@@ -78,10 +83,11 @@ class TomlFileStore:
                 "folder, which c.TraefikTomlProxy.dynamic_config_file or c.TraefikProxy.state_dir sets."
             ) from error
 
-    def _touched(self) -> Path | None:
-        """Return the folder that is watched as an entry of another one; None if Traefik watches the file's own folder.
+    def _folder_to_touch(self) -> Path | None:
+        """Return the folder around the file that is an entry of the watched one; None if the file itself is.
 
         Traefik reads the folders in the one that it watches, but does not watch them (pkg/provider/file/file.go, Provide).
+        For Traefik, a new time of such a folder is an event (inotify(7), IN_ATTRIB); what happens inside is none.
 
         Raises:
             ConfigurationError: If the file is not in the folder that Traefik watches.
@@ -95,6 +101,10 @@ class TomlFileStore:
                 "Traefik would not load it."
             )
         return None if watched == self._path.parent else watched / self._path.relative_to(watched).parts[0]
+
+    def _touch(self) -> None:
+        if self._touched is not None:
+            os.utime(self._touched)
 
     def _locked(self, error: LockHeld) -> StoreLocked:
         return StoreLocked(
@@ -145,6 +155,11 @@ class TomlFileStore:
                 f"{error.step}{what} failed ({error.strerror})",
                 f"{error.advice or 'The file is unchanged; check the free space and the permissions of its folder'}.",
             ) from error
+        finally:
+            # Also after a cancellation, which does not stop the replacement. It was possible when the store was opened.
+            if self._touched is not None:
+                with contextlib.suppress(OSError):
+                    await run_in_thread(self._touch)
 
     async def damage(self) -> str | None:
         """Return what others have done to the file since the last commit, or None."""
