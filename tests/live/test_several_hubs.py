@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,14 +12,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from support.backend import Backend, get
+from support.certificates import make_certificate
 from support.fixtures import BackendMaker, ProxyMaker
+from support.strategies import read_toml
 from support.traefik import ForeignTraefik
-from support.waiting import meanwhile
+from support.waiting import eventually, meanwhile
 
 from traefik_toml_proxy import TraefikTomlProxy
+from traefik_toml_proxy.errors import ConfigurationError, InvalidRoute
+from traefik_toml_proxy.routes import Place, Route, RouteTable, Snapshot
+from traefik_toml_proxy.stores.toml_document import TomlRenderer
+from traefik_toml_proxy.traefik.dynamic import DynamicSettings
 
 # Requests with the second kind of headers take another front router.
 HEADERS = [{}, {"Accept-Encoding": "gzip"}]
@@ -79,13 +89,13 @@ def three_hubs(*folders: str) -> list[SomeHub]:
 
 @asynccontextmanager
 async def sharing(
-    hubs: list[SomeHub], folder: Path, make_proxy: ProxyMaker, make_backend: BackendMaker, **traits: Any
+    hubs: list[SomeHub], folder: Path, make_proxy: ProxyMaker, make_backend: BackendMaker, *, tls: bool = False
 ) -> AsyncIterator[ForeignTraefik]:
     """Let Hubs use one Traefik."""
     watched = folder / "watched"
     for hub in hubs:
         (watched / hub.folder).mkdir(parents=True, exist_ok=True)
-    async with ForeignTraefik(folder, provider={"directory": str(watched)}) as traefik:
+    async with ForeignTraefik(folder, provider={"directory": str(watched)}, tls=tls) as traefik:
         for hub in hubs:
             own = {"rule_hosts": hub.hosts, "dynamic_config_file": str(watched / hub.folder / f"{hub.name}.toml")}
             proxy = make_proxy(
@@ -94,7 +104,7 @@ async def sharing(
                 traefik_entrypoint="web",
                 watched_folder=str(watched),
                 app=SimpleNamespace(base_url=hub.base_url),
-                **(own | traits | hub.traits),
+                **(own | hub.traits),
             )
             hub.use(proxy, await make_backend(hub.name))
         yield traefik
@@ -130,4 +140,139 @@ async def test_no_request_of_another_hub_s_users_is_stolen(
 
         assert wrong == []
         assert answered == {"root": 300, "below": 300, "named": 300}
+        assert traefik.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("first_is_default", "second_is_default", "otherwise"),
+    [(True, False, "one"), (False, True, "two"), (True, True, "one")],
+)
+async def test_each_hub_s_certificate_is_served_for_its_names_and_one_of_them_otherwise(
+    tmp_path: Path,
+    make_proxy: ProxyMaker,
+    make_backend: BackendMaker,
+    first_is_default: bool,
+    second_is_default: bool,
+    otherwise: str,
+) -> None:
+    """By mistake, both may be the default one; then Traefik takes that of the first file. Each name has its own."""
+    hubs = []
+    for name, is_default in [("one", first_is_default), ("two", second_is_default)]:
+        pair = make_certificate(tmp_path, name, dns_names=[f"{name}.example.org"])
+        hubs.append(
+            SomeHub(name, "/", 1, [f"{name}.example.org"], traits={"default_certificate": is_default, **pair.traits})
+        )
+    async with sharing(hubs, tmp_path, make_proxy, make_backend, tls=True) as traefik:
+        for hub in hubs:
+            await hub.add_all()
+
+        asked = ["one.example.org", "two.example.org", "other.example.org"]
+        assert [await name_in_certificate(traefik.url, name) for name in asked] == ["one", "two", otherwise]
+
+
+async def name_in_certificate(url: str, asked: str) -> str:
+    """Return the common name in the certificate that a client gets who asks for a name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    where = urlsplit(url)
+    _, writer = await asyncio.open_connection(where.hostname, where.port, ssl=context, server_hostname=asked)
+    shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    [name] = x509.load_der_x509_certificate(shown).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(name.value)
+
+
+async def test_a_hub_that_gets_a_namespace_keeps_its_users(
+    tmp_path: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
+) -> None:
+    """As at an upgrade from a version without, while the file is served; no request fails."""
+    hub = SomeHub("root", "/", 130)
+    async with sharing([hub], tmp_path, make_proxy, make_backend) as traefik:
+        before = DynamicSettings(
+            entry_point="web", secret_path="/before", shared_places=(Place("", ()),), lowest_priority=2
+        )
+        routes = [
+            Route.checked(f"/user/{number:04}/", f"{hub.backend.url}/{number:04}", {"user": f"{number:04}"})
+            for number in range(hub.users)
+        ]
+        routes.append(Route.checked("/", f"{hub.backend.url}/hub", {"hub": True}))
+        file = Path(hub.proxy.dynamic_config_file)
+        rendered = TomlRenderer(before, writer="the version before").render(Snapshot(7, RouteTable(routes)))
+        file.with_suffix(".new").write_bytes(rendered)
+        file.with_suffix(".new").rename(file)
+        await eventually(lambda: is_reached(hub, traefik.url))
+        wrong: list[str] = []
+
+        async def keep_asking() -> None:
+            while True:
+                wrong.extend((await stolen([hub], traefik.url, 1))[1])
+
+        async with meanwhile(keep_asking(), keep_asking()):
+            found = await hub.proxy.get_all_routes()
+            await hub.add("new")
+            await hub.proxy.delete_route("/user/new/")
+
+        assert wrong == []
+        assert found.keys() == {route.routespec for route in routes}
+        names = read_toml(file.read_text())["http"]["routers"]
+        assert [name for name in names if not name.startswith("web-")] == []
+        assert traefik.complaints == []
+
+
+async def is_reached(hub: SomeHub, url: str) -> bool:
+    """Whether a request for a Hub is answered by its backend."""
+    return (await get(url, hub.base_url, host=hub.host)).by == hub.name
+
+
+async def test_hosts_are_told_apart_on_a_traefik_that_the_hub_starts(
+    make_proxy: ProxyMaker, make_backend: BackendMaker
+) -> None:
+    """Requests for other hosts are for nobody; the Hub still sees that its routes are live, and a load balancer, too."""
+    proxy = make_proxy(rule_hosts=["hub.example.org", "*.Users.example.org"], host_routing=True)
+    await proxy.start()
+    await proxy.add_route("/", (await make_backend("hub")).url, {})
+    hosts = ["hub.example.org", "HUB.example.org:8000", "ada.users.example.org", "users.example.org", "127.0.0.1"]
+
+    assert [(await get(proxy.public_url, "/x", host=host)).by for host in hosts] == ["hub", "hub", "hub", None, None]
+    assert (await get(proxy.public_url, "/_chp_healthz")).status == 200
+    with pytest.raises(InvalidRoute, match=r"its host 'evil\.example\.org' is not in c\.TraefikProxy\.rule_hosts"):
+        await proxy.add_route("evil.example.org/user/a/", "http://127.0.0.1:1", {})
+
+
+@pytest.mark.parametrize(
+    ("trait", "value"), [("rule_hosts", ['a.org")||PathPrefix("/']), ("namespace", "a_b"), ("namespace", "{{.}}")]
+)
+async def test_a_setting_that_would_be_confused_with_another_hub_s_is_refused(
+    make_proxy: ProxyMaker, trait: str, value: object
+) -> None:
+    """The error names it, before anything is started."""
+    with pytest.raises(ConfigurationError, match=f"^{trait}: "):
+        await make_proxy(**{trait: value}).start()
+
+
+async def test_the_admin_s_additions_find_the_objects_in_the_namespace(
+    tmp_path: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
+) -> None:
+    """They are named as on a Traefik of one's own. Two Hubs' middlewares may have the same name."""
+    hubs = three_hubs(".", ".", ".")
+    for hub in hubs:
+        mark = {"headers": {"customResponseHeaders": {"X-Mark": hub.name}}}
+        hub.traits |= {"route_middlewares": {"mark": mark}, "namespace": f"{hub.name}-2"}
+        hub.traits["extra_dynamic_config"] = {
+            "http": {
+                "middlewares": {"jupyterhub-revision": {"headers": {"customResponseHeaders": {"X-More": hub.name}}}}
+            }
+        }
+    async with sharing(hubs, tmp_path, make_proxy, make_backend) as traefik:
+        for hub in hubs:
+            await hub.proxy.add_route(hub.base_url, hub.backend.url, {})
+        answers = [await get(traefik.url, hub.base_url, host=hub.host) for hub in hubs]
+
+        assert [answer.headers["x-mark"] for answer in answers] == ["root", "below", "named"]
+        files = [read_toml(Path(hub.proxy.dynamic_config_file).read_text())["http"]["middlewares"] for hub in hubs]
+        header = "customResponseHeaders"
+        added = [
+            file[f"{hub.name}-2_jupyterhub-revision"]["headers"][header] for hub, file in zip(hubs, files, strict=True)
+        ]
+        assert [headers["X-More"] for headers in added] == ["root", "below", "named"]
         assert traefik.complaints == []
