@@ -14,7 +14,8 @@ from typing import NamedTuple, TypeVar
 
 import aiofiles.os
 
-from .folders import HeldFolder, make_folder_like_its_parent
+from .access import create, make_folder, make_folder_like_its_parent
+from .folders import HeldFolder
 from .locks import LockHeld, OwnerLock
 from .tasks import run_to_completion
 from .threads import OURS
@@ -80,8 +81,14 @@ def make_private(path: Path) -> None:
             path.chmod(0o600)
 
 
-def write_private(path: Path, data: bytes, mode: int = 0o600) -> Fingerprint:
+def write_private(path: Path, data: bytes, mode: int = 0o600, group: int | None = None) -> Fingerprint:
     """Atomically replace a file with one that, by default, only its owner can read. Blocks.
+
+    Args:
+        path: The file.
+        data: Its new content.
+        mode: Its permissions.
+        group: The id of its group; None for the one that the system gives it.
 
     Returns:
         The fingerprint of the new version.
@@ -90,7 +97,7 @@ def write_private(path: Path, data: bytes, mode: int = 0o600) -> Fingerprint:
         OSError: If the file cannot be written; an old version stays in place.
     """
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    descriptor = _create(new, mode)
+    descriptor = create(new, mode, group)
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
             file.write(data)
@@ -106,15 +113,17 @@ def write_private(path: Path, data: bytes, mode: int = 0o600) -> Fingerprint:
 class KeptFiles:
     """Small files in one folder whose content this process knows: it writes them again if others change them."""
 
-    def __init__(self, folder: Path, mode: int = 0o600) -> None:
+    def __init__(self, folder: Path, mode: int = 0o600, group: int | None = None) -> None:
         """Set the folder and the permissions; nothing is written yet.
 
         Args:
             folder: The folder; it is created when needed, for those who can read the folder that it is in.
             mode: The permissions of the files.
+            group: The id of the group that may read the folder, and that the files have; None for no other one.
         """
         self.folder = folder
         self._mode = mode
+        self.group = group
         # Replaced as a whole, since :meth:`write` may run in a thread meanwhile.
         self._wanted: Mapping[Path, bytes] = {}
         self._written: dict[Path, Fingerprint] = {}
@@ -132,8 +141,8 @@ class KeptFiles:
         for path, data in self._wanted.items():
             if self._harm(path) is not None:
                 try:
-                    make_folder_like_its_parent(self.folder)
-                    self._written[path] = write_private(path, data, self._mode)
+                    make_folder_like_its_parent(self.folder, self.group)
+                    self._written[path] = write_private(path, data, self._mode, self.group)
                 except OSError as error:
                     raise ReplaceFailed(path, "write", error) from error
 
@@ -168,18 +177,6 @@ class KeptFiles:
                     self._written.pop(path, None)
 
 
-def _create(path: Path, mode: int) -> int:
-    """Create a file, which must not exist yet, and return its descriptor. The umask does not apply."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        os.fchmod(descriptor, mode)
-    except BaseException:
-        os.close(descriptor)
-        path.unlink()
-        raise
-    return descriptor
-
-
 class AtomicFile:
     """A file that only one process writes, and that readers always see complete.
 
@@ -188,15 +185,17 @@ class AtomicFile:
     version, when it is complete. No name in it ends in ``.toml``, and neither does its own, so Traefik loads none of it.
     """
 
-    def __init__(self, path: Path, mode: int) -> None:
+    def __init__(self, path: Path, mode: int, group: int | None = None) -> None:
         """Set the path and the permissions; nothing is read or written yet.
 
         Args:
             path: An absolute path without symbolic links.
             mode: The permissions of the file, such as 0o600.
+            group: The id of its group, which may also read the folders that are made; None for no other one.
         """
         self.path = path
         self.mode = mode
+        self.group = group
         self._folder = path.with_name(path.name + ".tmp")
         self._lock = OwnerLock(self._folder / "lock")
         self._place = HeldFolder(path.parent)
@@ -214,7 +213,7 @@ class AtomicFile:
             LockHeld: If another process is the writer.
             OSError: If the folder cannot be created or used.
         """
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.path.parent, self.group)
         self._make_folder()
         self._lock.acquire()
         self._place.hold()
@@ -254,7 +253,7 @@ class AtomicFile:
         try:
             self._keep_lock()
             self._make_folder()
-            descriptor = _create(new, self.mode)
+            descriptor = create(new, self.mode, self.group)
             try:
                 step = "write"
                 view = memoryview(data)
@@ -286,7 +285,7 @@ class AtomicFile:
 
     def _make_folder(self) -> None:
         """Create the folder for new versions; whoever can read the file's folder can read it, as Traefik lists both."""
-        make_folder_like_its_parent(self._folder)
+        make_folder_like_its_parent(self._folder, self.group)
         status = self._folder.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
             # Whoever can write here could swap a new version before it is renamed.

@@ -1,4 +1,4 @@
-"""Folders that files are kept in: making them, and noticing when one is replaced. Does I/O, never on the event loop."""
+"""Notices when a folder that files are kept in is replaced. Does I/O, never on the event loop."""
 
 from __future__ import annotations
 
@@ -56,12 +56,3 @@ class HeldFolder:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-
-def make_folder_like_its_parent(folder: Path) -> None:
-    """Create a folder, if it is not there, for those who can read the folder that it is in, which must be there. Blocks."""
-    if not folder.is_dir():
-        folder.mkdir(mode=0o700, exist_ok=True)
-        # Keep an inherited setgid bit: Traefik may have access only through the group of the parent folder.
-        inherited = stat.S_IMODE(folder.stat().st_mode) & stat.S_ISGID
-        folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode) & 0o755 | inherited)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from pathlib import Path
 
@@ -82,6 +83,30 @@ async def test_routes_are_live_in_a_traefik_that_watches_the_folder(
             served += [(await get(traefik.url, path)).by for path in (f"/user/{number}/", "/theirs/x")]
 
         assert served == ["ours", "theirs"] * 5
+        assert traefik.complaints == []
+
+
+@pytest.mark.parametrize("name", ["public", "users-443", "Web_1.a"])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+async def test_any_entry_point_will_do(
+    tmp_path: Path, watched: Path, make_proxy: ProxyMaker, make_backend: BackendMaker, name: str, tls: bool
+) -> None:
+    """Whatever its name is, with TLS or without; and among others, on which none of our routes is."""
+    provider = {"directory": str(watched)}
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    other = f"127.0.0.1:{free_port()}"
+    async with ForeignTraefik(tmp_path, provider=provider, entry_point=name, tls=tls, other=other) as traefik:
+        proxy = make_proxy(
+            should_start=False,
+            dynamic_config_file=str(watched / "routes.toml"),
+            traefik_url=traefik.url,
+            traefik_entrypoint=name,
+        )
+        await proxy.add_route("/user/a/", (await make_backend("a")).url, {})
+
+        assert (await get(traefik.url, "/user/a/x", tls=anybody if tls else None)).by == "a"
+        assert (await get(f"http://{other}", "/user/a/x")).status == 404
         assert traefik.complaints == []
 
 

@@ -21,7 +21,17 @@ TRAEFIK_COMMAND = [os.environ["TEST_TRAEFIK"]] if "TEST_TRAEFIK" in os.environ e
 class ForeignTraefik(HttpProgram):
     """A Traefik with a static configuration of its own, on loopback."""
 
-    def __init__(self, folder: Path, *, provider: dict[str, Any], entry_point: str = "web", tls: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        provider: dict[str, Any],
+        entry_point: str = "web",
+        tls: bool = False,
+        other: str = "",
+        user: int | None = None,
+        group: int | None = None,
+    ) -> None:
         """Write its configuration; it is not started.
 
         Args:
@@ -29,26 +39,45 @@ class ForeignTraefik(HttpProgram):
             provider: The options of its file provider.
             entry_point: The name of its entry point.
             tls: Whether the entry point speaks https.
+            other: The address of a second entry point, if there is to be one.
+            user: The user that runs it; only root can choose that.
+            group: The group that it is in, and no other.
         """
         address = f"127.0.0.1:{free_port()}"
         super().__init__(f"https://{address}" if tls else f"http://{address}")
         self.log = folder / "foreign-traefik.log"
         self._static_file = folder / "foreign-traefik.toml"
         http: dict[str, Any] = {"tls": {}} if tls else {"sanitizePath": False}
-        tree = {
+        tree: dict[str, Any] = {
             "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
             "log": {"level": "DEBUG", "noColor": True, "filePath": str(self.log)},
             "providers": {"providersThrottleDuration": "0s", "file": provider},
             "entryPoints": {entry_point: {"address": address, "http": http}},
         }
+        if other:
+            tree["entryPoints"]["other"] = {"address": other}
         self._static_file.write_text(toml.dumps(tree))
+        self._other: dict[str, Any] = {}
+        if user is not None:
+            self._other = {"user": user, "group": group, "extra_groups": []}
+            self.log.touch()
+            os.chown(self.log, user, -1)
 
     async def _start(self) -> asyncio.subprocess.Process:
         environment = child_environment({})
         program = await find_program(TRAEFIK_COMMAND, environment)
-        return await asyncio.create_subprocess_exec(
-            *program.command, f"--configFile={self._static_file}", env=environment
-        )
+        # Another user may not see the folder that the program is in.
+        opened = os.open(program.command[0], os.O_RDONLY)
+        try:
+            return await asyncio.create_subprocess_exec(
+                *(*program.command, f"--configFile={self._static_file}"),
+                executable=f"/proc/self/fd/{opened}",
+                pass_fds=(opened,),
+                env=environment,
+                **self._other,
+            )
+        finally:
+            os.close(opened)
 
     @property
     def files_read(self) -> int:

@@ -61,7 +61,7 @@ HOUSE = [
     Room("watcher", ASYNC, "watcher", "standstill seams"),
     Room("waits", ASYNC, "waits", "seams routes errors"),
     Room("stores", IO, "stores stores.*", "documents files routes errors threads"),
-    Room("files", IO, "files folders locks", "tasks threads"),
+    Room("files", IO, "files folders access locks", "tasks threads"),
     Room("documents", PURE, "stores.toml_document stores.toml_text", "traefik routes errors"),
     Room("answers", PURE, "runtime.answers", "traefik seams errors"),
     Room("traefik", PURE, "traefik traefik.*", "routes errors"),

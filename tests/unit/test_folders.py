@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from traefik_toml_proxy.folders import HeldFolder, make_folder_like_its_parent
+from traefik_toml_proxy.folders import HeldFolder
 
 
 @pytest.fixture
@@ -79,13 +79,3 @@ def test_a_folder_that_is_not_held_is_left_alone(tmp_path: Path) -> None:
     held.look()
 
     assert held.moves == 0
-
-
-def test_a_folder_is_for_those_who_can_read_the_one_that_it_is_in(tmp_path: Path) -> None:
-    """Others cannot write to it, and one that is there stays as it is."""
-    tmp_path.chmod(0o775)
-    make_folder_like_its_parent(tmp_path / "new")
-    tmp_path.chmod(0o700)
-    make_folder_like_its_parent(tmp_path / "new")
-
-    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o755

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from traitlets import Integer, Unicode
@@ -16,7 +18,7 @@ from ..session import Session
 from ..stores.toml_document import TomlRenderer
 from ..stores.toml_file import TomlFileStore
 from .traefik import TraefikProxy
-from .values import absolute
+from .values import absolute, group_id
 
 
 class TraefikTomlProxy(TraefikProxy):
@@ -61,14 +63,32 @@ class TraefikTomlProxy(TraefikProxy):
         reads are readable by the group as well if this file is, but never by others.
         """,
     )
+    dynamic_config_file_group = Unicode(
+        "",
+        config=True,
+        help="""
+        The group that can read the file with the routes: its name, or its number. Default: only the Hub's user can.
+
+        Set it if your Traefik runs as another user, to a group that this user is in. The Hub's user must be in it as well,
+        unless that is root. The file gets this group, and at least the mode 0640. So do the copies of the certificate and
+        its key when should_start is False and JupyterHub.ssl_cert is set, and the group can read the folders with new
+        versions and copies, which are beside the file. If the folder of the file is already there, let the group read it:
+
+            chgrp traefik /etc/traefik/dynamic && chmod g+rx /etc/traefik/dynamic
+        """,
+    )
+
+    # The number of that group, from the start of the session on.
+    _group: int | None = None
 
     async def _open_session(self) -> Session:
+        self._group = await asyncio.to_thread(group_id, self.dynamic_config_file_group)
         publishing = self._publishing_settings(self._make_store, self._copies, self._copies_mode)
         if self.should_start:
             return await open_with_managed_traefik(
                 publishing, await self._traefik_settings(self._dynamic_file), self.log
             )
-        return await open_with_external_traefik(publishing, self.log)
+        return await open_with_external_traefik(replace(publishing, copies_group=self._group), self.log)
 
     def _make_store(self, served: ServedCertificate) -> Store:
         if self._transports.current().internal and self.dynamic_config_file_mode & 0o007:
@@ -82,11 +102,16 @@ class TraefikTomlProxy(TraefikProxy):
         return TomlFileStore(
             self._dynamic_file,
             renderer,
-            mode=self.dynamic_config_file_mode,
+            mode=self._mode,
+            group=self._group,
             log=self.log,
             needs=served.files,
             watched=watched,
         )
+
+    @property
+    def _mode(self) -> int:
+        return self.dynamic_config_file_mode | (0o040 if self.dynamic_config_file_group else 0)
 
     @property
     def _copies(self) -> Path:
@@ -98,7 +123,7 @@ class TraefikTomlProxy(TraefikProxy):
     @property
     def _copies_mode(self) -> int:
         # Those who may read the routes through the file's group need the key as well. It is never for everybody.
-        return 0o600 if self.should_start else 0o600 | self.dynamic_config_file_mode & 0o040
+        return 0o600 if self.should_start else 0o600 | self._mode & 0o040
 
     @property
     def _dynamic_file(self) -> Path:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import grp
 from pathlib import Path
 
 from ..errors import ConfigurationError, quoted
+
+# The largest number stands for "no group" (chown(2)).
+_MOST_GROUPS = 2**32 - 1
 
 
 def without_options(command: list[str]) -> list[str]:
@@ -26,3 +30,24 @@ def without_options(command: list[str]) -> list[str]:
 def absolute(configured: str) -> Path:
     """Return a configured path as an absolute path; a relative one is relative to the Hub's working directory."""
     return Path(configured).expanduser().absolute()
+
+
+def group_id(name: str) -> int | None:
+    """Return the id of the group in ``dynamic_config_file_group``, or None for "". Blocks: it may ask a directory service.
+
+    Args:
+        name: The name of the group, or its number, which is enough where no name is known, as in a container.
+
+    Raises:
+        ConfigurationError: If there is no such group.
+    """
+    if not name:
+        return None
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        if name.isascii() and name.isdigit() and int(name) < _MOST_GROUPS:
+            return int(name)
+        raise ConfigurationError(
+            f"dynamic_config_file_group is {quoted(name)}, but there is no such group on this machine."
+        ) from None

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
+from ..access import make_folder
 from ..errors import ConfigurationError
 from ..files import KeptFiles, write_private
 from ..traefik.dynamic import Certificate
@@ -173,14 +174,15 @@ class ServedCertificate:
         pair: What is in them, or None if Traefik has its own.
     """
 
-    def __init__(self, folder: Path, mode: int = 0o600) -> None:
+    def __init__(self, folder: Path, mode: int = 0o600, group: int | None = None) -> None:
         """Set where the files go; without :meth:`use` there are none.
 
         Args:
             folder: A folder for these files alone.
             mode: The permissions of the files.
+            group: The id of their group; None for the one that the system gives them.
         """
-        self.files = KeptFiles(folder, mode)
+        self.files = KeptFiles(folder, mode, group)
         self.pair: Pair | None = None
         self._kept: dict[str, bytes] = {}
 
@@ -259,7 +261,7 @@ def write_served(served: ServedCertificate) -> None:
     try:
         if served.pair is not None:
             # The store makes it in the same way, but it has not been opened yet.
-            served.files.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(served.files.folder.parent, served.files.group)
         served.files.write()
     except OSError as error:
         raise _cannot_be_written(served.files.folder, error) from error

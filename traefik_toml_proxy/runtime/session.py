@@ -55,6 +55,7 @@ class PublishingSettings:
         certificate: The admin's certificate for the public entry point, if there is one.
         copies: The folder for the copies of certificates, which Traefik reads.
         copies_mode: The permissions of these copies.
+        copies_group: The id of their group; None for the one that the system gives them.
     """
 
     make_store: Callable[[ServedCertificate], Store]
@@ -67,6 +68,7 @@ class PublishingSettings:
     certificate: PairFiles | None
     copies: Path
     copies_mode: int
+    copies_group: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +157,7 @@ def _serve_certificate(publishing: PublishingSettings, default_folder: Path | No
     Raises:
         ConfigurationError: If it cannot be used.
     """
-    served = ServedCertificate(publishing.copies, publishing.copies_mode)
+    served = ServedCertificate(publishing.copies, publishing.copies_mode, publishing.copies_group)
     if publishing.certificate is not None:
         served.use(admins_pair(publishing.certificate))
     elif default_folder is not None:

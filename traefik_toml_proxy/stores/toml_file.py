@@ -8,6 +8,7 @@ import os
 from datetime import datetime, timezone
 from pathlib import Path
 
+from ..access import make_folder
 from ..errors import CommitFailed, ConfigurationError, StoreError, StoreLocked, StoreTooNew
 from ..files import AtomicFile, KeptFiles, ReplaceFailed, run_in_thread
 from ..locks import LockHeld
@@ -30,6 +31,7 @@ class TomlFileStore:
         *,
         mode: int,
         log: logging.Logger,
+        group: int | None = None,
         needs: KeptFiles | None = None,
         watched: Path | None = None,
     ) -> None:
@@ -40,12 +42,14 @@ class TomlFileStore:
             renderer: Makes the text of the file.
             mode: The permissions of the file, such as 0o600.
             log: Reports a file that could not be read.
+            group: The id of the group of the file, which may also read the folders that are made; None for no other one.
             needs: Files that the text of the file names; each commit makes sure that they are there.
             watched: The folder that Traefik watches, which may be further up than the file's own; None for that one.
         """
         self._path = path
         self._renderer = renderer
         self._mode = mode
+        self._group = group
         self._log = log
         self._needs = needs
         self._watched = watched
@@ -68,10 +72,10 @@ class TomlFileStore:
 
     def _open(self) -> Snapshot:
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self._path.parent, self._group)
             self._path = self._path.resolve()
             self._touched = self._folder_to_touch()
-            self._file = AtomicFile(self._path, self._mode)
+            self._file = AtomicFile(self._path, self._mode, self._group)
             self._file.lock()
             self._touch()
             return self._read() or Snapshot(0, RouteTable())

@@ -1,0 +1,82 @@
+"""Creates files and folders for those who may read them, and for nobody else. Does I/O: all functions block."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def create(path: Path, mode: int, group: int | None = None) -> int:
+    """Create a file, which must not exist yet, and return its descriptor. The umask does not apply.
+
+    Args:
+        path: The file.
+        mode: Its permissions.
+        group: The id of its group; None for the one that the system gives it.
+
+    Raises:
+        OSError: If it cannot be created; nothing is left.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        # The group first: the permissions are for that one, not for the one before.
+        _set_group(descriptor, path, group)
+        os.fchmod(descriptor, mode)
+    except BaseException:
+        os.close(descriptor)
+        path.unlink()
+        raise
+    return descriptor
+
+
+def make_folder(folder: Path, group: int | None = None) -> None:
+    """Create a folder, and those that it is in, if it is not there: for its owner, and for the group if one is given.
+
+    Raises:
+        OSError: If it cannot be created.
+    """
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _admit(folder, group)
+
+
+def make_folder_like_its_parent(folder: Path, group: int | None = None) -> None:
+    """Create a folder, if it is not there, for those who can read the folder that it is in, which must be there.
+
+    If a group is given, it may read the folder in any case.
+
+    Raises:
+        OSError: If it cannot be created.
+    """
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, exist_ok=True)
+        # Keep an inherited setgid bit: Traefik may have access only through the group of the parent folder.
+        inherited = stat.S_IMODE(folder.stat().st_mode) & stat.S_ISGID
+        folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode) & 0o755 | inherited)
+    _admit(folder, group)
+
+
+def _admit(folder: Path, group: int | None) -> None:
+    """Let a group, if one is given, read a folder."""
+    if group is None:
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _set_group(descriptor, folder, group)
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        if mode & 0o050 != 0o050:
+            os.fchmod(descriptor, mode | 0o050)
+    finally:
+        os.close(descriptor)
+
+
+def _set_group(descriptor: int, path: Path, group: int | None) -> None:
+    if group is None or os.fstat(descriptor).st_gid == group:
+        return
+    try:
+        os.fchown(descriptor, -1, group)
+    except PermissionError as error:
+        reason = f"it cannot be given to the group {group}, because the user of this process is not in that group"
+        raise PermissionError(errno.EPERM, reason, str(path)) from error
