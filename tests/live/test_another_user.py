@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,23 +12,19 @@ import pytest
 from support.backend import get
 from support.certificates import make_certificate
 from support.fixtures import BackendMaker, ProxyMaker
+from support.other_user import GROUP, USER, needs_root, open_folder
 from support.traefik import ForeignTraefik
 
 from traefik_toml_proxy.errors import ConfigurationError, RouteNotLive
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start Traefik as another user")
-
-# Numbers that no user or group of the system has.
-USER, GROUP = 54321, 54322
+pytestmark = needs_root
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that other users can reach, unlike tmp_path."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+    """A folder that other users can reach."""
+    with open_folder() as folder:
+        yield folder
 
 
 def _open_to(folder: Path) -> set[tuple[int, int, str]]:

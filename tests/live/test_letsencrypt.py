@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 from cryptography import x509
 from support.backend import get
+from support.examples import install
 from support.fixtures import BackendMaker, ProxyMaker
+from support.hub import RealHub
 from support.inside import traefik_pid
 from support.mock_hub import HubMaker, needs_mock_hub
 from support.pebble import MISSING, Pebble
@@ -34,9 +36,9 @@ NAMES = ["hub.example.org", "jupyter.example.org"]
 SHORT = {"certificatesResolvers": {"letsencrypt": {"acme": {"certificatesDuration": 1}}}}
 
 
-async def served(proxy: TraefikTomlProxy, tls: ssl.SSLContext, name: str) -> x509.Certificate | None:
+async def served(url: str, tls: ssl.SSLContext, name: str) -> x509.Certificate | None:
     """Return the certificate for a name, if it is one that the client trusts."""
-    port = urlsplit(proxy.public_url).port
+    port = urlsplit(url).port
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name)
     except ssl.SSLError:
@@ -80,7 +82,7 @@ async def test_certificates_are_issued_and_renewed(
         await proxy.start()
         await proxy.add_route("/", (await make_backend("hub")).url, {})
         tls = await pebble.client()
-        first = {name: await eventually(_served(proxy, tls, name), within=30) for name in NAMES}
+        first = {name: await eventually(_served(proxy.public_url, tls, name), within=30) for name in NAMES}
 
         assert (
             (await get(f"http://127.0.0.1:{http}", "/x", host=NAMES[0]))
@@ -97,16 +99,14 @@ async def test_certificates_are_issued_and_renewed(
 
         os.kill(traefik_pid(proxy), signal.SIGKILL)
         for name in NAMES:
-            second = await eventually(_served(proxy, tls, name, not_this=first[name]), within=60)
+            second = await eventually(_served(proxy.public_url, tls, name, not_this=first[name]), within=60)
             assert second.serial_number != first[name].serial_number
 
 
-def _served(
-    proxy: TraefikTomlProxy, tls: ssl.SSLContext, name: str, not_this: x509.Certificate | None = None
-) -> Callable[[], Any]:
+def _served(url: str, tls: ssl.SSLContext, name: str, not_this: x509.Certificate | None = None) -> Callable[[], Any]:
     async def another() -> x509.Certificate | None:
         try:
-            certificate = await served(proxy, tls, name)
+            certificate = await served(url, tls, name)
         except OSError:  # Traefik is being started
             return None
         return None if certificate == not_this else certificate
@@ -128,12 +128,28 @@ async def test_a_real_hub_is_reached_over_https(tmp_path: Path, make_hub: HubMak
             bind_url=f"https://127.0.0.1:{https}/base/",
         )
         assert hub.bind_url == f"http://127.0.0.1:{https}/base/"
-        await eventually(_served(hub.proxy, await pebble.client(), NAMES[0]), within=30)
+        await eventually(_served(hub.proxy.public_url, await pebble.client(), NAMES[0]), within=30)
         anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
         answer = await get(hub.bind_url, "/base/hub/login", host=NAMES[0], tls=anybody)
 
         assert answer.status == 200
+
+
+async def test_the_example_works(tmp_path: Path) -> None:
+    """A real Hub, started as in examples/letsencrypt, gets its certificate from an ACME server in place of Let's Encrypt."""
+    https, http = free_ports(2)
+    url = f"https://127.0.0.1:{https}"
+    changes = {"https://:443": url, "redirect_http = 80": f"redirect_http = {http}"}
+    config = install("letsencrypt/jupyterhub_config.py", tmp_path, changes=changes)
+    async with Pebble(tmp_path, http_port=1, tls_port=https) as pebble:
+        server = f"c.TraefikProxy.letsencrypt_server = {pebble.url!r}\n"
+        server += f"c.TraefikProxy.letsencrypt_ca = {str(pebble.ca_file)!r}\n"
+        async with RealHub(tmp_path, config, url, more=server):
+            assert await eventually(_served(url, await pebble.client(), "hub.example.org"), within=60)
+            answer = await get(f"http://127.0.0.1:{http}", "/hub/login", host="hub.example.org")
+
+    assert answer.headers["location"] == f"https://hub.example.org:{https}/hub/login"
 
 
 async def test_until_a_certificate_comes_our_own_is_served(

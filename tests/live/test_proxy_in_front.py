@@ -1,4 +1,4 @@
-"""Who the client is: behind real proxies in front, configured as the documentation says, and without any.
+"""Who the client is: behind real proxies in front, configured as in examples/, and without any.
 
 Each part has its own address on loopback: browsers are at 127.0.0.5, and everything else at 127.0.0.1.
 """
@@ -6,12 +6,9 @@ Each part has its own address on loopback: browsers are at 127.0.0.5, and everyt
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
 import re
 import ssl
-import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,11 +16,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from jupyterhub.utils import get_browser_protocol
+from support.examples import install
 from support.fixtures import ProxyMaker
 from support.fronts import NAMES, Front, installed
-from support.ports import free_ports
-from support.processes import MARK
-from support.traefik import TRAEFIK_COMMAND
+from support.hub import RealHub
+from support.ports import free_port
 from support.waiting import eventually, within
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -132,48 +129,19 @@ async def test_nobody_else_can_forge_who_they_are(make_proxy: ProxyMaker, hub: s
     assert [text for text in ("192.0.2.", "evil", "666", "https") if text in str(seen["headers"])] == []
 
 
-_CONFIG = """
-c.JupyterHub.proxy_class = "traefik-toml"
-c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
-c.JupyterHub.hub_port = {hub_port}
-c.JupyterHub.authenticator_class = "dummy"
-c.JupyterHub.db_url = "sqlite:///:memory:"
-c.JupyterHub.trusted_downstream_ips = ["127.0.0.1"]
-c.TraefikProxy.trusted_proxies = ["127.0.0.1"]
-c.TraefikProxy.traefik_command = {command}
-c.TraefikProxy.traefik_env = {mark}
-"""
-
-
-@contextlib.asynccontextmanager
-async def _real_hub(folder: Path) -> AsyncIterator[tuple[str, Path]]:
-    """Run a JupyterHub; yields its public URL, and the file with its log."""
-    port, hub_port = free_ports(2)
-    config, log = folder / "jupyterhub_config.py", folder / "hub.log"
-    config.write_text(_CONFIG.format(port=port, hub_port=hub_port, command=TRAEFIK_COMMAND, mark=MARK))
-    output = await asyncio.to_thread(log.open, "wb")
-    with output:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "jupyterhub", "-f", str(config)),
-            cwd=folder,
-            env={"PATH": os.environ["PATH"], "HOME": str(folder), **MARK},
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        await eventually(lambda: "JupyterHub is now running at" in log.read_text(), within=60)
-        yield f"http://127.0.0.1:{port}", log
-    finally:
-        process.terminate()
-        await within(30, process.wait())
-
-
 @pytest.mark.parametrize("name", PROXIES)
 async def test_the_log_of_a_real_hub_has_the_address_of_the_browser(tmp_path: Path, name: str) -> None:
     """It is what admins look at when they ask who it was."""
-    async with _real_hub(tmp_path) as (url, log), Front(name, tmp_path, url) as front:
+    config = {
+        "nginx": "behind-nginx/jupyterhub_config.py",
+        "haproxy": "behind-caddy-or-haproxy/jupyterhub_config.py",
+        "caddy": "behind-caddy-or-haproxy/jupyterhub_config.py",
+    }[name]
+    url = f"http://127.0.0.1:{free_port()}"
+    installed = install(config, tmp_path, changes={"http://127.0.0.1:8000": url})
+    async with RealHub(tmp_path, installed, url) as hub, Front(name, tmp_path, url) as front:
         answer = await ask(front.url, {}, "/hub/login?who", tls=front.certificate.client())
 
         assert b" 200 " in answer[:20]
-        said = await eventually(lambda: re.search(r"200 GET /hub/login\?who \(@(.*?)\)", log.read_text()))
+        said = await eventually(lambda: re.search(r"200 GET /hub/login\?who \(@(.*?)\)", hub.log))
         assert said[1] == BROWSER

@@ -1,28 +1,31 @@
-"""Real proxies that others run in front of ours, with the configuration that the documentation gives for them."""
+"""Real proxies that others run in front of ours, with the configuration in examples/."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import re
 import shutil
-import textwrap
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from .certificates import Pair, make_certificate
+from .examples import EXAMPLES
 from .http_program import HttpProgram
 from .ports import free_port
 from .processes import MARK
 
 NAMES = ("nginx", "haproxy", "caddy")
+_EXAMPLES = {
+    "nginx": "behind-nginx/nginx.conf",
+    "haproxy": "behind-caddy-or-haproxy/haproxy.cfg",
+    "caddy": "behind-caddy-or-haproxy/Caddyfile",
+}
 
-_PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "proxy-in-front.rst"
 # Debian has some of them there, which is not in every user's PATH.
 _PATH = f"{os.environ['PATH']}:/usr/sbin"
 
-# What the documentation leaves out, so that they run without root and with all their files in one folder.
+# What the examples leave out, so that they run without root and with all their files in one folder.
 _NGINX = """
 daemon off;
 master_process off;
@@ -53,14 +56,6 @@ def installed(name: str) -> str | None:
     return shutil.which(name, path=_PATH)
 
 
-def example(name: str) -> str:
-    """Return the configuration in the documentation."""
-    section = re.split(rf"^{name}\n-+$", _PAGE.read_text(), flags=re.MULTILINE | re.IGNORECASE)[1]
-    block = re.search(r"^\.\. code-block:: \w+\n\n((?: {3}.*\n|\n)+)", section, re.MULTILINE)
-    assert block is not None
-    return textwrap.dedent(block[1])
-
-
 class Front(HttpProgram):
     """One of them, with https on loopback, in front of a proxy of ours.
 
@@ -81,7 +76,7 @@ class Front(HttpProgram):
         self.certificate: Pair = make_certificate(folder, "hub.example.org")
         both = folder / "hub.example.org.pem"
         both.write_bytes(self.certificate.cert.read_bytes() + self.certificate.key.read_bytes())
-        text = example(name).replace("127.0.0.1:8000", urlsplit(target).netloc)
+        text = EXAMPLES.joinpath(_EXAMPLES[name]).read_text().replace("127.0.0.1:8000", urlsplit(target).netloc)
         cert, key = self.certificate.cert, self.certificate.key
         file = folder / f"{name}.conf"
         if name == "nginx":

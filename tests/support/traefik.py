@@ -18,7 +18,53 @@ from .ports import free_port
 TRAEFIK_COMMAND = [os.environ["TEST_TRAEFIK"]] if "TEST_TRAEFIK" in os.environ else []
 
 
-class ForeignTraefik(HttpProgram):
+class OutsideTraefik(HttpProgram):
+    """A Traefik with a static configuration that somebody has written."""
+
+    def __init__(
+        self, url: str, static_file: Path, log: Path, *, user: int | None = None, group: int | None = None
+    ) -> None:
+        """Choose its user; it is not started.
+
+        Args:
+            url: Where it listens for users.
+            static_file: Its configuration.
+            log: The file for its output.
+            user: The user that runs it; only root can choose that.
+            group: The group that it is in, and no other.
+        """
+        super().__init__(url)
+        self.log = log
+        self._static_file = static_file
+        self._other: dict[str, Any] = {} if user is None else {"user": user, "group": group, "extra_groups": []}
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        environment = child_environment({})
+        program = await find_program(TRAEFIK_COMMAND, environment)
+        # Another user may not see the folder that the program is in.
+        opened = os.open(program.command[0], os.O_RDONLY)
+        output = await asyncio.to_thread(self.log.open, "ab")
+        try:
+            return await asyncio.create_subprocess_exec(
+                *(*program.command, f"--configFile={self._static_file}"),
+                executable=f"/proc/self/fd/{opened}",
+                pass_fds=(opened,),
+                stdout=output,
+                stderr=output,
+                env=environment,
+                **self._other,
+            )
+        finally:
+            output.close()
+            os.close(opened)
+
+    @property
+    def complaints(self) -> list[str]:
+        """The errors in its log."""
+        return [line for line in self.log.read_text().splitlines() if " ERR " in line]
+
+
+class ForeignTraefik(OutsideTraefik):
     """A Traefik with a static configuration of its own, on loopback."""
 
     def __init__(
@@ -44,47 +90,21 @@ class ForeignTraefik(HttpProgram):
             group: The group that it is in, and no other.
         """
         address = f"127.0.0.1:{free_port()}"
-        super().__init__(f"https://{address}" if tls else f"http://{address}")
-        self.log = folder / "foreign-traefik.log"
-        self._static_file = folder / "foreign-traefik.toml"
+        url = f"https://{address}" if tls else f"http://{address}"
+        static_file = folder / "foreign-traefik.toml"
+        super().__init__(url, static_file, folder / "foreign-traefik.log", user=user, group=group)
         http: dict[str, Any] = {"tls": {}} if tls else {"sanitizePath": False}
         tree: dict[str, Any] = {
             "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
-            "log": {"level": "DEBUG", "noColor": True, "filePath": str(self.log)},
+            "log": {"level": "DEBUG", "noColor": True},
             "providers": {"providersThrottleDuration": "0s", "file": provider},
             "entryPoints": {entry_point: {"address": address, "http": http}},
         }
         if other:
             tree["entryPoints"]["other"] = {"address": other}
-        self._static_file.write_text(toml.dumps(tree))
-        self._other: dict[str, Any] = {}
-        if user is not None:
-            self._other = {"user": user, "group": group, "extra_groups": []}
-            self.log.touch()
-            os.chown(self.log, user, -1)
-
-    async def _start(self) -> asyncio.subprocess.Process:
-        environment = child_environment({})
-        program = await find_program(TRAEFIK_COMMAND, environment)
-        # Another user may not see the folder that the program is in.
-        opened = os.open(program.command[0], os.O_RDONLY)
-        try:
-            return await asyncio.create_subprocess_exec(
-                *(*program.command, f"--configFile={self._static_file}"),
-                executable=f"/proc/self/fd/{opened}",
-                pass_fds=(opened,),
-                env=environment,
-                **self._other,
-            )
-        finally:
-            os.close(opened)
+        static_file.write_text(toml.dumps(tree))
 
     @property
     def files_read(self) -> int:
         """How many times it has read its files so far."""
         return self.log.read_text().count("Configuration received")
-
-    @property
-    def complaints(self) -> list[str]:
-        """The errors in its log."""
-        return [line for line in self.log.read_text().splitlines() if " ERR " in line]
