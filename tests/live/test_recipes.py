@@ -1,0 +1,144 @@
+"""examples/recipes: each does what its first line says, with a real Traefik."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from support.backend import get
+from support.certificates import make_certificate
+from support.examples import install
+from support.fixtures import BackendMaker, ProxyMaker
+from support.inside import traefik_pid
+from support.ports import free_port
+from support.processes import open_files
+from support.waiting import eventually, within
+from traitlets.config import Config
+
+Recipe = Callable[..., Config]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """Read a recipe, with other paths and ports."""
+
+    def read(example: str, changes: Mapping[str, object] | None = None) -> Config:
+        config = Config()
+        exec(install(example, tmp_path, changes=changes).read_text(), {"c": config})
+        return config
+
+    return read
+
+
+async def test_metrics(make_proxy: ProxyMaker, make_backend: BackendMaker, recipe: Recipe) -> None:
+    """Prometheus reads the metrics of Traefik, in which no user is named."""
+    address = f"127.0.0.1:{free_port()}"
+    proxy = make_proxy(config=recipe("recipes/metrics.py", {"127.0.0.1:9101": address}))
+    await proxy.start()
+    await proxy.add_route("/user/grace/", (await make_backend("grace")).url, {})
+    assert (await get(proxy.public_url, "/user/grace/")).by == "grace"
+    assert (await get(proxy.public_url, "/metrics")).status == 404
+
+    answer = await get(f"http://{address}", "/metrics")
+
+    assert b'traefik_entrypoint_requests_total{code="200",entrypoint="http"' in answer.body
+    assert b"grace" not in answer.body
+
+
+async def test_an_access_log(
+    tmp_path: Path, make_proxy: ProxyMaker, make_backend: BackendMaker, recipe: Recipe
+) -> None:
+    """It has the path, the status and the browser of each request, and no cookies and tokens."""
+    config = recipe("recipes/access_log.py", {"/var/log/jupyterhub/access.log": tmp_path / "access.log"})
+    proxy = make_proxy(config=config)
+    await proxy.start()
+    await proxy.add_route("/user/ada/", (await make_backend("ada")).url, {})
+    secrets = {"Authorization": "token hush", "Cookie": "session=hush", "X-XSRFToken": "hush", "User-Agent": "Netscape"}
+    await get(proxy.public_url, "/user/ada/x?y", headers=secrets)
+
+    text = await eventually(lambda: [line for line in _lines(tmp_path / "access.log") if "/user/ada/x" in line])
+    (line,) = map(json.loads, text)
+    assert (line["RequestPath"], line["DownstreamStatus"]) == ("/user/ada/x?y", 200)
+    assert line["request_User-Agent"] == "Netscape"
+    assert "hush" not in str(line)
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text().splitlines()
+
+
+async def test_security_headers(
+    tmp_path: Path, make_proxy: ProxyMaker, make_backend: BackendMaker, recipe: Recipe, free_port: int
+) -> None:
+    """In the answers of servers and in those that Traefik makes itself."""
+    pair = make_certificate(tmp_path, "hub")
+    proxy = make_proxy(
+        config=recipe("recipes/security_headers.py"), public_url=f"https://127.0.0.1:{free_port}", **pair.traits
+    )
+    await proxy.start()
+    await proxy.add_route("/", (await make_backend("hub")).url, {})
+    await proxy.add_route("/user/gone/", "http://127.0.0.1:1", {})
+
+    for path, status in (("/", 200), ("/user/gone/", 502)):
+        answer = await get(proxy.public_url, path, tls=pair.client())
+        assert answer.status == status
+        assert answer.headers["strict-transport-security"] == "max-age=31536000"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize(("networks", "status"), [('"10.0.0.0/8", "2001:db8::/32"', 403), ('"127.0.0.0/8"', 200)])
+async def test_campus_only(
+    make_proxy: ProxyMaker, make_backend: BackendMaker, recipe: Recipe, networks: str, status: int
+) -> None:
+    """Other addresses are refused, and the Hub starts all the same."""
+    proxy = make_proxy(config=recipe("recipes/campus_only.py", {'"10.0.0.0/8", "2001:db8::/32"': networks}))
+    await proxy.start()
+    await proxy.add_route("/", (await make_backend("hub")).url, {})
+
+    assert (await get(proxy.public_url, "/user/ada/")).status == status
+
+
+@pytest.mark.parametrize(("balancer", "address"), [("127.0.0.1", "192.0.2.7"), ("10.0.0.5", "127.0.0.1")])
+async def test_proxy_protocol(
+    make_proxy: ProxyMaker, make_backend: BackendMaker, recipe: Recipe, balancer: str, address: str
+) -> None:
+    """The Hub learns the address of the browser from the load balancer, and from nobody else."""
+    proxy = make_proxy(config=recipe("recipes/proxy_protocol.py", {"10.0.0.5": balancer}))
+    await proxy.start()
+    await proxy.add_route("/", (await make_backend("hub")).url, {})
+    where = urlsplit(proxy.public_url)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    writer.write(b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 80\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = await within(10, reader.read())
+    writer.close()
+
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["headers"]["X-Forwarded-For"] == address
+
+
+async def test_http3(
+    tmp_path: Path, make_proxy: ProxyMaker, make_backend: BackendMaker, recipe: Recipe, free_port: int
+) -> None:
+    """Browsers are told of it, and Traefik listens at the same port over UDP."""
+    pair = make_certificate(tmp_path, "hub")
+    proxy = make_proxy(config=recipe("recipes/http3.py"), public_url=f"https://127.0.0.1:{free_port}", **pair.traits)
+    await proxy.start()
+    await proxy.add_route("/", (await make_backend("hub")).url, {})
+
+    answer = await get(proxy.public_url, "/", tls=pair.client())
+    assert answer.by == "hub"
+    assert f'h3=":{free_port}"' in answer.headers["alt-svc"]
+    assert free_port in _udp_ports(traefik_pid(proxy))
+
+
+def _udp_ports(pid: int) -> set[int]:
+    """Return the ports at which a process listens over UDP."""
+    sockets = open_files(pid)
+    lines = [
+        line.split() for kind in ("udp", "udp6") for line in Path(f"/proc/net/{kind}").read_text().splitlines()[1:]
+    ]
+    return {int(fields[1].rpartition(":")[2], 16) for fields in lines if f"socket:[{fields[9]}]" in sockets}
