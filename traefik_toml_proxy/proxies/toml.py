@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..seams import Store
 from ..session import Session
 from ..stores.toml_document import TomlRenderer
 from ..stores.toml_file import TomlFileStore
+from ..threads import NAMES
 from .traefik import TraefikProxy
 from .values import absolute, group_id
 
@@ -82,7 +82,7 @@ class TraefikTomlProxy(TraefikProxy):
     _group: int | None = None
 
     async def _open_session(self) -> Session:
-        self._group = await asyncio.to_thread(group_id, self.dynamic_config_file_group)
+        self._group = await NAMES.run(group_id, self.dynamic_config_file_group)
         publishing = self._publishing_settings(self._make_store, self._copies, self._copies_mode)
         if self.should_start:
             return await open_with_managed_traefik(
