@@ -57,9 +57,7 @@ async def hub(tmp_path: Path, tljh: Tljh, traefik: TljhTraefik) -> AsyncIterator
 def install_example(tljh: Tljh) -> None:
     """Copy the files as the README says."""
     install("tljh/traefik_toml.py", tljh.config / "jupyterhub_config.d")
-    install("tljh/http.toml", tljh.config / "traefik_config.d")
-    if tljh.pair:
-        install("tljh/https.toml", tljh.config / "traefik_config.d")
+    install("tljh/https.toml" if tljh.pair else "tljh/http.toml", tljh.config / "traefik_config.d")
 
 
 async def test_servers_keep_running_when_the_proxy_is_switched(tljh: Tljh, traefik: TljhTraefik, hub: RealHub) -> None:

@@ -112,10 +112,11 @@ class Tljh:
 
     def write_traefik_config(self) -> None:
         """Do what ``tljh-config reload proxy`` does before it restarts Traefik."""
-        static = self._static()
+        extra: dict[str, Any] = {}
         for file in sorted((self.config / "traefik_config.d").glob("*.toml")):
-            static = deep_merge(static, toml.loads(file.read_text()))
-        _write(self.state / "traefik.toml", toml.dumps(static))
+            # A table of a later file replaces that of an earlier one, as toml.load does with a list of files.
+            extra.update(toml.loads(file.read_text()))
+        _write(self.state / "traefik.toml", toml.dumps(deep_merge(self._static(), extra)))
         self.rules.parent.mkdir(mode=0o700, exist_ok=True)
         _write(self.rules.with_name("dynamic.toml"), "# nothing about TLS\n" if not self.pair else self._tls(self.pair))
         _write(self.rules, "")
