@@ -22,6 +22,7 @@ def test_the_settings_are_these() -> None:
     """A setting that jupyterhub-traefik-proxy has as well has the same name here."""
     assert sorted(OWN) == [
         "TraefikProxy.check_route_timeout",
+        "TraefikProxy.default_certificate",
         "TraefikProxy.extra_dynamic_config",
         "TraefikProxy.extra_routes_ca",
         "TraefikProxy.extra_static_config",
@@ -31,8 +32,10 @@ def test_the_settings_are_these() -> None:
         "TraefikProxy.letsencrypt_email",
         "TraefikProxy.letsencrypt_server",
         "TraefikProxy.letsencrypt_staging",
+        "TraefikProxy.namespace",
         "TraefikProxy.redirect_http",
         "TraefikProxy.route_middlewares",
+        "TraefikProxy.rule_hosts",
         "TraefikProxy.start_timeout",
         "TraefikProxy.state_dir",
         "TraefikProxy.static_config_file",
@@ -44,7 +47,9 @@ def test_the_settings_are_these() -> None:
         "TraefikProxy.traefik_url",
         "TraefikProxy.trusted_proxies",
         "TraefikTomlProxy.dynamic_config_file",
+        "TraefikTomlProxy.dynamic_config_file_group",
         "TraefikTomlProxy.dynamic_config_file_mode",
+        "TraefikTomlProxy.watched_folder",
     ]
     assert "should_start" in Proxy.class_traits(config=True)
 
