@@ -76,7 +76,7 @@ async def _hanging(stage: Stage) -> None:
         for task in waiting:
             task.cancel()
         await asyncio.wait(waiting)
-    expect(took < 2, f"five requests to another user's server took {took:.1f} s")
+    expect(took < 10, f"five requests to another user's server took {took:.1f} s")
 
 
 async def _wait_for_response(stage: Stage) -> None:
