@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from .errors import InvalidRoute, ProxyError, StoreError, quoted
 from .routes import Change, Route, RouteTable, Snapshot
-from .seams import LiveCheck, Store
+from .seams import NO_METRICS, Event, LiveCheck, Metrics, Store
 from .waits import LiveWaits, Request, with_pauses
 from .watcher import Restart, RouteWatcher
 
@@ -35,6 +35,7 @@ class RoutePublisher:
         live_timeout: float,
         check_route: Callable[[Route], object],
         log: logging.Logger,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         """Set up without any I/O; call :meth:`open` and :meth:`begin` before anything else.
 
@@ -44,6 +45,7 @@ class RoutePublisher:
             live_timeout: Seconds to wait for a commit to be live.
             check_route: Raises ValueError for a route that this proxy cannot serve.
             log: Where repairs are reported.
+            metrics: Is told of each commit, and what comes of it.
         """
         self._store = store
         self._live_check = live_check
@@ -54,7 +56,8 @@ class RoutePublisher:
         self._lock = asyncio.Lock()
         self._committed = Snapshot(0, RouteTable())
         self._revision = 0
-        self._waits = LiveWaits(live_check, lambda: store.location, log)
+        self._metrics = metrics
+        self._waits = LiveWaits(live_check, lambda: store.location, log, metrics)
         # No change of these spans an await, so they need no lock.
         self._waiting: list[Request] = []
         self._writer: asyncio.Task[None] | None = None
@@ -207,18 +210,18 @@ class RoutePublisher:
                 request.changed = outcome
         try:
             if after is not before:
-                await self._commit(after)
+                await self._commit(after, sum(request.changed for request in planned))
         except StoreError as error:
             # A request for what the old table already has did not fail.
             for request in planned:
                 if request.change and before.get(request.routespec) != request.change.route:
                     request.settle(error)
 
-    async def _commit(self, table: RouteTable) -> None:
+    async def _commit(self, table: RouteTable, changes: int = 0) -> None:
         async with self._lock:
-            await self._commit_locked(table)
+            await self._commit_locked(table, changes)
 
-    async def _commit_locked(self, table: RouteTable) -> None:
+    async def _commit_locked(self, table: RouteTable, changes: int = 0) -> None:
         # Never reuse a revision, even if its commit fails: it may have been written anyway.
         self._revision += 1
         snapshot = Snapshot(self._revision, table)
@@ -227,9 +230,11 @@ class RoutePublisher:
             await self._store.commit(snapshot)
         except StoreError:
             self._interrupted = False
+            self._metrics.count(Event.COMMIT_FAILED)
             raise
         self._interrupted = False
         self._committed = snapshot
+        self._metrics.committed(snapshot.revision, len(table), changes)
 
     async def repair_store(self) -> None:
         """Commit again if the stored snapshot may differ from the last commit. Does not raise; logs it once."""
@@ -245,10 +250,12 @@ class RoutePublisher:
             if self._logged is None:
                 self._logged = damage
                 self._log.warning("%s %s: writing it again", self._store.location, damage)
+                self._metrics.count(Event.REPAIR)
             await self._commit_again()
 
     async def commit_once_more(self) -> None:
         """Commit the current table under a new revision. Does not raise if it cannot be written; logs it once."""
+        self._metrics.count(Event.REPAIR)
         async with self._lock:
             await self._commit_again()
 
@@ -268,7 +275,8 @@ class RoutePublisher:
             interval: Seconds between two checks.
             restart: Restarts a proxy that answers, but loads no commit any more; None if that is not done here.
         """
-        await RouteWatcher(self, self._store, self._live_check, self._log, restart).run(interval)
+        watcher = RouteWatcher(self, self._store, self._live_check, self._log, restart, metrics=self._metrics)
+        await watcher.run(interval)
 
     async def close(self) -> None:
         """Stop writing; callers that are still waiting get an error. May be called twice."""

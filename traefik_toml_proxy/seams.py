@@ -1,12 +1,14 @@
 """The protocols between the parts of the package, and the values that cross them. Pure.
 
 A :class:`~traefik_toml_proxy.publisher.RoutePublisher` keeps a :class:`Store` up to date and asks a :class:`LiveCheck`
-whether the last commit is live, which means that users are served it. :class:`Activity` tells when users were last seen.
+whether the last commit is live, which means that users are served it. :class:`Activity` tells when users were last seen,
+and :class:`Metrics` is told what goes on.
 Implementations may use any file, process or network; callers do not depend on which.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -113,3 +115,65 @@ class Activity(Protocol):
 
         Routes without traffic, or without information about it, are left out. Does not raise.
         """
+
+
+class Event(enum.Enum):
+    """What is counted."""
+
+    COMMIT_FAILED = enum.auto()
+    NOT_LIVE = enum.auto()
+    REPAIR = enum.auto()
+    RESTART = enum.auto()
+    REQUEST_FAILED = enum.auto()
+
+
+class Metrics(Protocol):
+    """Is told what a proxy does, for those who watch it. Its methods return at once, and do not raise."""
+
+    def committed(self, revision: int, routes: int, changes: int) -> None:
+        """Note a commit.
+
+        Args:
+            revision: Its revision.
+            routes: How many routes it has.
+            changes: For how many calls it was made; 0 for a repair.
+        """
+
+    def live(self, revision: int) -> None:
+        """Note that a revision is live."""
+
+    def took(self, seconds: float) -> None:
+        """Note how long it took from the call until a change was live."""
+
+    def count(self, event: Event) -> None:
+        """Count an event."""
+
+    def certificate(self, which: str, expires: datetime) -> None:
+        """Note when a certificate expires.
+
+        Args:
+            which: Which one: ``public`` or ``internal_ssl``.
+            expires: When, with a time zone.
+        """
+
+
+class NoMetrics:
+    """A :class:`Metrics` for those whom nobody watches."""
+
+    def committed(self, revision: int, routes: int, changes: int) -> None:
+        """Do nothing."""
+
+    def live(self, revision: int) -> None:
+        """Do nothing."""
+
+    def took(self, seconds: float) -> None:
+        """Do nothing."""
+
+    def count(self, event: Event) -> None:
+        """Do nothing."""
+
+    def certificate(self, which: str, expires: datetime) -> None:
+        """Do nothing."""
+
+
+NO_METRICS = NoMetrics()

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from .errors import ProxyError, RouteNotLive, StoreError
 from .routes import Change, Route
-from .seams import LiveCheck
+from .seams import NO_METRICS, Event, LiveCheck, Metrics
 
 T = TypeVar("T")
 
@@ -76,14 +76,22 @@ class _Batch:
 class LiveWaits:
     """Asks until revisions are live. A later revision has all changes of an earlier one, so it serves for both."""
 
-    def __init__(self, live_check: LiveCheck, location: Callable[[], str], log: logging.Logger) -> None:
+    def __init__(
+        self,
+        live_check: LiveCheck,
+        location: Callable[[], str],
+        log: logging.Logger,
+        metrics: Metrics = NO_METRICS,
+    ) -> None:
         """Set whom to ask.
 
         Args:
             live_check: Tells which revision is live.
             location: Returns where the routes are stored, for messages.
             log: Where bugs are reported.
+            metrics: Is told how long the calls took.
         """
+        self._metrics = metrics
         self._live_check = live_check
         self._location = location
         self._log = log
@@ -115,6 +123,7 @@ class LiveWaits:
             raise RouteNotLive(revision, self._location(), waited, answer.description, answer.advice)
         self._took = waited
         self._live_revision = max(self._live_revision, revision, answer.revision or 0)
+        self._metrics.live(self._live_revision)
 
     def add(self, revision: int, timeout: float, requests: Sequence[Request]) -> None:
         """Tell these calls that they have succeeded when a revision is live, or that it is not live in time.
@@ -154,9 +163,18 @@ class LiveWaits:
         except Exception as error:  # noqa: BLE001 - a bug: log the traceback, and raise it in the callers
             failure = error
             self._log.exception("Waiting for the routes to be live failed unexpectedly")
+        now = asyncio.get_running_loop().time()
         async for request in with_pauses(first.requests):
+            if request.changed and not request.done.done():
+                self._measure(now - request.since, failure)
             request.settle(failure)
         self._batches.popleft()
+
+    def _measure(self, seconds: float, failure: Exception | None) -> None:
+        if failure is None:
+            self._metrics.took(seconds)
+        else:
+            self._metrics.count(Event.NOT_LIVE)
 
     def _settle_rest(self) -> None:
         while self._batches:

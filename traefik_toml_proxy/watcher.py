@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from .seams import Answer, LiveCheck, Store
+from .seams import NO_METRICS, Answer, LiveCheck, Metrics, Store
 from .standstill import Standstill
 
 # How many checks in a row may find the last commit not live before it is committed again: it may still be loading.
@@ -45,7 +45,14 @@ class RouteWatcher:
     """
 
     def __init__(
-        self, watched: Watched, store: Store, live_check: LiveCheck, log: logging.Logger, restart: Restart | None = None
+        self,
+        watched: Watched,
+        store: Store,
+        live_check: LiveCheck,
+        log: logging.Logger,
+        restart: Restart | None = None,
+        *,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         """Set what to watch; nothing is done before :meth:`run`.
 
@@ -55,7 +62,9 @@ class RouteWatcher:
             live_check: Tells which revision is live.
             log: Where problems are logged.
             restart: Restarts the proxy; None if that is not done here.
+            metrics: Is told which revision is live.
         """
+        self._metrics = metrics
         self._watched = watched
         self._store = store
         self._live_check = live_check
@@ -104,6 +113,8 @@ class RouteWatcher:
             self._note_silence(answer)
             return
         self._silent = 0
+        if answer.revision is not None:
+            self._metrics.live(answer.revision)
         if self._watched.is_committing or revision != self._watched.revision:
             return
         if answer.serves(revision):

@@ -47,8 +47,9 @@ HOUSE = [
         TRAITS,
         "proxies proxies.*",
         "leftovers runtime.session runtime.certificate runtime.transport_files session publisher stores documents seams "
-        "addresses traefik routes errors threads _version",
+        "addresses traefik routes errors metrics threads _version",
     ),
+    Room("metrics", IO, "metrics", "seams"),
     Room("leftovers", PURE, "proxies.leftovers", "errors"),
     Room(
         "runtime",
@@ -97,7 +98,7 @@ FOR_ASYNC = FOR_PURE | {"asyncio", "concurrent.futures", "contextlib", "logging"
 # Settings are read in one place and passed on as plain values.
 NOT_FOR_IO = {"traitlets", "jupyterhub"}
 # The only packages of others that are imported; pyproject.toml names them, or JupyterHub cannot do without them.
-OTHERS = {"aiofiles", "cryptography", "escapism", "jupyterhub", "toml", "traitlets"}
+OTHERS = {"aiofiles", "cryptography", "escapism", "jupyterhub", "prometheus_client", "toml", "traitlets"}
 # And those that the conformance suite needs as well.
 OTHERS_FOR_CONFORMANCE = {"dateutil", "hypothesis", "pytest", "tornado"}
 

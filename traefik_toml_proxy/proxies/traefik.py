@@ -11,6 +11,7 @@ from jupyterhub.traitlets import Command
 from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, Unicode, Union
 
 from ..addresses import listen_address, reachable_url
+from ..metrics import hub_metrics
 from ..routes import Route
 from ..runtime.certificate import ServedCertificate
 from ..runtime.session import PublishingSettings, TraefikSettings
@@ -171,9 +172,7 @@ class TraefikProxy(RoutingProxy):
     letsencrypt_email = Unicode(
         "",
         config=True,
-        help="""
-        The e-mail address of the account at Let's Encrypt.
-        """,
+        help="The e-mail address of the account at Let's Encrypt.",
     )
     letsencrypt_staging = Bool(
         False,
@@ -322,6 +321,7 @@ class TraefikProxy(RoutingProxy):
             copies_mode=copies_mode,
             activity_interval=self.activity_interval if self.track_activity else None,
             transports=self._transports,
+            metrics=hub_metrics(),
         )
 
     async def _traefik_settings(self, dynamic_file: Path) -> TraefikSettings:

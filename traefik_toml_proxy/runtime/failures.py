@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from ..errors import quoted
 from ..routes import Route, RouteTable
+from ..seams import NO_METRICS, Event, Metrics
 from ..threads import NAMES
 from ..traefik.failures import FailedRequest, failed_request, is_access_log
 
@@ -33,6 +34,7 @@ class FailureLog:
         log: logging.Logger,
         *,
         clock: Callable[[], float] = time.monotonic,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         """Set what is needed; nothing is opened.
 
@@ -41,7 +43,9 @@ class FailureLog:
             table: Returns the current routes.
             log: Gets a warning for each failure.
             clock: Returns the time in seconds.
+            metrics: Is told of each failure, whether it is logged or not.
         """
+        self._metrics = metrics
         self._error_path = error_path
         self._table = table
         self._log = log
@@ -60,6 +64,7 @@ class FailureLog:
             return False
         request = failed_request(line, self._error_path)
         if request is not None:
+            self._metrics.count(Event.REQUEST_FAILED)
             route = self._table().match(request.host, request.path)
             routespec = route.routespec if route else ""
             if self._is_due(routespec):

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 from ..errors import RouteNotLive, StoreError
 from ..publisher import RoutePublisher
-from ..seams import Answer
+from ..seams import NO_METRICS, Answer, Metrics
 from ..threads import in_thread
 from ..traefik.tls import validity_problem
 from .certificate import Pair, PairFiles, ServedCertificate, UnusablePair
@@ -39,6 +39,7 @@ class CertificateWatcher:
         *,
         live_timeout: float,
         log: logging.Logger,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         """Set what to watch; nothing is read before :meth:`run`.
 
@@ -49,7 +50,9 @@ class CertificateWatcher:
             ask_anew: Asks the entry point once which revision is live, with a TLS handshake of its own.
             live_timeout: Seconds to wait for a new pair to become live.
             log: Where it is said what does not fit, and when it does again.
+            metrics: Is told when the certificate expires.
         """
+        self._metrics = metrics
         self._files = files
         self._served = served
         self._publisher = publisher
@@ -142,9 +145,12 @@ class CertificateWatcher:
 
     def _warn_of_expiry(self, files: PairFiles, now: float) -> None:
         """Warn of the date on the certificate that is served, once a day."""
-        if now < self._warn_at or self._served.pair is None:
-            return
         pair = self._served.pair
+        if pair is None:
+            return
+        self._metrics.certificate("public", pair.not_after)
+        if now < self._warn_at:
+            return
         problem = validity_problem(pair.not_before, pair.not_after, datetime.now(timezone.utc))
         if problem:
             self._warn_at = now + _A_DAY

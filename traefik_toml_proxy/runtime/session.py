@@ -14,7 +14,7 @@ from ..errors import ConfigurationError, RouteNotLive, TraefikStartFailed
 from ..files import make_private
 from ..publisher import RoutePublisher
 from ..routes import Route, RouteTable
-from ..seams import Activity, Store
+from ..seams import NO_METRICS, Activity, Metrics, Store
 from ..session import CleanupStack, Session, cleanup_on_error
 from ..stores.toml_text import dumps
 from ..threads import hold_all, in_thread
@@ -56,6 +56,7 @@ class PublishingSettings:
         copies: The folder for the copies of certificates, which Traefik reads.
         copies_mode: The permissions of these copies.
         copies_group: The id of their group; None for the one that the system gives them.
+        metrics: Is told what goes on.
     """
 
     make_store: Callable[[ServedCertificate], Store]
@@ -69,6 +70,7 @@ class PublishingSettings:
     copies: Path
     copies_mode: int
     copies_group: int | None = None
+    metrics: Metrics = NO_METRICS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +140,12 @@ async def _open_publisher(
     probe = EntryPointProbe(publishing.url, publishing.revision_path, server_name=name)
     cleanup.add("the probe", probe.close)
     publisher = RoutePublisher(
-        store, probe, live_timeout=publishing.live_timeout, check_route=publishing.check_route, log=log
+        store,
+        probe,
+        live_timeout=publishing.live_timeout,
+        check_route=publishing.check_route,
+        log=log,
+        metrics=publishing.metrics,
     )
     return publisher, await publisher.open()
 
@@ -177,7 +184,7 @@ def _begin_session(
     """Return the session, which watches all that may change from now on."""
     activity = _watch_activity(publishing, publisher, cleanup, log)
     session = Session(publisher, cleanup, activity=activity, restart=restart)
-    publishing.transports.watch(publisher, cleanup, log)
+    publishing.transports.watch(publisher, cleanup, log, publishing.metrics)
     _watch_certificate(publishing, served, publisher, cleanup, log)
     return session
 
@@ -196,6 +203,7 @@ def _watch_certificate(
         functools.partial(ask_anew, publishing.url, publishing.revision_path, _server_name(publishing, served)),
         live_timeout=publishing.live_timeout,
         log=log,
+        metrics=publishing.metrics,
     )
     cleanup.add_task(asyncio.create_task(watcher.run(), name="traefik_toml_proxy certificate"))
 
@@ -237,7 +245,8 @@ class _Start:
         await folder.write_static(traefik.static_file, static_text)
         if traefik.static.acme:
             await in_thread(make_private, Path(traefik.static.acme.storage))
-        failures = FailureLog(self._traefik.error_path, lambda: publisher.table, log)
+        metrics = self._publishing.metrics
+        failures = FailureLog(traefik.error_path, lambda: publisher.table, log, metrics=metrics)
         self._cleanup.add("the log of failed targets", failures.close)
         supervisor = TraefikSupervisor(
             program,
@@ -250,19 +259,13 @@ class _Start:
             log=log,
             is_taken=failures.take if logs_failures(traefik.static.extra) else None,
             most_output=most_output(static),
+            metrics=metrics,
         )
         self._cleanup.add("Traefik", supervisor.stop)
         if not await self._take_over(supervisor, publisher, previous):
             await self._start_new(supervisor, publisher, static["entryPoints"])
         _check_front_routers(supervisor.last_lines, traefik.front_router)
-
-        async def prepare_restart() -> None:
-            await publisher.repair_store()
-            await folder.repair()
-
-        supervisor.watch(prepare_restart)
-        keeping = _keep_files(folder, supervisor, log)
-        self._cleanup.add_task(asyncio.create_task(keeping, name="traefik_toml_proxy files"))
+        self._look_after(supervisor, publisher, folder)
         log.info(
             "Traefik %d.%d.%d (process %d) serves %s; routes: %d",
             *program.version,
@@ -271,6 +274,17 @@ class _Start:
             len(publisher.table),
         )
         return _begin_session(self._publishing, served, publisher, self._cleanup, log, supervisor.replace)
+
+    def _look_after(self, supervisor: TraefikSupervisor, publisher: RoutePublisher, folder: StateFolder) -> None:
+        """Restart Traefik whenever it exits, and repair the files that it needs."""
+
+        async def prepare_restart() -> None:
+            await publisher.repair_store()
+            await folder.repair()
+
+        supervisor.watch(prepare_restart)
+        keeping = _keep_files(folder, supervisor, self._log)
+        self._cleanup.add_task(asyncio.create_task(keeping, name="traefik_toml_proxy files"))
 
     async def _take_over(self, supervisor: TraefikSupervisor, publisher: RoutePublisher, previous: RouteTable) -> bool:
         """Take over the Traefik and the routes of an earlier Hub without an interruption; return whether that worked."""

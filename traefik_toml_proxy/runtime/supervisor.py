@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..errors import TraefikStartFailed
 from ..files import run_in_thread
+from ..seams import NO_METRICS, Event, Metrics
 from ..threads import in_thread
 from ..traefik.static import GRACE_SECONDS
 from .checks import explain_output, rejections, usual_cause, watches_no_file
@@ -52,6 +53,7 @@ class TraefikSupervisor:
         log: logging.Logger,
         is_taken: Callable[[str], bool] | None = None,
         most_output: int | None = None,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         """Set what to run; nothing is started yet.
 
@@ -61,16 +63,15 @@ class TraefikSupervisor:
             static_text: The expected content of that file.
             folder: The working directory, which also holds the output and the record of the process.
             environment: The whole environment of the process.
-            configured_environment: The variables that the admin has set. A running Traefik that was started with
-                different ones is not adopted.
-            ends_with_hub: Called when Python exits without :meth:`stop`; returns whether to stop a Traefik that was
-                started here.
+            configured_environment: The variables that the admin has set; a Traefik with different ones is not adopted.
+            ends_with_hub: Called when Python exits without :meth:`stop`; returns whether to stop a Traefik of ours.
             log: Gets the output of Traefik, and reports its exits.
-            is_taken: Called with each line of the output; returns whether it has dealt with it, so that it is not logged.
-                None to log every line.
-            most_output: The most bytes that the file with the output can have, if no Hub is there to empty it. It is a limit
-                for every file that the process writes. None for no limit.
+            is_taken: Called with each line of the output; returns whether not to log it. None to log every line.
+            most_output: The most bytes that the file with the output can have without a Hub to empty it, a limit for every
+                file that the process writes. None for no limit.
+            metrics: Is told of each restart.
         """
+        self._metrics = metrics
         self._command = [*program.command, f"--configFile={static_file}"]
         self._static_file = static_file
         self._static_text = static_text
@@ -83,8 +84,7 @@ class TraefikSupervisor:
         self._output = FollowedOutput(folder / "traefik.log", log, is_taken=is_taken)
         self._most_output = most_output
         self._record_file = folder / "traefik-process.json"
-        # Whether the log says that it could not be written.
-        self._record_is_missing = False
+        self._record_is_missing = False  # and the log says so
         self._running: RunningProcess | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -261,6 +261,7 @@ class TraefikSupervisor:
         except TraefikStartFailed as error:
             self._log.error("%s; trying again in %g s", error, pause)
             return False
+        self._metrics.count(Event.RESTART)
         self._log.info("Traefik has been started again (process %d)", self.pid)
         return True
 

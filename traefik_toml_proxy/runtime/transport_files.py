@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from ..errors import ConfigurationError, StoreError
 from ..publisher import RoutePublisher
+from ..seams import NO_METRICS, Metrics
 from ..session import CleanupStack
 from ..threads import in_thread
 from ..traefik.transports import Transport, Transports
@@ -82,33 +83,41 @@ class WatchedTransports:
         internal, extra = self._internal, self._extra
         return Transports(internal=_read(internal) if internal else None, extra=_read(extra) if extra else None)
 
-    def watch(self, publisher: RoutePublisher, cleanup: CleanupStack, log: logging.Logger) -> None:
+    def watch(
+        self,
+        publisher: RoutePublisher,
+        cleanup: CleanupStack,
+        log: logging.Logger,
+        metrics: Metrics = NO_METRICS,
+    ) -> None:
         """From now on, use what is in the files whenever they have changed and fit; log once if they do not.
 
         Args:
             publisher: Commits the new transports, in between the changes of routes.
             cleanup: Ends it.
             log: Where it is logged.
+            metrics: Is told when the first of the certificates of ``internal_ssl`` expires.
         """
         if self._internal or self._extra:
-            watching = self._watch(publisher, log)
+            watching = self._watch(publisher, log, metrics)
             cleanup.add_task(asyncio.create_task(watching, name="traefik_toml_proxy transports"))
 
-    async def _watch(self, publisher: RoutePublisher, log: logging.Logger) -> None:
+    async def _watch(self, publisher: RoutePublisher, log: logging.Logger, metrics: Metrics) -> None:
         while True:
             await asyncio.sleep(_INTERVAL)
             try:
-                self._warn_of_expiry(log)
+                self._warn_of_expiry(log, metrics)
                 await self._look(publisher, log)
             except Exception:
                 log.exception("Looking at the certificates failed unexpectedly; will retry")
 
-    def _warn_of_expiry(self, log: logging.Logger) -> None:
+    def _warn_of_expiry(self, log: logging.Logger, metrics: Metrics) -> None:
         now = datetime.now(timezone.utc)
         if self._internal is None or self._current.internal is None or now < self._next_warning:
             return
         self._next_warning = now + _A_DAY
         expiry = _expiry(self._current.internal)
+        metrics.certificate("internal_ssl", expiry)
         if expiry < now + _NOTICE:
             log.warning(
                 "A certificate of internal_ssl expires on %s; then Traefik cannot reach the Hub and users' servers. %s",

@@ -1,0 +1,82 @@
+"""PrometheusMetrics: counts what a proxy does, for the Hub's own /hub/metrics. No I/O: JupyterHub serves them."""
+
+from __future__ import annotations
+
+import functools
+from datetime import datetime
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from .seams import Event
+
+_PREFIX = "traefik_toml_proxy_"
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_EVENTS = {
+    Event.COMMIT_FAILED: ("commit_failures", "Commits of routes that could not be written"),
+    Event.NOT_LIVE: ("changes_not_live", "Changes of routes that were written but not live in time"),
+    Event.REPAIR: ("repairs", "Times that routes were written again because they were damaged, or not live"),
+    Event.RESTART: ("traefik_restarts", "Times that Traefik was started again after it had exited"),
+    Event.REQUEST_FAILED: ("failed_requests", "Requests that got no answer from a server, or a gateway error"),
+}
+
+
+class PrometheusMetrics:
+    """A :class:`~traefik_toml_proxy.seams.Metrics`. All proxies of a process share one, as a Hub has one proxy."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register all metrics; those of events begin at 0."""
+        self._routes = Gauge(f"{_PREFIX}routes", "Routes in the last commit", registry=registry)
+        self._revision = Gauge(f"{_PREFIX}revision", "Revision of the last commit", registry=registry)
+        self._live_revision = Gauge(
+            f"{_PREFIX}live_revision", "Last revision that Traefik was seen to serve", registry=registry
+        )
+        self._commits = Counter(f"{_PREFIX}commits", "Commits of routes", registry=registry)
+        self._batch = Histogram(
+            f"{_PREFIX}batch_changes", "Changes that share a commit", buckets=_SIZES, registry=registry
+        )
+        self._took = Histogram(
+            f"{_PREFIX}change_live_seconds",
+            "Seconds from the Hub's call until a changed route is live",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._expiry = Gauge(
+            f"{_PREFIX}certificate_expiry_timestamp_seconds",
+            "When a certificate expires, in seconds since 1970",
+            ["certificate"],
+            registry=registry,
+        )
+        self._events = {
+            event: Counter(_PREFIX + name, text, registry=registry) for event, (name, text) in _EVENTS.items()
+        }
+
+    def committed(self, revision: int, routes: int, changes: int) -> None:
+        """Note a commit."""
+        self._revision.set(revision)
+        self._routes.set(routes)
+        self._commits.inc()
+        if changes:
+            self._batch.observe(changes)
+
+    def live(self, revision: int) -> None:
+        """Note that a revision is live."""
+        self._live_revision.set(revision)
+
+    def took(self, seconds: float) -> None:
+        """Note how long it took from the call until a change was live."""
+        self._took.observe(seconds)
+
+    def count(self, event: Event) -> None:
+        """Count an event."""
+        self._events[event].inc()
+
+    def certificate(self, which: str, expires: datetime) -> None:
+        """Note when a certificate expires."""
+        self._expiry.labels(which).set(expires.timestamp())
+
+
+@functools.cache
+def hub_metrics() -> PrometheusMetrics:
+    """Return the metrics in the registry that JupyterHub serves (jupyterhub/handlers/metrics.py); made once, when needed."""
+    return PrometheusMetrics(REGISTRY)
