@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
@@ -97,3 +99,12 @@ def test_nobody_has_to_count() -> None:
     NO_METRICS.took(1)
     NO_METRICS.count(Event.REPAIR)
     NO_METRICS.certificate("public", datetime.now(timezone.utc))
+
+
+def test_the_page_on_watching_explains_each_one(metrics: Metrics, registry: CollectorRegistry) -> None:
+    """And no others."""
+    metrics.certificate("public", datetime.now(timezone.utc))
+    page = Path(__file__).parents[2].joinpath("docs/how-to/watch.rst").read_text()
+    there = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
+
+    assert set(re.findall(r"traefik_toml_proxy_\w+", page)) == there
