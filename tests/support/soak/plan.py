@@ -13,7 +13,7 @@ SERVERS = ("hub", "s0", "s1", "s2", "s3", "s4")
 HUB = SERVERS[0]
 
 # What can happen. The names are those of the methods of ``run.Faults``.
-WITH_A_NEW_HUB = ("kill_the_hub", "stop_the_hub", "kill_both", "renew_and_kill_the_hub")
+WITH_A_NEW_HUB = ("kill_the_hub", "kill_the_hub", "stop_the_hub", "kill_both", "renew_and_kill_the_hub")
 WITH_A_NEW_TRAEFIK = ("kill_traefik",)
 WITHOUT = ("break_the_disk", "renew_the_certificate", "delete_the_file", "empty_the_file")
 
