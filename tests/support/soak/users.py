@@ -66,8 +66,13 @@ class Connection:
             Failed: If that is not possible.
         """
         where = urlsplit(url)
+        # A limit that no answer reaches. Before Python 3.11, a TLS connection that is lost while it is paused raises an
+        # AttributeError instead of telling so.
+        limit = BLOCK * BLOCKS
         try:
-            return cls(*await within(_PATIENT, asyncio.open_connection(where.hostname, where.port, ssl=_TLS)))
+            return cls(
+                *await within(_PATIENT, asyncio.open_connection(where.hostname, where.port, ssl=_TLS, limit=limit))
+            )
         except TimeoutError:
             raise  # that it hangs is never allowed
         except OSError as error:
