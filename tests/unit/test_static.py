@@ -47,7 +47,7 @@ def test_the_whole_static_configuration() -> None:
                     "respondingTimeouts": {"readTimeout": "0s", "writeTimeout": "0s", "idleTimeout": "180s"},
                     "lifeCycle": {"graceTimeOut": "2s"},
                 },
-                "observability": {"accessLogs": False},
+                "observability": {"accessLogs": False, "metrics": True, "tracing": True},
             },
         },
         "serversTransport": {
@@ -104,9 +104,9 @@ def test_the_access_log_is_off_at_entry_points_of_the_admin_s() -> None:
     entry_points = static_tree(settings(extra={"entryPoints": more}), (3, 7, 15))["entryPoints"]
 
     assert {name: point["observability"] for name, point in entry_points.items()} == {
-        "http": {"accessLogs": False},
-        "other": {"accessLogs": False},
-        "logged": {"accessLogs": True},
+        "http": {"accessLogs": False, "metrics": True, "tracing": True},
+        "other": {"accessLogs": False, "metrics": True, "tracing": True},
+        "logged": {"accessLogs": True, "metrics": True, "tracing": True},
     }
 
 
@@ -167,7 +167,7 @@ def test_plain_http_is_sent_to_https_on_an_entry_point_of_its_own() -> None:
     assert redirect.pop("transport") == {"lifeCycle": {"graceTimeOut": "2s"}}
     assert len(redirect["http"].pop("encodedCharacters")) == 7
     assert redirect == {
-        "observability": {"accessLogs": False},
+        "observability": {"accessLogs": False, "metrics": True, "tracing": True},
         "address": "127.0.0.1:80",
         "http": {
             "sanitizePath": False,

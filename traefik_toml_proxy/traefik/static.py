@@ -148,7 +148,9 @@ def _entry_points(settings: StaticSettings, version: Version) -> dict[str, Any]:
 def _log_nothing_else(tree: dict[str, Any]) -> None:
     """Turn the access log off at all entry points: it is on for the paths of error pages alone (see ``failures.py``)."""
     if isinstance(tree["entryPoints"], dict):
-        off = {name: {"observability": {"accessLogs": False}} for name in tree["entryPoints"]}
+        # With one of the three given, Traefik 3.6.2 turns the others off.
+        observability = {"accessLogs": False, "metrics": True, "tracing": True}
+        off = {name: {"observability": observability} for name in tree["entryPoints"]}
         tree["entryPoints"] = deep_merge(off, tree["entryPoints"])
 
 
