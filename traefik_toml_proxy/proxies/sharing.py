@@ -30,7 +30,7 @@ RULE_HOSTS = List(
     The host names of this Hub, such as ["hub.example.org"]. Requests for other hosts are not for this Hub, and Traefik has
     other routers for them or answers 404. Default: all.
 
-    "*.hub.example.org" stands for all names with one more label. With JupyterHub.subdomain_host, list both that and the
+    ``"*.hub.example.org"`` stands for all names with one more label. With JupyterHub.subdomain_host, list both that and the
     name itself. Several Hubs on one Traefik can have the same base_url if their names differ.
     """,
 )
