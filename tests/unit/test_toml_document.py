@@ -11,7 +11,7 @@ from support.strategies import read_toml
 from traefik_toml_proxy.errors import ConfigurationError
 from traefik_toml_proxy.routes import Place, Route, RouteTable, Snapshot
 from traefik_toml_proxy.stores import toml_document, toml_text
-from traefik_toml_proxy.stores.toml_document import NewerFormat, TomlRenderer, read_snapshot
+from traefik_toml_proxy.stores.toml_document import NewerFormat, TomlRenderer, namespace_in, read_snapshot
 from traefik_toml_proxy.traefik.dynamic import Certificate, DynamicSettings, ErrorPages
 from traefik_toml_proxy.traefik.layers import FEW_ROUTES
 from traefik_toml_proxy.traefik.names import Names
@@ -459,3 +459,18 @@ def test_a_file_with_a_namespace_is_read_without_parsing_all_of_it(monkeypatch: 
     read_snapshot(text)
 
     assert len("".join(parsed)) < len(text) / 10
+
+
+def test_the_namespace_of_a_file_is_found() -> None:
+    """Files without one, and other files, have none."""
+    certificate = Certificate("/hub.crt", "/hub.key")
+    texts = [
+        rendered(ALICE, names=Names("physics-2"), default_certificate=lambda: certificate),
+        rendered(names=Names("physics-2")),
+        rendered(ALICE),
+        "",
+        'namespace = "a"\n',
+    ]
+
+    assert [namespace_in(text) for text in texts] == ["physics-2", "physics-2", "", "", ""]
+    assert read_toml(texts[0])["jupyterhub"]["namespace"] == "physics-2"

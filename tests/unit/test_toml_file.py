@@ -24,6 +24,7 @@ from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
 from traefik_toml_proxy.stores.toml_document import TomlRenderer, read_snapshot
 from traefik_toml_proxy.stores.toml_file import TomlFileStore
 from traefik_toml_proxy.traefik.dynamic import DynamicSettings
+from traefik_toml_proxy.traefik.names import Names
 
 OURS = b"[jupyterhub]\nformat = 2\nrevision = 1\ncount = 1\n"
 
@@ -421,3 +422,44 @@ async def test_files_that_the_text_names_are_there_before_it(path: Path) -> None
 
     assert path.read_bytes() == before
     await store.close()
+
+
+async def written(path: Path, namespace: str) -> None:
+    """Open the store of a Hub, write its file, and close it."""
+    store = toml_store(path, names=Names(namespace))
+    try:
+        await store.open()
+        await store.commit(Snapshot(1, table_of("ada")))
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize("other", ["copy.toml", "before/r.toml"])
+async def test_two_files_with_the_same_names_are_refused(path: Path, other: str) -> None:
+    """Whether it is a copy or that of another Hub: users would be sent where the other file says."""
+    await written(path, "physics")
+    path.with_name("before").mkdir()
+    (path.parent / other).write_bytes(path.read_bytes())
+
+    with pytest.raises(StoreError, match=rf"{other} also has the routes of a Hub, .*\(physics\).*delete it"):
+        await written(path, "physics")
+
+
+async def test_files_with_other_names_are_no_trouble(path: Path) -> None:
+    """Those of other Hubs, of others, or such as nobody can read; nor is the file itself under a second name."""
+    await written(path, "physics")
+    await written(path.with_name("chemistry.toml"), "chemistry")
+    path.with_name("theirs.toml").write_bytes(b"\xff[http]\n")
+    path.with_name("nothing.toml").symlink_to("nowhere")
+    path.with_name("same.toml").symlink_to(path)
+    path.with_name("folder.toml").mkdir()
+
+    await written(path, "physics")
+
+
+async def test_without_a_namespace_there_is_only_one_file(path: Path) -> None:
+    """A Traefik that the Hub starts watches no others."""
+    await written(path, "")
+    path.with_name("copy.toml").write_bytes(path.read_bytes())
+
+    await written(path, "")

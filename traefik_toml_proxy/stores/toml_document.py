@@ -27,6 +27,9 @@ from .toml_text import dumps, loads, toml_string
 _OWN_TABLE = "jupyterhub"
 _FORMAT = 2
 _NUMBER = re.compile(rf"^\[{_OWN_TABLE}\]\nformat = ([0-9]{{1,9}})$", re.MULTILINE)
+_NAMESPACE = re.compile(
+    rf'^\[{_OWN_TABLE}\]\nformat = [0-9]+\nrevision = [0-9]+\ncount = [0-9]+\nnamespace = "([a-z0-9-]+)"$', re.MULTILINE
+)
 
 # The header before the lines of the routes, the form of such a line, and what follows the last one.
 _BEFORE_ROUTES = f"\n[{_OWN_TABLE}.routes]\n"
@@ -90,7 +93,11 @@ class _RouteText(NamedTuple):
 
 
 class TomlRenderer:
-    """Renders a sequence of snapshots, and reuses the text of what has not changed. Not thread-safe."""
+    """Renders a sequence of snapshots, and reuses the text of what has not changed. Not thread-safe.
+
+    Attributes:
+        namespace: What begins all names in the documents, or "".
+    """
 
     def __init__(self, settings: DynamicSettings, *, writer: str) -> None:
         """Check the settings.
@@ -103,6 +110,7 @@ class TomlRenderer:
             ConfigurationError: If the admin's own configuration cannot be written to the file.
         """
         _check_extra(settings.extra)
+        self.namespace = settings.names.namespace
         self._assembler = Assembler(settings)
         self._introduction = _introduction(writer)
         # The texts in the last document, by the ``objects`` attribute of their pieces.
@@ -128,6 +136,8 @@ class TomlRenderer:
         if self._remaining[0] is not assembly.remaining:
             self._remaining = (assembly.remaining, "\n" + dumps(assembly.remaining) if assembly.remaining else "")
         own = f"\n[{_OWN_TABLE}]\nformat = {_FORMAT}\nrevision = {snapshot.revision}\ncount = {len(assembly.routes)}\n"
+        if self.namespace:
+            own += f"namespace = {toml_string(self.namespace)}\n"
         # The remaining tree comes first: its root may hold values that are not tables.
         parts = [
             self._introduction.encode(),
@@ -178,6 +188,16 @@ def _route_line(route: Route, name: str) -> bytes:
     )
     escaped = given.replace("'", "\\u0027").replace("{{", "\\u007b\\u007b")
     return f"{name} = '{escaped}'\n".encode()
+
+
+def namespace_in(text: str) -> str:
+    """Return what begins all names in a document, or "".
+
+    Args:
+        text: Its beginning, without a route or with some, or any other text.
+    """
+    found = _NAMESPACE.search(text)
+    return found[1] if found else ""
 
 
 def read_snapshot(text: str) -> Snapshot | None:

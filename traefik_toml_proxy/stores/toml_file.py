@@ -14,11 +14,14 @@ from ..files import AtomicFile, KeptFiles, ReplaceFailed, run_in_thread
 from ..locks import LockHeld
 from ..routes import RouteTable, Snapshot
 from ..threads import in_thread
-from .toml_document import NewerFormat, TomlRenderer, read_snapshot
+from .toml_document import NewerFormat, TomlRenderer, namespace_in, read_snapshot
 
 # Up to these limits, rendering takes a few milliseconds at most, about as long as a thread hop.
 _SMALL_TABLE_ROUTES = 50
 _SMALL_TABLE_CHARACTERS = 5_000
+
+# Within as many characters of the beginning of a file, there is all that is not about routes.
+_MOST_BEFORE_ROUTES = 1_000_000
 
 
 class TomlFileStore:
@@ -78,6 +81,7 @@ class TomlFileStore:
             self._file = AtomicFile(self._path, self._mode, self._group)
             self._file.lock()
             self._touch()
+            self._check_others()
             return self._read() or Snapshot(0, RouteTable())
         except LockHeld as error:
             raise self._locked(error) from None
@@ -105,6 +109,24 @@ class TomlFileStore:
                 "Traefik would not load it."
             )
         return None if watched == self._path.parent else watched / self._path.relative_to(watched).parts[0]
+
+    def _check_others(self) -> None:
+        """Check that no file beside this one has the same names: Traefik would take the first of two routers with one name.
+
+        Raises:
+            StoreError: If one has. It may be a copy, or that of a Hub which no longer runs; then its routes would be served.
+        """
+        namespace = self._renderer.namespace
+        if not namespace:
+            return  # Traefik has only this file
+        for other in (self._watched or self._path.parent).rglob("*.toml"):
+            with contextlib.suppress(OSError):  # it belongs to another user
+                if namespace == _namespace_of(other) and other.resolve() != self._path:
+                    raise StoreError(
+                        f"{other} also has the routes of a Hub, with the same namespace ({namespace}) as {self._path}, so "
+                        "Traefik would mix them up. If no other Hub writes it, delete it. Otherwise, give each Hub a "
+                        "base_url or c.TraefikProxy.rule_hosts, or at least a c.TraefikProxy.namespace, of its own."
+                    )
 
     def _touch(self) -> None:
         if self._touched is not None:
@@ -182,6 +204,12 @@ class TomlFileStore:
         if self._file is None:
             raise StoreError(f"{self._path} is not open")
         return self._file
+
+
+def _namespace_of(file: Path) -> str:
+    """Return what begins all names in a file of ours, or "". Blocks."""
+    with file.open("r", encoding="utf-8", errors="replace") as opened:
+        return namespace_in(opened.read(_MOST_BEFORE_ROUTES))
 
 
 def _is_small(table: RouteTable) -> bool:
