@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import ssl
 from collections import Counter
@@ -20,6 +21,7 @@ from cryptography.x509.oid import NameOID
 from support.backend import Backend, get
 from support.certificates import make_certificate
 from support.fixtures import BackendMaker, ProxyMaker
+from support.ports import free_port
 from support.strategies import read_toml
 from support.traefik import ForeignTraefik
 from support.waiting import eventually, meanwhile
@@ -97,6 +99,7 @@ async def sharing(
         (watched / hub.folder).mkdir(parents=True, exist_ok=True)
     async with ForeignTraefik(folder, provider={"directory": str(watched)}, tls=tls) as traefik:
         for hub in hubs:
+            backend = await make_backend(hub.name)
             own = {"rule_hosts": hub.hosts, "dynamic_config_file": str(watched / hub.folder / f"{hub.name}.toml")}
             proxy = make_proxy(
                 should_start=False,
@@ -104,9 +107,10 @@ async def sharing(
                 traefik_entrypoint="web",
                 watched_folder=str(watched),
                 app=SimpleNamespace(base_url=hub.base_url),
+                hub=SimpleNamespace(host=backend.url, base_url=f"{hub.base_url}hub/", routespec=hub.base_url),
                 **(own | hub.traits),
             )
-            hub.use(proxy, await make_backend(hub.name))
+            hub.use(proxy, backend)
         yield traefik
 
 
@@ -276,3 +280,21 @@ async def test_the_admin_s_additions_find_the_objects_in_the_namespace(
         ]
         assert [headers["X-More"] for headers in added] == ["root", "below", "named"]
         assert traefik.complaints == []
+
+
+async def test_each_hub_shows_its_own_error_pages(
+    tmp_path: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
+) -> None:
+    """To users whose server does not answer."""
+    hubs = three_hubs(".", ".", ".")
+    async with sharing(hubs, tmp_path, make_proxy, make_backend) as traefik:
+        for hub in hubs:
+            await hub.proxy.add_route(hub.base_url, hub.backend.url, {})
+            await hub.proxy.add_route(f"{hub.base_url}user/a/", f"http://127.0.0.1:{free_port()}", {})
+        pages = [
+            (await get(traefik.url, f"{hub.base_url}user/a/", host=hub.host, headers={"Accept": "text/html"})).body
+            for hub in hubs
+        ]
+
+        shown = [(page["name"], page["path"]) for page in map(json.loads, pages)]
+        assert shown == [(hub.name, f"{hub.base_url}hub/error/503") for hub in hubs]

@@ -43,3 +43,32 @@ def test_router_names_differ_even_when_case_is_ignored(pair: tuple[str, str]) ->
     one, two = pair
 
     assert (one == two) == (name_of(one).lower() == name_of(two).lower())
+
+
+namespaces = st.sampled_from(["", "a", "b", "a-b", "jupyterhub", "jupyterhub-front", "root", "user-a"])
+
+
+@given(one=st.tuples(namespaces, routespecs()), other=st.tuples(namespaces, routespecs()), text=st.text())
+@SETTINGS
+def test_names_in_two_namespaces_differ(one: tuple[str, str], other: tuple[str, str], text: str) -> None:
+    """Those of routes, and those of everything else; and a route never has the name of anything else."""
+
+    def all_names(namespace: str, routespec: str) -> list[str]:
+        names = Names(namespace)
+        route = names.route(Route.checked(routespec, "http://h:1", {}))
+        return [
+            route,
+            names.region(text),
+            names.front,
+            names.secret,
+            names.revision,
+            names.errors,
+            f"{names.front}-changed",
+        ]
+
+    first, second = all_names(*one), all_names(*other)
+
+    assert len(set(first)) == len(first)
+    assert (one[0] == other[0]) == bool(set(first[1:]) & set(second[1:]))
+    assert (one == other) == (first[0] == second[0])
+    assert {first[0], second[0]}.isdisjoint(first[1:] + second[1:])
