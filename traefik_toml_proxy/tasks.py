@@ -1,9 +1,11 @@
-"""Waiting for something that must not be interrupted. Only async, no I/O."""
+"""Work that must not be interrupted, and work that must go on when it fails. Only async, no I/O."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable
+from types import TracebackType
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -27,3 +29,33 @@ async def run_to_completion(work: Awaitable[T]) -> T:
             task.exception()  # marks it as retrieved
         raise asyncio.CancelledError
     return task.result()
+
+
+class LoggedOnce:
+    """Keeps work that is done again and again going when it fails unexpectedly: a bug, or a fault nobody has thought of.
+
+    The log gets the traceback once, not with each attempt, and a line when the work succeeds again.
+    """
+
+    def __init__(self, what: str, log: logging.Logger) -> None:
+        """Set what is done, as the beginning of a sentence, and where failures are logged."""
+        self._what = what
+        self._log = log
+        # The failure that was logged last; "" if there is none.
+        self._failure = ""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if isinstance(error, Exception):
+            if repr(error) != self._failure:
+                self._failure = repr(error)
+                self._log.error("%s failed unexpectedly; will retry", self._what, exc_info=error)
+            return True
+        if error is None and self._failure:
+            self._failure = ""
+            self._log.info("%s works again", self._what)
+        return False

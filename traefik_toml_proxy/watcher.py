@@ -9,6 +9,7 @@ from typing import Protocol
 
 from .seams import NO_METRICS, Answer, LiveCheck, Metrics, Store
 from .standstill import Standstill
+from .tasks import LoggedOnce
 
 # How many checks in a row may find the last commit not live before it is committed again: it may still be loading.
 _PATIENCE = 5
@@ -87,16 +88,15 @@ class RouteWatcher:
         Args:
             interval: Seconds between two looks.
         """
+        errors = LoggedOnce("Checking the routes", self._log)
         while True:
             await asyncio.sleep(interval)
-            try:
+            with errors:
                 await self._watched.repair_store()
                 if self._store.moves != self._moves:
                     self._moves = self._store.moves
                     await self._follow_the_move()
                 await self.look()
-            except Exception:  # noqa: BLE001 - a bug: log the traceback; the next look may succeed
-                self._log.exception("Checking the routes failed unexpectedly; will retry")
 
     async def look(self) -> None:
         """Ask once whether the last commit is live, and do what is due if it was not, several times in a row.

@@ -55,11 +55,11 @@ HOUSE = [
         "runtime",
         IO,
         "runtime runtime.*",
-        "session publisher watcher stores.toml_text files answers connections seams traefik routes errors threads",
+        "session publisher watcher tasks stores.toml_text files answers connections seams traefik routes errors threads",
     ),
     Room("session", ASYNC, "session", "publisher watcher seams tasks"),
     Room("publisher", ASYNC, "publisher", "waits watcher seams routes errors"),
-    Room("watcher", ASYNC, "watcher", "standstill seams"),
+    Room("watcher", ASYNC, "watcher", "standstill seams tasks"),
     Room("waits", ASYNC, "waits", "seams routes errors"),
     Room("stores", IO, "stores stores.*", "documents files routes errors threads"),
     Room("files", IO, "files folders access locks", "tasks threads"),
@@ -92,7 +92,7 @@ HOUSE = [
 FOR_PURE = {
     *("__future__", "base64", "bisect", "collections", "collections.abc", "copy", "dataclasses", "datetime", "enum"),
     *("escapism", "functools", "hashlib", "http", "inspect", "ipaddress", "itertools", "json", "math", "re", "string"),
-    *("struct", "toml", "toml.encoder", "typing", "urllib.parse", "zlib"),
+    *("struct", "toml", "toml.encoder", "types", "typing", "urllib.parse", "zlib"),
 }
 FOR_ASYNC = FOR_PURE | {"asyncio", "concurrent.futures", "contextlib", "logging", "time"}
 # Settings are read in one place and passed on as plain values.

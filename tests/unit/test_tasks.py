@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 
-from traefik_toml_proxy.tasks import run_to_completion
+from traefik_toml_proxy.tasks import LoggedOnce, run_to_completion
 
 
 async def test_the_result_is_returned() -> None:
@@ -66,3 +67,27 @@ async def test_work_that_is_itself_cancelled_ends_the_wait() -> None:
     await asyncio.wait([waiting])
 
     assert waiting.cancelled()
+
+
+def test_a_failure_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    """With the traceback; another failure is logged as well."""
+    caplog.set_level(logging.INFO, "hub")
+    errors = LoggedOnce("Looking", logging.getLogger("hub"))
+    for error in (None, LookupError("a bug"), LookupError("a bug"), ValueError("another"), None, None):
+        with errors:
+            if error:
+                raise error
+
+    assert [(record.levelname, record.getMessage(), bool(record.exc_info)) for record in caplog.records] == [
+        ("ERROR", "Looking failed unexpectedly; will retry", True),
+        ("ERROR", "Looking failed unexpectedly; will retry", True),
+        ("INFO", "Looking works again", False),
+    ]
+
+
+async def test_a_cancellation_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """It ends the work."""
+    with pytest.raises(asyncio.CancelledError), LoggedOnce("Looking", logging.getLogger("hub")):
+        raise asyncio.CancelledError
+
+    assert caplog.records == []

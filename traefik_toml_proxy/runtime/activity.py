@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from ..errors import quoted
 from ..routes import Route, RouteTable
+from ..tasks import LoggedOnce
 from ..threads import in_thread
 from .last_seen import LastSeen
 from .sock_diag import AF_INET, AF_INET6, Refused, Socket, read_sockets, request_all, request_one
@@ -91,8 +92,10 @@ class ConnectionActivity:
             self._log.info("When users were last seen is known on Linux only; their servers report it, too.")
             return
         loop = asyncio.get_running_loop()
+        errors = LoggedOnce("Looking at Traefik's connections", self._log)
         while True:
-            await self._sample()
+            with errors:
+                await self._sample()
             self._sampled_at = loop.time()
             self._wanted.clear()
             pause = self._interval * (_PATIENCE if self._logged else 1)
@@ -113,8 +116,6 @@ class ConnectionActivity:
                     "c.TraefikProxy.track_activity = False turns this off.",
                     reason,
                 )
-        except Exception:  # noqa: BLE001 - a bug: log the traceback; the next sample may succeed
-            self._log.exception("Looking at Traefik's connections failed unexpectedly; will retry")
         else:
             if known is None:
                 return

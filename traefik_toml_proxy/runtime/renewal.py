@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from ..errors import RouteNotLive, StoreError
 from ..publisher import RoutePublisher
 from ..seams import NO_METRICS, Answer, Metrics
+from ..tasks import LoggedOnce
 from ..threads import in_thread
 from ..traefik.tls import validity_problem
 from .certificate import Pair, PairFiles, ServedCertificate, UnusablePair
@@ -70,11 +71,10 @@ class CertificateWatcher:
 
     async def run(self) -> None:
         """Look again and again. Never returns."""
+        errors = LoggedOnce("Looking at the certificate", self._log)
         while True:
-            try:
+            with errors:
                 await self._look()
-            except Exception:  # noqa: BLE001 - a bug: log the traceback; the next look may succeed
-                self._log.exception("Looking at the certificate failed unexpectedly; will retry")
             await asyncio.sleep(_INTERVAL)
 
     async def _look(self) -> None:

@@ -17,6 +17,7 @@ from ..routes import Route, RouteTable
 from ..seams import NO_METRICS, Activity, Metrics, Store
 from ..session import CleanupStack, Session, cleanup_on_error
 from ..stores.toml_text import dumps
+from ..tasks import LoggedOnce
 from ..threads import hold_all, in_thread
 from ..traefik.failures import logs_failures
 from ..traefik.static import StaticSettings, most_output, static_tree
@@ -113,6 +114,7 @@ async def open_with_external_traefik(publishing: PublishingSettings, log: loggin
         served = await in_thread(_serve_certificate, publishing, None)
         publisher, table = await _open_publisher(publishing, served, cleanup, log)
         await publisher.begin(table)
+        log.info("A Traefik that others run is to serve %s; routes: %d", publishing.url, len(table))
         return _begin_session(publishing, served, publisher, cleanup, log)
 
 
@@ -303,7 +305,9 @@ class _Start:
                     "c.TraefikProxy.extra_dynamic_config. Users can still reach their servers through it.",
                     rejected,
                 ) from error
-            self._log.warning("The running Traefik cannot be taken over; starting a new one: %s", error)
+            # The last lines of its output are in the log already.
+            reason = error.reason if isinstance(error, TraefikStartFailed) else error
+            self._log.warning("The running Traefik cannot be taken over; starting a new one: %s", reason)
             await supervisor.stop()
             return False
         return True
@@ -338,13 +342,12 @@ class _Start:
 
 async def _keep_files(folder: StateFolder, supervisor: TraefikSupervisor, log: logging.Logger) -> None:
     """Make files again that others have deleted or changed: the next start needs them. Never returns."""
+    errors = LoggedOnce("Looking at the files of the proxy", log)
     while True:
         await asyncio.sleep(_FILES_INTERVAL)
-        try:
+        with errors:
             await folder.repair()
             await supervisor.keep_record()
-        except Exception:
-            log.exception("Looking at the files of the proxy failed unexpectedly; will retry")
 
 
 def _check_front_routers(lines: list[str], front_router: str) -> None:

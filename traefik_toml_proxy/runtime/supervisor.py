@@ -296,9 +296,12 @@ class TraefikSupervisor:
         if self._tasks:
             await asyncio.wait(self._tasks)
             self._tasks = []
+        pid = self.pid
         await self._stop_process()
         await self._output.finish()
         await in_thread(self._output.close)
+        if pid is not None:
+            self._log.info("Traefik (process %d) has been stopped", pid)
 
     async def detach(self) -> None:
         """Stop watching the process, but leave it running."""

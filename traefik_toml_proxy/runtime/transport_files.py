@@ -17,6 +17,7 @@ from ..errors import ConfigurationError, StoreError
 from ..publisher import RoutePublisher
 from ..seams import NO_METRICS, Metrics
 from ..session import CleanupStack
+from ..tasks import LoggedOnce
 from ..threads import in_thread
 from ..traefik.transports import Transport, Transports
 
@@ -103,13 +104,12 @@ class WatchedTransports:
             cleanup.add_task(asyncio.create_task(watching, name="traefik_toml_proxy transports"))
 
     async def _watch(self, publisher: RoutePublisher, log: logging.Logger, metrics: Metrics) -> None:
+        errors = LoggedOnce("Looking at the certificates for https targets", log)
         while True:
             await asyncio.sleep(_INTERVAL)
-            try:
+            with errors:
                 self._warn_of_expiry(log, metrics)
                 await self._look(publisher, log)
-            except Exception:
-                log.exception("Looking at the certificates failed unexpectedly; will retry")
 
     def _warn_of_expiry(self, log: logging.Logger, metrics: Metrics) -> None:
         now = datetime.now(timezone.utc)
