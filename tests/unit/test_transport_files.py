@@ -6,17 +6,20 @@ import asyncio
 import errno
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from prometheus_client import CollectorRegistry
 from support.certificates import Pair, make_certificate
 from support.fakes import FakeTraefik, MemoryStore
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 from traefik_toml_proxy.errors import ConfigurationError
+from traefik_toml_proxy.metrics import PrometheusMetrics
 from traefik_toml_proxy.publisher import RoutePublisher
 from traefik_toml_proxy.routes import RouteTable
 from traefik_toml_proxy.runtime import transport_files as module
@@ -119,6 +122,7 @@ class Watch:
 
     def __init__(self, files: TransportFiles) -> None:
         self.store = MemoryStore()
+        self.registry = CollectorRegistry()
         self.publisher = RoutePublisher(
             self.store,
             FakeTraefik(self.store.place),
@@ -134,10 +138,17 @@ class Watch:
         await self.publisher.open()
         await self.publisher.begin(RouteTable())
         await asyncio.to_thread(self._transports.read)
-        self._transports.watch(self.publisher, self._cleanup, logging.getLogger("hub"))
+        log = logging.getLogger("hub")
+        self._transports.watch(self.publisher, self._cleanup, log, PrometheusMetrics(self.registry))
 
     async def end(self) -> None:
         await self._cleanup.run()
+
+    @property
+    def expiry(self) -> float | None:
+        """When a certificate expires, as the metrics say it."""
+        name = "traefik_toml_proxy_certificate_expiry_timestamp_seconds"
+        return self.registry.get_sample_value(name, {"certificate": "internal_ssl"})
 
     @property
     def internal(self) -> Transport:
@@ -290,3 +301,16 @@ async def test_without_files_nothing_is_watched(watch: Watch) -> None:
     WatchedTransports().watch(watch.publisher, cleanup, logging.getLogger("hub"))
 
     assert asyncio.all_tasks() == before
+
+
+async def test_the_metrics_say_when_the_first_certificate_expires(watch: Watch, tmp_path: Path) -> None:
+    """Also after another one has taken its place."""
+    await eventually(lambda: watch.expiry)
+    before = watch.expiry
+    other = make_certificate(tmp_path, "other", days=1)
+    _replace(tmp_path / "proxy.key", other.key)
+    _replace(tmp_path / "proxy.crt", other.cert)
+    await eventually(lambda: watch.expiry != before)
+
+    assert watch.expiry is not None
+    assert watch.expiry - time.time() == pytest.approx(24 * 3600, abs=300 * PATIENCE)

@@ -68,7 +68,7 @@ class StateFolder:
                 self._problem = ""
                 self._log.info("The files of the proxy in %s are as they should be again", self.folder)
             return
-        problem = f"{damage}: making it again"
+        problem, is_mended = f"{damage}: making it again", True
         try:
             await run_in_thread(self._make_again)
             if self._static is not None:
@@ -76,10 +76,10 @@ class StateFolder:
                 if harm:
                     await self._static.replace(self._static_text)
         except (OSError, ConfigurationError) as error:
-            problem = f"{damage}, and cannot be made again; will retry: {error}"
-        if problem != self._problem:
-            self._problem = problem
+            problem, is_mended = f"{damage}, and cannot be made again; will retry: {error}", False
+        if not self._problem or not (is_mended or problem == self._problem):
             self._log.warning("%s", problem)
+        self._problem = problem
 
     def _damage(self) -> str:
         if not self.folder.is_dir():

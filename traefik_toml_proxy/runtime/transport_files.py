@@ -28,6 +28,7 @@ _INTERVAL = 3.0
 # JupyterHub does not renew its certificates, so the log says daily that they are about to expire.
 _NOTICE = timedelta(days=30)
 _A_DAY = timedelta(days=1)
+_LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
 _PEM = serialization.Encoding.PEM
 
@@ -65,7 +66,7 @@ class WatchedTransports:
         # What the last look at the files found: the transports, or why there are none; and what was logged last.
         self._found: Transports | str = ""
         self._problem = ""
-        self._next_warning = datetime.min.replace(tzinfo=timezone.utc)
+        self._next_warning = _LONG_AGO
 
     def current(self) -> Transports:
         """Return what the next commit of the routes is to have."""
@@ -150,6 +151,7 @@ class WatchedTransports:
         except StoreError as error:
             return str(error)
         self._committed = found
+        self._next_warning = _LONG_AGO
         log.info("The certificates for https targets have changed: Traefik uses the new ones")
         return ""
 
