@@ -37,3 +37,10 @@ def test_each_file_is_run_by_a_test(folder: Path) -> None:
     names = [file.relative_to(folder.parent).as_posix() for file in _files(folder)]
 
     assert [name for name in names if not any(f'"{name}"' in text for text in TESTS.values())] == []
+
+
+def test_the_documentation_lists_all_folders() -> None:
+    """Each with what it is for."""
+    page = ROOT.joinpath("docs/how-to/examples.rst").read_text("utf-8")
+
+    assert [folder.name for folder in FOLDERS if f"``examples/{folder.name}``\n     - " not in page] == []
