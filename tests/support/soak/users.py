@@ -10,14 +10,9 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from urllib.parse import urlsplit
 
-from tornado.httpclient import HTTPClientError, HTTPRequest
-from tornado.iostream import StreamClosedError
-from tornado.simple_httpclient import HTTPStreamClosedError
-from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, websocket_connect
-
 from support.waiting import PATIENCE, within
 
-from .expected import Expected, Failure, Question
+from .expected import Expected, Failure
 from .plan import MOVING, STEADY, Place
 from .servers import BLOCK, BLOCKS, block
 
@@ -84,23 +79,30 @@ class Connection:
         shown = self._writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         return hashlib.sha256(shown).hexdigest()[:12]
 
-    async def begin(self, path: str) -> tuple[int, str]:
-        """Send a request, and read the head of its answer; return the length of the body, and the server if it says so.
+    async def begin(self, path: str, *more: str) -> tuple[str, dict[str, str]]:
+        """Send a request, and read the head of its answer.
+
+        Args:
+            path: Sent as it is.
+            more: More header lines.
+
+        Returns:
+            The first line, and the headers.
 
         Raises:
             Failed: If there is no answer from a server.
         """
+        lines = "".join(f"{line}\r\n" for line in ("Host: hub.example", *more))
         with _cut():
-            self._writer.write(f"GET {path} HTTP/1.1\r\nHost: hub.example\r\n\r\n".encode())
+            self._writer.write(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
             head = (await within(_PATIENT, self._reader.readuntil(b"\r\n\r\n"))).decode("latin-1")
-        first, *lines = head.splitlines()
-        fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        length = int(fields["content-length"])
-        if " 404 " in first and await self.body(length) == b"404 page not found\n":
+        first, *fields = head.splitlines()
+        headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
+        if " 404 " in first and await self.body(int(headers["content-length"])) == b"404 page not found\n":
             raise Failed(Failure.NOT_FOUND)
-        if " 200 " not in first:
+        if " 200 " not in first and " 101 " not in first:
             raise ValueError(f"{path}: {first}")
-        return length, fields.get("x-server", "")
+        return first, headers
 
     async def body(self, length: int) -> bytes:
         """Read from the body.
@@ -117,8 +119,35 @@ class Connection:
         Raises:
             Failed: If there is no answer from a server.
         """
-        length, _ = await self.begin(path)
-        return (await self.body(length)).decode()
+        _, headers = await self.begin(path)
+        return (await self.body(int(headers["content-length"]))).decode()
+
+    async def become_websocket(self, path: str) -> None:
+        """Send a request for a websocket.
+
+        Raises:
+            Failed: If there is no answer from a server.
+        """
+        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+        wanted = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", key)
+        first, _ = await self.begin(path, *wanted)
+        if " 101 " not in first:
+            raise ValueError(f"{path}: {first}")
+
+    async def say(self, word: str) -> str:
+        """Send a message over the websocket; return the next one. Both are short (RFC 6455, section 5.2).
+
+        Raises:
+            Failed: If the websocket ends before.
+        """
+        with _cut():
+            # Text, final, and masked with zeros, so that it stays as it is.
+            self._writer.write(bytes([0x81, 0x80 | len(word)]) + bytes(4) + word.encode())
+        kind, length = await self.body(2)
+        text = (await self.body(length)).decode()
+        if kind != 0x81 or length > 125:
+            raise ValueError(f"a websocket got a frame of kind {kind:#x}, {text!r}")
+        return text
 
     def close(self) -> None:
         """Close it at once."""
@@ -233,54 +262,26 @@ class Users:
     async def _talk(self, dice: random.Random) -> None:
         """Keep a websocket open, with the server that had the route when it was opened."""
         place = _any_place(dice)
-        with self._expected.asking(place.path) as question:
-            try:
-                await self._talk_with_one(dice, place, question)
-            except Failed as error:
-                self._expected.judge(question, error.failure)
-                raise
-
-    async def _talk_with_one(self, dice: random.Random, place: Place, question: Question) -> None:
-        url = self._url.replace("http", "ws", 1) + f"{place.path}echo"
+        connection = await self._connected(place)
         try:
-            socket = await within(
-                _PATIENT, websocket_connect(HTTPRequest(url, validate_cert=False, request_timeout=_PATIENT))
-            )
-        except TimeoutError:
-            raise
-        except (OSError, StreamClosedError, HTTPStreamClosedError) as error:
-            raise Failed(Failure.NO_CONNECTION) from error
-        except HTTPClientError as error:
-            if error.code != 404:
-                raise
-            raise Failed(Failure.NOT_FOUND) from error
-        try:
-            server = await self._say(socket, "0")
-            self._expected.judge(question, server)
-            for number in range(1, dice.randrange(2, 300)):
-                if self._leave.is_set():
-                    return
-                again = await self._say(socket, str(number))
-                if again != server:
-                    raise ValueError(f"a websocket with {server} got an answer from {again}")
-                self._expected.answered += 1
-                await self._for(dice.uniform(0, 0.2))
+            with self._expected.asking(place.path) as question:
+                try:
+                    await connection.become_websocket(f"{place.path}echo")
+                    server = await _echoed_by(connection, "0")
+                    self._expected.judge(question, server)
+                    for number in range(1, dice.randrange(2, 300)):
+                        if self._leave.is_set():
+                            return
+                        again = await _echoed_by(connection, str(number))
+                        if again != server:
+                            raise ValueError(f"a websocket with {server} got an answer from {again}")
+                        self._expected.answered += 1
+                        await self._for(dice.uniform(0, 0.2))
+                except Failed as error:
+                    self._expected.judge(question, error.failure)
+                    raise
         finally:
-            socket.close()
-
-    async def _say(self, socket: WebSocketClientConnection, word: str) -> str:
-        """Send a message; return the name of the server that echoes it."""
-        try:
-            await socket.write_message(word)
-        except (StreamClosedError, WebSocketClosedError) as error:
-            raise Failed(Failure.CUT) from error
-        echo = await within(_PATIENT, socket.read_message())
-        if echo is None:
-            raise Failed(Failure.CUT)
-        server, _, text = str(echo).partition(" ")
-        if text != word:
-            raise ValueError(f"a websocket got {text!r} instead of {word!r}")
-        return server
+            connection.close()
 
     async def _download(self, dice: random.Random) -> None:
         """Read a large file; each byte is compared."""
@@ -289,10 +290,11 @@ class Users:
         try:
             with self._expected.asking(place.path) as question:
                 try:
-                    length, server = await connection.begin(f"{place.path}download")
+                    _, headers = await connection.begin(f"{place.path}download")
+                    server = headers.get("x-server", "")
                     self._expected.judge(question, server)
-                    if length != BLOCK * BLOCKS:
-                        raise ValueError(f"a download has {length} bytes")
+                    if headers["content-length"] != str(BLOCK * BLOCKS):
+                        raise ValueError(f"a download has {headers['content-length']} bytes")
                     for number in range(BLOCKS):
                         if await connection.body(BLOCK) != block(server, number):
                             raise ValueError(f"block {number} of a download is not the one that {server} sent")
@@ -301,6 +303,14 @@ class Users:
                     raise
         finally:
             connection.close()
+
+
+async def _echoed_by(connection: Connection, word: str) -> str:
+    """Send a message over a websocket; return the name of the server that echoes it."""
+    server, _, text = (await connection.say(word)).partition(" ")
+    if text != word:
+        raise ValueError(f"a websocket got {text!r} instead of {word!r}")
+    return server
 
 
 def _any_place(dice: random.Random) -> Place:
