@@ -16,6 +16,11 @@ ProxyError
 
 from __future__ import annotations
 
+# What is wrong with a file that the proxy cannot replace, and what to do: the rest of a sentence.
+MOUNT_OF_ITS_OWN = (
+    "a mount of its own, as `docker run --volume` makes one, and cannot be replaced; mount its folder instead"
+)
+
 
 def quoted(text: str, limit: int = 200) -> str:
     """Return ``text`` quoted for a log line or an error message: escaped, on one line, and truncated.

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 import aiofiles.os
 
 from .access import create, make_folder, make_folder_like_its_parent
+from .errors import MOUNT_OF_ITS_OWN
 from .folders import HeldFolder
 from .locks import LockHeld, OwnerLock
 from .tasks import run_to_completion
@@ -43,10 +44,7 @@ class ReplaceFailed(OSError):
         """What an admin can do about it, in a sentence without a full stop, or ""."""
         if self.step == "rename" and self.errno in (errno.EBUSY, errno.EXDEV):
             # rename(2): nothing can be renamed onto a mount point, nor to another mount.
-            return (
-                "It seems to be a mount of its own, as `docker run --volume` makes one, and cannot be replaced; mount its "
-                "folder instead"
-            )
+            return f"It seems to be {MOUNT_OF_ITS_OWN}"
         return ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,21 @@ import toml
 
 from traefik_toml_proxy.runtime.program import child_environment, find_program
 
+from .certificates import make_certificate
 from .http_program import HttpProgram
 from .ports import free_port
 
 # A Traefik to test with instead of the installed one.
 TRAEFIK_COMMAND = [os.environ["TEST_TRAEFIK"]] if "TEST_TRAEFIK" in os.environ else []
+
+
+def write_default_certificate(folder: Path, watched: Path) -> None:
+    """Give a Traefik a certificate, in a file of its own: otherwise it makes a key at every reload, which takes long."""
+    pair = make_certificate(folder, "foreign")
+    tree = {
+        "tls": {"stores": {"default": {"defaultCertificate": {"certFile": str(pair.cert), "keyFile": str(pair.key)}}}}
+    }
+    (watched / "foreign-certificate.toml").write_text(toml.dumps(tree))
 
 
 class OutsideTraefik(HttpProgram):
@@ -77,6 +88,9 @@ class ForeignTraefik(OutsideTraefik):
         other: str = "",
         user: int | None = None,
         group: int | None = None,
+        throttle: str = "0s",
+        http: Mapping[str, Any] | None = None,
+        read_timeout: str = "0s",
     ) -> None:
         """Write its configuration; it is not started.
 
@@ -85,6 +99,9 @@ class ForeignTraefik(OutsideTraefik):
             provider: The options of its file provider.
             entry_point: The name of its entry point.
             tls: Whether the entry point speaks https.
+            throttle: For how long it holds back a change.
+            http: More about http at the entry point.
+            read_timeout: How long a request may take.
             other: The address of a second entry point, if there is to be one.
             user: The user that runs it; only root can choose that.
             group: The group that it is in, and no other.
@@ -93,12 +110,17 @@ class ForeignTraefik(OutsideTraefik):
         url = f"https://{address}" if tls else f"http://{address}"
         static_file = folder / "foreign-traefik.toml"
         super().__init__(url, static_file, folder / "foreign-traefik.log", user=user, group=group)
-        http: dict[str, Any] = {"tls": {}} if tls else {"sanitizePath": False}
+        base: dict[str, Any] = {"tls": {}} if tls else {"sanitizePath": False}
+        point = {
+            "address": address,
+            "http": base | dict(http or {}),
+            "transport": {"respondingTimeouts": {"readTimeout": read_timeout}},
+        }
         tree: dict[str, Any] = {
             "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
             "log": {"level": "DEBUG", "noColor": True},
-            "providers": {"providersThrottleDuration": "0s", "file": provider},
-            "entryPoints": {entry_point: {"address": address, "http": http}},
+            "providers": {"providersThrottleDuration": throttle, "file": provider},
+            "entryPoints": {entry_point: point},
         }
         if other:
             tree["entryPoints"]["other"] = {"address": other}

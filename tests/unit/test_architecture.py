@@ -40,37 +40,47 @@ class Room(NamedTuple):
 
 # From top to bottom: a room uses only rooms below it.
 HOUSE = [
-    Room("command", TRAITS, "__main__ cli cli.*", "package suite stage results _version"),
+    Room(
+        "command",
+        TRAITS,
+        "__main__ cli cli.*",
+        "package proxies runtime.activity runtime.live_looks masking findings seams "
+        "routes suite stage results errors _version",
+    ),
     Room("package", TRAITS, "__init__", "proxies errors _version"),
     Room(
         "proxies",
         TRAITS,
         "proxies proxies.*",
-        "leftovers runtime.session runtime.certificate runtime.transport_files session publisher stores documents seams "
-        "addresses traefik routes errors metrics threads _version",
+        "leftovers runtime.session runtime.diagnosis runtime.looks runtime.live_looks runtime.program runtime.certificate "
+        "runtime.transport_files session publisher stores documents seams addresses traefik routes masking findings errors "
+        "metrics threads _version",
     ),
     Room("metrics", IO, "metrics", "seams"),
-    Room("leftovers", PURE, "proxies.leftovers", "errors"),
+    Room("leftovers", PURE, "proxies.leftovers", "findings errors"),
     Room(
         "runtime",
         IO,
         "runtime runtime.*",
-        "session publisher watcher tasks stores.toml_text files answers connections seams traefik routes errors threads",
+        "session publisher watcher tasks stores.toml_text stores.toml_document files answers connections seams traefik "
+        "routes findings errors threads",
     ),
     Room("session", ASYNC, "session", "publisher watcher seams tasks"),
     Room("publisher", ASYNC, "publisher", "waits watcher seams routes errors"),
     Room("watcher", ASYNC, "watcher", "standstill seams tasks"),
     Room("waits", ASYNC, "waits", "seams routes errors"),
     Room("stores", IO, "stores stores.*", "documents files routes errors threads"),
-    Room("files", IO, "files folders access locks", "tasks threads"),
+    Room("files", IO, "files folders access locks", "tasks threads errors"),
     Room("documents", PURE, "stores.toml_document stores.toml_text", "traefik routes errors"),
     Room("answers", PURE, "runtime.answers", "traefik seams errors"),
-    Room("traefik", PURE, "traefik traefik.*", "routes errors"),
+    Room("traefik", PURE, "traefik traefik.*", "routes findings errors"),
     Room("standstill", PURE, "standstill", "seams"),
     Room("connections", PURE, "runtime.last_seen runtime.sock_diag", "routes"),
     Room("seams", PURE, "seams", "routes"),
     Room("addresses", PURE, "addresses", "errors"),
     Room("routes", PURE, "routes", "errors"),
+    Room("masking", PURE, "masking", ""),
+    Room("findings", PURE, "findings", ""),
     Room("errors", PURE, "errors", ""),
     Room("_version", PURE, "_version", ""),
     Room("tasks", ASYNC, "tasks", ""),
@@ -99,6 +109,8 @@ FOR_ASYNC = FOR_PURE | {"asyncio", "concurrent.futures", "contextlib", "logging"
 NOT_FOR_IO = {"traitlets", "jupyterhub"}
 # The only packages of others that are imported; pyproject.toml names them, or JupyterHub cannot do without them.
 OTHERS = {"aiofiles", "cryptography", "escapism", "jupyterhub", "prometheus_client", "toml", "traitlets"}
+# Used if it is there. JupyterHub needs yaml at present, through jupyter-events.
+OTHERS_IF_THERE = {"rich", "yaml"}
 # And those that the conformance suite needs as well.
 OTHERS_FOR_CONFORMANCE = {"dateutil", "hypothesis", "pytest", "tornado"}
 
@@ -266,7 +278,7 @@ def long_modules_and_functions() -> Iterator[str]:
 def unknown_packages() -> Iterator[str]:
     """What is imported is the standard library, or one of a few packages."""
     for module in MODULES:
-        known = OTHERS | (OTHERS_FOR_CONFORMANCE if module.startswith("conformance") else set())
+        known = OTHERS | OTHERS_IF_THERE | (OTHERS_FOR_CONFORMANCE if module.startswith("conformance") else set())
         roots = {name.partition(".")[0] for name in other_imports_of(module)}
         for name in sorted(roots - known - sys.stdlib_module_names):
             yield f"{module} needs {name}"

@@ -121,8 +121,8 @@ def test_all_code_is_in_blocks_that_are_checked(page: Path) -> None:
 
     assert len(found) == len(re.findall("code-block|sourcecode|parsed-literal|literalinclude", text))
     assert re.findall(r"^(?!\s*\.\. ).*::$", text, re.MULTILINE) == []
-    # tests/live/test_proxy_in_front.py runs these proxies.
-    more = {"nginx", "text"} if page.name == "proxy-in-front.rst" else set()
+    # tests/live/test_proxy_in_front.py runs these proxies, and test_doctor.py compares what is printed.
+    more = {"proxy-in-front.rst": {"nginx", "text"}, "doctor.rst": {"text"}}.get(page.name, set())
     assert {block.language for block in found} <= {"bash", "ini", "python", "toml"} | more
 
 
@@ -224,7 +224,7 @@ def _options(*command: str) -> frozenset[str]:
     process = subprocess.run(
         [sys.executable, "-m", *command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    return frozenset(re.findall(r"(?<![\w-])--[\w-]+", process.stdout))
+    return frozenset(re.findall(r"(?<![\w-])--?\w[\w-]*", process.stdout))
 
 
 def _options_of(module: str, arguments: list[str]) -> frozenset[str]:
@@ -284,7 +284,8 @@ def test_a_command_is_one_that_is_run(words: list[str]) -> None:
 @pytest.mark.parametrize("page", [README, *DOCS], ids=lambda page: str(page.relative_to(ROOT)))
 def test_an_option_in_the_text_exists(page: Path) -> None:
     """It is an option of one of our commands, or a trait."""
-    known = _options("benchmarks", "profile") | _options("traefik_toml_proxy", "conformance") | {"--MyProxy.trait"}
+    known = _options("benchmarks", "profile") | {"--MyProxy.trait"}
+    known |= _options("traefik_toml_proxy", "conformance") | _options("traefik_toml_proxy", "doctor")
     options = [literal.partition("=")[0] for literal in _literals(page) if literal.startswith("--")]
 
     assert [option for option in options if option not in known and not _is_trait(option)] == []

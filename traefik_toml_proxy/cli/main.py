@@ -23,6 +23,9 @@ class TraefikTomlProxyApp(Application):
             "traefik_toml_proxy.cli.conformance.ConformanceApp",
             "Run the conformance suite against a JupyterHub proxy.",
         ),
+        "doctor": ("traefik_toml_proxy.cli.doctor.DoctorApp", "Find what is wrong with the proxy of a JupyterHub."),
+        "routes": ("traefik_toml_proxy.cli.routes.RoutesApp", "Print the routes of a JupyterHub, and what is live."),
+        "render": ("traefik_toml_proxy.cli.render.RenderApp", "Print the configuration that Traefik would get."),
     }
 
     def start(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +12,23 @@ from traitlets import Integer, Unicode
 
 from .._version import __version__
 from ..errors import ConfigurationError
+from ..routes import Route
 from ..runtime.certificate import ServedCertificate
+from ..runtime.diagnosis import Watched
+from ..runtime.looks import find
+from ..runtime.program import Program
 from ..runtime.session import open_with_external_traefik, open_with_managed_traefik
 from ..seams import Store
 from ..session import Session
 from ..stores.toml_document import TomlRenderer
 from ..stores.toml_file import TomlFileStore
 from ..threads import NAMES
+from ..traefik.static import check_trusted_proxies
+from .examination import Examination
+from .sharing import SharingSettings
 from .traefik import TraefikProxy
-from .values import absolute, group_id
+from .transports import watched_transports
+from .values import absolute, group_id, without_options
 
 
 class TraefikTomlProxy(TraefikProxy):
@@ -88,26 +98,92 @@ class TraefikTomlProxy(TraefikProxy):
             return await open_with_managed_traefik(
                 publishing, await self._traefik_settings(self._dynamic_file), self.log
             )
-        return await open_with_external_traefik(replace(publishing, copies_group=self._group), self.log)
+        settings = replace(publishing, watched=self._watched, copies_group=self._group)
+        return await open_with_external_traefik(settings, self.log)
 
     def _make_store(self, served: ServedCertificate) -> Store:
-        if self._transports.current().internal and self.dynamic_config_file_mode & 0o007:
+        return TomlFileStore(
+            self._dynamic_file,
+            self._renderer(served),
+            mode=self._mode,
+            group=self._group,
+            log=self.log,
+            needs=served.files,
+            watched=self._folder_of_others,
+        )
+
+    @property
+    def _folder_of_others(self) -> Path | None:
+        return absolute(self.watched_folder) if self.watched_folder and not self.should_start else None
+
+    @property
+    def _watched(self) -> Watched:
+        anywhere = f"{self._secret_path}/anywhere"
+        return Watched(self._dynamic_file, self._entry_point, anywhere, self._folder_of_others)
+
+    def _renderer(self, served: ServedCertificate) -> TomlRenderer:
+        """Return what makes the text of the file.
+
+        Raises:
+            ConfigurationError: If a setting cannot be used.
+        """
+        if getattr(self.app, "internal_ssl", False) and self.dynamic_config_file_mode & 0o007:
             raise ConfigurationError(
                 f"dynamic_config_file_mode is {self.dynamic_config_file_mode:#o}, but with JupyterHub.internal_ssl the file "
                 "contains a key, which others must not read. Use 0o640 or 0o600."
             )
         writer = f"traefik_toml_proxy {__version__} for the JupyterHub in process {os.getpid()}"
-        renderer = TomlRenderer(self._dynamic_settings(served), writer=writer)
-        watched = absolute(self.watched_folder) if self.watched_folder and not self.should_start else None
-        return TomlFileStore(
-            self._dynamic_file,
-            renderer,
-            mode=self._mode,
-            group=self._group,
-            log=self.log,
-            needs=served.files,
-            watched=watched,
+        return TomlRenderer(self._dynamic_settings(served), writer=writer)
+
+    def examination(self) -> Examination:
+        """Return what the doctor looks at. It starts nothing, and works before and after :meth:`start`."""
+        app, https = self.app, self._https
+        outside = getattr(app, "public_url", "") or getattr(app, "subdomain_host", "")
+        return Examination(
+            should_start=self.should_start,
+            state_dir=absolute(self.state_dir),
+            configured_state_dir=self.state_dir,
+            dynamic_file=lambda: self._dynamic_file,
+            traefik=lambda: asyncio.run(self._traefik_settings(self._dynamic_file)),
+            # Asked for once: it runs the program.
+            program=functools.cache(self._find_program),
+            check_extra_routes=self._check_extra_routes,
+            renderer=self._examined_renderer,
+            copies=lambda: self._copies,
+            read_transports=self._read_transports,
+            url=lambda: self._reachable_url,
+            watched=lambda: self._watched,
+            entry_point=self._entry_point,
+            certificate=https.files,
+            https=https.enabled,
+            domains=https.letsencrypt_domains if self.should_start else (),
+            trusted_proxies=lambda: check_trusted_proxies(tuple(self.trusted_proxies)),
+            trusted_downstream=tuple(getattr(app, "trusted_downstream_ips", ())),
+            https_outside=outside.startswith("https:"),
+            secret_path=self._secret_path,
+            config={section: dict(settings) for section, settings in self.config.items() if isinstance(settings, dict)},
+            own_classes=frozenset(cls.__name__ for cls in type(self).__mro__),
         )
+
+    def _find_program(self) -> Program:
+        return find(without_options(self.traefik_command), self.traefik_env)
+
+    def _examined_renderer(self, served: ServedCertificate) -> TomlRenderer:
+        group_id(self.dynamic_config_file_group)
+        self._sharing = SharingSettings.of(self, self._entry_point)
+        return self._renderer(served)
+
+    def _check_extra_routes(self) -> None:
+        self._sharing = SharingSettings.of(self, self._entry_point)
+        for routespec, target in self.extra_routes.items():
+            self._check_route(Route.checked(self.validate_routespec(routespec), target, {"extra": True}))
+
+    def _read_transports(self) -> None:
+        """Read the certificates for https targets, for an examination."""
+        if getattr(self.app, "internal_ssl", False) and "proxy-client" not in self.app.internal_proxy_certs:
+            return  # the Hub makes them when it starts for the first time
+        self._transports = watched_transports(self.app, self.extra_routes_ca)
+        self._transports.read()
 
     @property
     def _mode(self) -> int:

@@ -308,8 +308,7 @@ class TraefikProxy(RoutingProxy):
         for leftover in leftovers(self.config, {cls.__name__ for cls in type(self).__mro__}):
             self.log.warning("%s", leftover)
         self._sharing = SharingSettings.of(self, self._entry_point)
-        ca = absolute(self.extra_routes_ca) if self.extra_routes_ca else None
-        self._transports = watched_transports(self.app, ca)
+        self._transports = watched_transports(self.app, self.extra_routes_ca)
         return PublishingSettings(
             make_store=make_store,
             check_route=self._check_route,

@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.transport_files import TransportFiles, WatchedTransports
+from .values import absolute
 
 
-def watched_transports(app: Any, extra_routes_ca: Path | None) -> WatchedTransports:
+def watched_transports(app: Any, extra_routes_ca: str) -> WatchedTransports:
     """Return the transports to https targets; nothing is read yet.
 
     Args:
         app: The JupyterHub, or None.
-        extra_routes_ca: The trait of ``TraefikProxy`` as an absolute path, or None.
+        extra_routes_ca: The trait of ``TraefikProxy``, or "".
     """
     extra = None
-    if extra_routes_ca is not None:
-        extra = TransportFiles(authorities=extra_routes_ca, advice="c.TraefikProxy.extra_routes_ca names this file.")
+    if extra_routes_ca:
+        extra = TransportFiles(
+            authorities=absolute(extra_routes_ca), advice="c.TraefikProxy.extra_routes_ca names this file."
+        )
     return WatchedTransports(_internal_files(app) if getattr(app, "internal_ssl", False) else None, extra)
 
 

@@ -86,6 +86,11 @@ class ConnectionActivity:
         # A route that has been added again since the sample is another route.
         return {routespec: at for routespec, (route, at) in self._known.items() if table.get(routespec) is route}
 
+    async def sample(self) -> Mapping[str, datetime]:
+        """Take one sample; return what it has shown."""
+        await self._sample()
+        return {routespec: at for routespec, (_, at) in self._known.items()}
+
     async def watch(self) -> None:
         """Take samples until cancelled."""
         if not sys.platform.startswith("linux"):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import pwd
 import socket
+import stat
 from pathlib import Path
 from typing import Any
 
-from ..errors import TraefikStartFailed
+from ..errors import ConfigurationError, TraefikStartFailed
+from .listeners import holders
 
 
 def check_address(address: str) -> None:
@@ -31,9 +35,21 @@ def check_address(address: str) -> None:
         return
     errors = {_error_of_binding(*candidate) for candidate in candidates}
     if errno.EADDRINUSE in errors:
-        raise TraefikStartFailed(_address_is_taken(address), [])
+        raise TraefikStartFailed(_address_is_taken(address, _holders(port)), [])
     if errors == {errno.EADDRNOTAVAIL}:
         raise TraefikStartFailed(_address_is_elsewhere(address), [])
+
+
+def may_listen(address: str) -> bool:
+    """Whether this process may listen at the port of an address, as far as its number is concerned."""
+    port = address.rpartition(":")[2]
+    where = ("127.0.0.1", int(port)) if port.isdigit() else None
+    return where is None or _error_of_binding(socket.AF_INET, socket.SOCK_STREAM, 0, "", where) != errno.EACCES
+
+
+def _holders(port: str) -> str:
+    found = holders(int(port)) if port.isdigit() else []
+    return f" ({', '.join(map(str, found))})" if found else ""
 
 
 def _error_of_binding(family: int, kind: int, protocol: int, _: str, where: Any) -> int | None:
@@ -63,16 +79,13 @@ def explain_output(lines: list[str]) -> str | None:
     """Return why Traefik exited or does not serve, and what an admin can do; None if its output does not say."""
     for line in lines:
         if watches_no_file([line]):
-            return f"it cannot watch the file with the routes; {usual_cause()} ({line})"
+            return f"it {cannot_watch()} ({line})"
         if "address already in use" in line:
             return _address_is_taken(line)
         if any(words in line for words in ("cannot assign requested address", "no such host", "no suitable address")):
             return _address_is_elsewhere(line)
         if "bind: permission denied" in line:
-            return (
-                "it may not listen on that port. Choose a port above 1023 with c.JupyterHub.bind_url, or give the "
-                f"Traefik program the capability cap_net_bind_service. ({line})"
-            )
+            return f"it {may_not_listen()} ({line})"
     return None
 
 
@@ -96,6 +109,19 @@ def disabled_routers(lines: list[str], name: str) -> list[str]:
     return [line for line in lines if " ERR " in line and f"routerName={name}" in line]
 
 
+def may_not_listen() -> str:
+    """Return that Traefik may not listen on a port below 1024, and what an admin can do: the rest of a sentence."""
+    return (
+        "may not listen on that port. Choose a port above 1023 with c.JupyterHub.bind_url, or give the Traefik program the "
+        "capability cap_net_bind_service."
+    )
+
+
+def cannot_watch() -> str:
+    """Return that Traefik cannot watch a file, why, and what an admin can do: the rest of a sentence."""
+    return f"cannot watch the file with the routes; {usual_cause()}"
+
+
 def usual_cause() -> str:
     """Return the usual cause for a Traefik that does not notice new versions of a file, and what an admin can do."""
     limits = ", ".join(f"fs.inotify.{name} (now {_limit(name)})" for name in ("max_user_instances", "max_user_watches"))
@@ -112,9 +138,9 @@ def _limit(name: str) -> str:
     return "unknown"
 
 
-def _address_is_taken(details: str) -> str:
+def _address_is_taken(details: str, by: str = "") -> str:
     return (
-        "the address is taken by another process. Stop that process, or choose another port with "
+        f"the address is taken by another process{by}. Stop that process, or choose another port with "
         f"c.JupyterHub.bind_url. ({details})"
     )
 
@@ -125,3 +151,55 @@ def _address_is_elsewhere(details: str) -> str:
         "address that users type: for all addresses of this machine, leave out the host, as in http://:8000; for one, name "
         f"that. ({details})"
     )
+
+
+def check_folder(folder: Path) -> None:
+    """Check that others cannot write to the state folder.
+
+    Raises:
+        ConfigurationError: If they can, or it cannot be examined. A folder that is not there is fine.
+    """
+    try:
+        mode = stat.S_IMODE(folder.stat().st_mode)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigurationError(
+            f"The folder {folder} cannot be used: {error.strerror}. c.TraefikProxy.state_dir sets this path."
+        ) from error
+    if mode & 0o022:
+        raise ConfigurationError(
+            f"Users other than its owner can write to {folder} (mode {mode:o}), so they could redirect the Hub's users. "
+            "Run `chmod 700` on it, or choose another folder with c.TraefikProxy.state_dir."
+        )
+
+
+def check_owner(folder: Path) -> None:
+    """Check that this process may use all that is in the state folder.
+
+    Raises:
+        ConfigurationError: If not. What is not there is fine.
+    """
+    for path in (folder, *sorted(folder.glob("*"))):
+        # A new version of a file may have been renamed meanwhile.
+        if not os.access(path, os.R_OK | os.W_OK) and os.path.lexists(path):
+            raise ConfigurationError(
+                f"{path} belongs to {_owner_of(path)}, and {_own_name()}, as whom the Hub runs, may not use it. Perhaps the "
+                f"Hub was once started as another user. Run: chown -R {_own_name()} {folder}"
+            )
+
+
+def _own_name() -> str:
+    return _user_name(os.geteuid())
+
+
+def _owner_of(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return _user_name(path.lstat().st_uid)
+    return "another user"
+
+
+def _user_name(uid: int) -> str:
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return str(uid)

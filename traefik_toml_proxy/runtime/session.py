@@ -14,7 +14,7 @@ from ..errors import ConfigurationError, RouteNotLive, TraefikStartFailed
 from ..files import make_private
 from ..publisher import RoutePublisher
 from ..routes import Route, RouteTable
-from ..seams import NO_METRICS, Activity, Metrics, Store
+from ..seams import NO_METRICS, Activity, LiveCheck, Metrics, Store
 from ..session import CleanupStack, Session, cleanup_on_error
 from ..stores.toml_text import dumps
 from ..tasks import LoggedOnce
@@ -25,6 +25,7 @@ from ..watcher import Restart
 from .activity import ConnectionActivity
 from .certificate import PairFiles, ServedCertificate, admins_pair, default_pair, name_to_ask_for, write_served
 from .checks import check_address, disabled_routers, explain_output, listens_on_ipv6_too, rejections
+from .diagnosis import DiagnosingCheck, Watched
 from .failures import FailureLog
 from .probe import EntryPointProbe, ask_anew
 from .program import child_environment, find_program
@@ -58,6 +59,7 @@ class PublishingSettings:
         copies_mode: The permissions of these copies.
         copies_group: The id of their group; None for the one that the system gives them.
         metrics: Is told what goes on.
+        watched: What a Traefik that others run is to do; None if the Hub runs it.
     """
 
     make_store: Callable[[ServedCertificate], Store]
@@ -72,6 +74,7 @@ class PublishingSettings:
     copies_mode: int
     copies_group: int | None = None
     metrics: Metrics = NO_METRICS
+    watched: Watched | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +142,9 @@ async def _open_publisher(
     store = publishing.make_store(served)
     cleanup.add("the store", store.close)
     name = _server_name(publishing, served)
-    probe = EntryPointProbe(publishing.url, publishing.revision_path, server_name=name)
+    probe: LiveCheck = EntryPointProbe(publishing.url, publishing.revision_path, server_name=name)
+    if publishing.watched is not None:
+        probe = DiagnosingCheck(probe, publishing.url, publishing.watched, server_name=name)
     cleanup.add("the probe", probe.close)
     publisher = RoutePublisher(
         store,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from ..errors import ConfigurationError, StoreLocked
 from ..files import AtomicFile, ReplaceFailed, run_in_thread
 from ..locks import LockHeld, OwnerLock
 from ..threads import in_thread
+from .checks import check_folder, check_owner
 
 
 class StateFolder:
@@ -35,10 +35,11 @@ class StateFolder:
         """Make the folder, for the Hub's user only, and lock it for this Hub.
 
         Raises:
-            ConfigurationError: If it cannot be created, or others can write to it.
+            ConfigurationError: If it cannot be created, or others can write to it, or its files are another user's.
             StoreLocked: If another Hub uses it.
         """
         await in_thread(_make, self.folder)
+        await in_thread(check_owner, self.folder)
         await run_in_thread(_lock, self._lock.acquire, self.folder, "state_dir")
 
     async def write_static(self, path: Path, text: bytes) -> None:
@@ -109,16 +110,11 @@ def _make(folder: Path) -> None:
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = stat.S_IMODE(folder.stat().st_mode)
     except OSError as error:
         raise ConfigurationError(
             f"The folder {folder} cannot be created: {error.strerror}. c.TraefikProxy.state_dir sets this path."
         ) from error
-    if mode & 0o022:
-        raise ConfigurationError(
-            f"Users other than its owner can write to {folder} (mode {mode:o}), so they could redirect the Hub's users. "
-            "Run `chmod 700` on it, or choose another folder with c.TraefikProxy.state_dir."
-        )
+    check_folder(folder)
 
 
 def _lock(acquire: Callable[[], None], what: Path, trait: str) -> None:

@@ -171,6 +171,11 @@ class DynamicSettings:
         """The path of the revision route, which tells which revision is live."""
         return f"{self.secret_path}/revision"
 
+    @property
+    def anywhere_path(self) -> str:
+        """The path that tells which revision is loaded, at all entry points of a Traefik that others run."""
+        return f"{self.secret_path}/anywhere"
+
     def extra_objects(self) -> Objects:
         """Return the objects in the admin's own configuration, without empty kinds."""
         return {kind: objects for kind, objects in self.extra.get("http", {}).items() if objects}
@@ -230,7 +235,18 @@ def revision_router(settings: DynamicSettings) -> Objects:
         "middlewares": [names.revision],
         "service": NO_SERVICE,
     }
-    return {"routers": {names.secret: secret, names.revision: revision}}
+    routers = {names.secret: secret, names.revision: revision}
+    if settings.shared_places is not None:
+        # Shows a wrong traefik_entrypoint: a router without entry points belongs to all of them.
+        routers[names.anywhere] = {
+            "rule": f"Path({go_string(settings.anywhere_path)})",
+            **({"tls": {}} if settings.router_tls else {}),
+            "priority": TOP_PRIORITY + 1,
+            "middlewares": [names.revision],
+            "service": NO_SERVICE,
+            "observability": {"accessLogs": False},
+        }
+    return {"routers": routers}
 
 
 def revision_header(settings: DynamicSettings, revision: int) -> Objects:

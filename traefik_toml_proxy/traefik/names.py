@@ -38,6 +38,7 @@ class Names:
         health: The name of the router and the middleware of the path that load balancers check.
         secret: The name of the parent router of all paths that only the proxy knows.
         revision: The name of the router and the middleware of the revision route.
+        anywhere: The name of the router that belongs to all entry points.
         errors: The name of the middleware that replaces the answers of servers that cannot be reached, and the beginning of
             the names of everything else that belongs to error pages (see ``error_pages.py``).
         internal_transport: The name of the transport to the Hub, users' servers and services with ``internal_ssl``.
@@ -55,6 +56,7 @@ class Names:
         self.health = f"{own}health"
         self.secret = f"{own}secret"
         self.revision = f"{own}revision"
+        self.anywhere = f"{own}anywhere"
         self.errors = f"{own}errors"
         self.internal_transport = f"{own}internal"
         self.extra_transport = f"{own}extra"

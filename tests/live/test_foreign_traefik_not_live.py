@@ -1,0 +1,97 @@
+"""A change that is not live in time, with a Traefik that others run: the error says why, by looking."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.fixtures import ProxyMaker
+from support.ports import free_port
+from support.traefik import ForeignTraefik, write_default_certificate
+from support.waiting import PATIENCE
+
+from traefik_toml_proxy import TraefikTomlProxy
+from traefik_toml_proxy.errors import RouteNotLive
+
+_TIMEOUT = 1.0
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Path:
+    """The folder with the routes file."""
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    write_default_certificate(tmp_path, folder)
+    return folder
+
+
+def _proxy(make_proxy: ProxyMaker, traefik: ForeignTraefik, file: Path, **more: Any) -> TraefikTomlProxy:
+    return make_proxy(
+        should_start=False,
+        dynamic_config_file=str(file),
+        check_route_timeout=_TIMEOUT,
+        **({"traefik_url": traefik.url, "traefik_entrypoint": "web"} | more),
+    )
+
+
+async def _error(proxy: TraefikTomlProxy, routespec: str = "/user/a/") -> str:
+    """Add a route; return the error, which comes within a second after giving up."""
+    began = time.monotonic()
+    with pytest.raises(RouteNotLive) as caught:
+        await proxy.add_route(routespec, "http://127.0.0.1:1", {})
+    assert _TIMEOUT <= time.monotonic() - began < _TIMEOUT + 1 * PATIENCE
+    return str(caught.value)
+
+
+async def test_the_file_is_not_watched(tmp_path: Path, watched: Path, make_proxy: ProxyMaker) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    async with ForeignTraefik(tmp_path, provider={"directory": str(other)}) as traefik:
+        error = await _error(_proxy(make_proxy, traefik, watched / "routes.toml"))
+
+    assert f"watches the folder {other}, and so not {watched / 'routes.toml'}" in error
+    assert f'Set providers.file.directory = "{watched}" there' in error
+
+
+async def test_another_entry_point(tmp_path: Path, watched: Path, make_proxy: ProxyMaker) -> None:
+    async with ForeignTraefik(tmp_path, provider={"directory": str(watched)}, entry_point="public") as traefik:
+        error = await _error(_proxy(make_proxy, traefik, watched / "routes.toml"))
+
+    assert f"the entry point at {traefik.url} is not 'web'" in error
+    assert 'Set c.TraefikProxy.traefik_entrypoint = "public"' in error
+
+
+async def test_another_file_of_the_folder_is_broken(tmp_path: Path, watched: Path, make_proxy: ProxyMaker) -> None:
+    async with ForeignTraefik(tmp_path, provider={"directory": str(watched)}) as traefik:
+        proxy = _proxy(make_proxy, traefik, watched / "routes.toml")
+        await proxy.add_route("/user/first/", "http://127.0.0.1:1", {})
+        (watched / "theirs.toml").write_text("[http.routers\n")
+        error = await _error(proxy)
+
+    assert f"{watched / 'theirs.toml'}, in the same folder, is broken" in error
+
+
+async def test_throttled(tmp_path: Path, watched: Path, make_proxy: ProxyMaker) -> None:
+    async with ForeignTraefik(tmp_path, provider={"directory": str(watched)}, throttle="20s") as traefik:
+        error = await _error(_proxy(make_proxy, traefik, watched / "routes.toml"))
+
+    assert "holds back changes for 20 s" in error
+    assert 'Set providers.providersThrottleDuration = "0s" there' in error
+
+
+async def test_not_running(watched: Path, tmp_path: Path, make_proxy: ProxyMaker) -> None:
+    traefik = ForeignTraefik(tmp_path, provider={"directory": str(watched)})
+    error = await _error(_proxy(make_proxy, traefik, watched / "routes.toml"))
+
+    assert f"Nobody answers at {traefik.url}: Traefik does not run, or listens elsewhere" in error
+
+
+async def test_running_elsewhere(watched: Path, tmp_path: Path, make_proxy: ProxyMaker) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    async with ForeignTraefik(tmp_path, provider={"directory": str(watched)}) as traefik:
+        error = await _error(_proxy(make_proxy, traefik, watched / "routes.toml", traefik_url=url))
+
+    assert f"Nobody answers at {url}, but Traefik" in error
+    assert f"web ({traefik.url.removeprefix('http://')})" in error

@@ -1,0 +1,110 @@
+"""DiagnosingCheck: the advice after giving up."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.ports import free_port
+from support.waiting import PATIENCE
+
+from traefik_toml_proxy.runtime import diagnosis
+from traefik_toml_proxy.runtime.diagnosis import DiagnosingCheck, Watched
+from traefik_toml_proxy.seams import Answer
+
+
+class _Check:
+    """Gives one answer to everything."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.closed = 0
+
+    async def ask(self) -> Answer:
+        return self.answer
+
+    async def wait(self, *_: Any, **__: Any) -> Answer:
+        return self.answer
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+SILENCE = Answer(None, answered=False, description="no answer", advice="old advice")
+
+
+def _check(answer: Answer, folder: Path) -> tuple[DiagnosingCheck, _Check]:
+    asked = _Check(answer)
+    url = f"http://127.0.0.1:{free_port()}"
+    return DiagnosingCheck(asked, url, Watched(folder / "r.toml", "web", "/x/anywhere")), asked
+
+
+async def test_the_advice_is_what_was_found(tmp_path: Path) -> None:
+    """Whether asked once or waited for, the answer stays the same."""
+    check, asked = _check(SILENCE, tmp_path)
+    answer = await check.wait(1, 0)
+    await check.close()
+
+    assert "Traefik does not run" in answer.advice
+    assert answer.description == "no answer"
+    assert await check.ask() is SILENCE
+    assert asked.closed == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(1, answered=True, description="live"), Answer(None, answered=True, description="401", refused=True)],
+    ids=["live", "refused"],
+)
+async def test_what_is_certain_needs_no_look(tmp_path: Path, answer: Answer) -> None:
+    check, _ = _check(answer, tmp_path)
+
+    assert await check.wait(1, 0) is answer
+
+
+async def test_it_looks_for_less_than_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that hangs does not keep the caller."""
+    hanging = threading.Event()
+    monkeypatch.setattr(diagnosis, "find_traefik", lambda *_: hanging.wait(30))
+    check, _ = _check(SILENCE, tmp_path)
+    began = time.monotonic()
+    try:
+        assert await check.wait(1, 0) is SILENCE
+        assert time.monotonic() - began < 1 * PATIENCE
+    finally:
+        hanging.set()
+
+
+async def test_a_look_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller gets the answer, and not an error of ours."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(diagnosis, "find_traefik", fail)
+    check, _ = _check(SILENCE, tmp_path)
+
+    assert await check.wait(1, 0) is SILENCE
+
+
+async def test_a_cancelled_wait_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging, looking = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> None:
+        looking.set()
+        hanging.wait(30)
+
+    monkeypatch.setattr(diagnosis, "find_traefik", hang)
+    check, _ = _check(SILENCE, tmp_path)
+    waiting = asyncio.create_task(check.wait(1, 0))
+    try:
+        assert await asyncio.to_thread(looking.wait, 5 * PATIENCE)
+        waiting.cancel()
+        await asyncio.wait([waiting], timeout=5 * PATIENCE)
+        assert waiting.cancelled()
+    finally:
+        hanging.set()

@@ -1,0 +1,193 @@
+"""Looks at a Traefik that others run, and at the files beside ours. Does blocking I/O; call it in a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..stores.toml_text import loads
+from ..traefik.outside import OutsideTraefik, options_of_command, options_of_tree, port_of
+from .checks import rejections
+from .listeners import has_socket, listening_inodes, processes
+
+# Where Traefik looks for its configuration (pkg/cli/loader_file.go), and in which forms.
+_PLACES = ("/etc/traefik/traefik", "$XDG_CONFIG_HOME/traefik", "$HOME/.config/traefik", "./traefik")
+_ENDINGS = (".toml", ".yaml", ".yml")
+_standard_loads: Callable[[str], dict[str, Any]] | None = (
+    importlib.import_module("tomllib").loads if sys.version_info >= (3, 11) else None
+)
+# The largest file to read, and how much of the end of a log, in bytes.
+_LARGEST = 2**20
+_END_OF_LOG = 2**16
+
+
+def find_traefik(url: str, file: Path, folder: Path) -> OutsideTraefik | None:
+    """Return the Traefik that listens at ``url``, or else one that watches ``file``; None if none can be seen.
+
+    Args:
+        url: The entry point.
+        file: The file with the routes.
+        folder: The folder around it that Traefik is to watch.
+    """
+    port = port_of(url)
+    inodes = listening_inodes(port)
+    others = []
+    for process in processes():
+        if "traefik" in process.name:
+            if has_socket(process.pid, inodes):
+                return _look_at(process.pid, file)
+            others.append(_look_at(process.pid, file))
+    if inodes:  # it belongs to another user
+        others = [traefik for traefik in others if traefik.entry_point_at(port)]
+    else:
+        others = [traefik for traefik in others if traefik.options and not traefik.not_watching(str(file), str(folder))]
+    return others[0] if others else None
+
+
+def _look_at(pid: int, file: Path) -> OutsideTraefik:
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[1:]
+        options, source = _options(pid, [argument for argument in arguments if argument])
+    except (OSError, ValueError) as error:
+        options, source = None, f"what cannot be read ({error})"
+    if options is not None:
+        options = {name: _resolved(pid, name, value) for name, value in options.items()}
+    return OutsideTraefik(pid, options, source, _may_read(pid, file), _complaints(pid, options))
+
+
+def _options(pid: int, arguments: list[str]) -> tuple[dict[str, str] | None, str]:
+    """Return the static configuration of a process, and where it is from. A file goes before the command line.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is broken.
+    """
+    given = options_of_command(arguments)
+    named = given.get("configfile")
+    candidates = [named] if named else [f"{place}{ending}" for place in _expanded(pid) for ending in _ENDINGS]
+    for candidate in candidates:
+        path = _seen_by(pid, candidate)
+        if named or path.exists():
+            tree = parsed(path)
+            return (
+                (None, f"{candidate}, which this Python cannot read")
+                if tree is None
+                else (
+                    options_of_tree(tree),
+                    candidate,
+                )
+            )
+    return (given, "its command line") if given else (None, "its environment, which is not looked at")
+
+
+def _expanded(pid: int) -> Iterator[str]:
+    environment: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        pairs = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+        environment = {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+    for place in _PLACES:
+        variable, _, rest = place.partition("/")
+        if not variable.startswith("$"):
+            yield place
+        elif environment.get(variable[1:]):
+            yield f"{environment[variable[1:]]}/{rest}"
+
+
+def _seen_by(pid: int, path: str) -> Path:
+    """Return the path of what a process, which may be in a container or another folder, knows under ``path``."""
+    start = Path(f"/proc/{pid}/{'root' if path.startswith('/') else 'cwd'}")
+    return start / path.lstrip("/") if os.access(start, os.R_OK) else Path(path)
+
+
+def _resolved(pid: int, name: str, value: str) -> str:
+    """Return an option that is a path as an absolute one without symbolic links."""
+    if not value or name not in ("providers.file.filename", "providers.file.directory", "log.filepath"):
+        return value
+    with contextlib.suppress(OSError):
+        path = value if value.startswith("/") else os.path.join(os.readlink(f"/proc/{pid}/cwd"), value)  # noqa: PTH115, PTH118
+        return os.path.realpath(path)
+    return value
+
+
+def _may_read(pid: int, file: Path) -> bool | None:
+    """Whether the user of a process may read a file, by the permissions of the file and its folder; None if not known."""
+    try:
+        lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
+        user, groups = int(lines["Uid"].split()[1]), {int(lines["Gid"].split()[1]), *map(int, lines["Groups"].split())}
+        found = [(file.parent.stat(), 0o1), (file.stat(), 0o4)]
+    except (OSError, KeyError, ValueError):
+        return None
+    if user == 0:
+        return True
+    return all(_permitted(status, needed, user, groups) for status, needed in found)
+
+
+def _permitted(status: os.stat_result, needed: int, user: int, groups: set[int]) -> bool:
+    shift = 6 if status.st_uid == user else 3 if status.st_gid in groups else 0
+    return bool(stat.S_IMODE(status.st_mode) >> shift & needed)
+
+
+def _complaints(pid: int, options: Mapping[str, str] | None) -> tuple[str, ...]:
+    """Return the last errors about files in its log, if that is a file."""
+    path = (options or {}).get("log.filepath")
+    if not path:
+        return ()
+    with contextlib.suppress(OSError), _seen_by(pid, path).open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - _END_OF_LOG))
+        return tuple(rejections(log.read(_END_OF_LOG).decode(errors="replace").splitlines()))
+    return ()
+
+
+def broken_neighbour(file: Path, folder: Path) -> tuple[str, str] | None:
+    """Return another file than ``file``, in a folder and all folders in it, that Traefik cannot read, and why; or None.
+
+    Only what is no TOML or YAML is found, and not in files with templates.
+    """
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in _ENDINGS and path != file:
+            try:
+                parsed(path)
+            except ValueError as error:
+                return str(path), " ".join(str(error).split())
+            except OSError:
+                continue
+    return None
+
+
+def parsed(path: Path) -> Mapping[str, Any] | None:
+    """Return the tree in a TOML or YAML file; None if it has templates, or there is no parser for it.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is neither.
+    """
+    with path.open("rb") as file:
+        text = file.read(_LARGEST).decode()
+    if "{{" in text:
+        return None
+    return _toml(text) if path.suffix == ".toml" else _yaml(text)
+
+
+def _toml(text: str) -> Mapping[str, Any]:
+    # The `toml` package, which reads our own file, refuses some of what Traefik takes.
+    return _standard_loads(text) if _standard_loads else loads(text)
+
+
+def _yaml(text: str) -> Mapping[str, Any] | None:
+    try:
+        import yaml  # JupyterHub needs it, for jupyter-events
+    except ImportError:
+        return None
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+    if tree is not None and not isinstance(tree, Mapping):
+        raise ValueError("it is no mapping")
+    return tree or {}
