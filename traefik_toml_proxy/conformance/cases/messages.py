@@ -230,7 +230,7 @@ async def _at_once(stage: Stage) -> None:
     bob = await stage.serve("/user/bob/")
     late = [asyncio.create_task(stage.get(f"/user/ada/{number}")) for number in range(_AT_ONCE)]
     try:
-        await eventually(all_wait, within=10, what=f"{_AT_ONCE} requests reached a backend that answered none of them")
+        await eventually(all_wait, within=15, what=f"{_AT_ONCE} requests reached a backend that answered none of them")
         await stage.expect_by(bob, "/user/bob/")
         go_on.set()
         responses = await asyncio.gather(*late)
