@@ -39,7 +39,7 @@ def find_traefik(url: str, file: Path, folder: Path) -> OutsideTraefik | None:
     inodes = listening_inodes(port)
     others = []
     for process in processes():
-        if "traefik" in process.name:
+        if "traefik" in process.name or "traefik" in _own_name(process.pid):
             if has_socket(process.pid, inodes):
                 return _look_at(process.pid, file)
             others.append(_look_at(process.pid, file))
@@ -48,6 +48,14 @@ def find_traefik(url: str, file: Path, folder: Path) -> OutsideTraefik | None:
     else:
         others = [traefik for traefik in others if traefik.options and not traefik.not_watching(str(file), str(folder))]
     return others[0] if others else None
+
+
+def _own_name(pid: int) -> str:
+    """Return the name that a process was started under, without its folder; the kernel has the one of the file."""
+    with contextlib.suppress(OSError):
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0]
+        return command.decode(errors="replace").rpartition("/")[2]
+    return ""
 
 
 def _look_at(pid: int, file: Path) -> OutsideTraefik:
