@@ -26,7 +26,7 @@ from traitlets.config.loader import PyFileConfigLoader
 
 from traefik_toml_proxy.metrics import hub_metrics
 
-pytestmark = [pytest.mark.timeout(90), needs_mock_hub]
+pytestmark = pytest.mark.timeout(90)
 
 _TOKEN = "0123456789abcdef" * 4
 _OURS = "traefik_toml_proxy_"
@@ -60,6 +60,7 @@ async def read(hub: Any) -> Mapping[str, float]:
     }
 
 
+@needs_mock_hub
 async def test_the_hub_serves_them(make_hub: HubMaker, hub_traits: dict[str, Any]) -> None:
     """With the token of the example, and with no other. They say what goes on."""
     hub = await make_hub(**hub_traits)
@@ -101,6 +102,7 @@ def queries() -> list[str]:
     return [re.sub(r"\$(job|instance)", ".*", each).replace("$__rate_interval", "10s") for each in found]
 
 
+@needs_mock_hub
 @needs_prometheus
 async def test_each_query_of_the_dashboard_finds_something(
     make_hub: HubMaker, hub_traits: dict[str, Any], make_proxy: ProxyMaker, token: Path, tmp_path: Path
