@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import os
@@ -21,6 +22,7 @@ from support.waiting import PATIENCE
 
 from traefik_toml_proxy.errors import ProxyError, RouteNotLive
 from traefik_toml_proxy.findings import Finding, Verdict
+from traefik_toml_proxy.locks import OwnerLock
 from traefik_toml_proxy.runtime.program import child_environment, find_program
 
 Prepare = Callable[[Patient], Awaitable[object] | None]
@@ -66,6 +68,14 @@ def _open_state_dir(patient: Patient) -> None:
 def _folder_in_place_of_the_file(patient: Patient) -> None:
     (patient.state / "dynamic.toml").mkdir(parents=True)
     patient.state.chmod(0o700)
+
+
+async def _hub_without_traefik(patient: Patient) -> None:
+    """Hold the lock, as a Hub does whose Traefik exits again and again."""
+    patient.state.mkdir(mode=0o700)
+    lock = OwnerLock(patient.state / "hub.lock")
+    await asyncio.to_thread(lock.acquire)
+    patient.opened.callback(lock.release)
 
 
 def _edited_file(patient: Patient) -> None:
@@ -181,6 +191,9 @@ MISTAKES = {
     ),
     "a folder in place of the file": Mistake(
         _folder_in_place_of_the_file, "dynamic_config_file", ("is a folder",), at_start=False
+    ),
+    "a Traefik that does not run": Mistake(
+        _hub_without_traefik, "live", ("its Traefik does not", "log says why"), False
     ),
     "an edited file": Mistake(_edited_file, "routes", ("cannot be used", "Start the Hub"), at_start=False),
     "no address": Mistake(

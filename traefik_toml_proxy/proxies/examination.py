@@ -23,6 +23,7 @@ from ..runtime.live_looks import (
     look_at_stored,
 )
 from ..runtime.looks import (
+    hub_runs,
     look_at_addresses,
     look_at_certificate,
     look_at_file,
@@ -174,7 +175,13 @@ class Examination:
 
     def _live(self) -> Iterator[Finding]:
         own = own_traefik(self.state_dir)
-        return look_at_own(self.point(), self.dynamic_file(), own, self.state_dir / "traefik.log")
+        return look_at_own(
+            self.point(),
+            self.dynamic_file(),
+            own,
+            self.state_dir / "traefik.log",
+            hub_runs=hub_runs(self.state_dir),
+        )
 
     def _served(self) -> Iterator[Finding]:
         runs = self.domains and own_traefik(self.state_dir) is not None

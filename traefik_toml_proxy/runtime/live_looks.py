@@ -118,7 +118,9 @@ def ask_what_is_live(point: EntryPoint, stored: Stored) -> Answer:
     return point.ask(f"{stored.secret_path}/revision", stored.snapshot.revision, timeout=_LIVE_SECONDS)
 
 
-def look_at_own(point: EntryPoint, file: Path, own: int | None, log: Path) -> Iterator[Finding]:
+def look_at_own(
+    point: EntryPoint, file: Path, own: int | None, log: Path, *, hub_runs: bool | None
+) -> Iterator[Finding]:
     """Look whether the Traefik that the Hub has started serves the routes.
 
     Args:
@@ -126,10 +128,18 @@ def look_at_own(point: EntryPoint, file: Path, own: int | None, log: Path) -> It
         file: The file with the routes.
         own: Its process; None if it does not run.
         log: The file with its output.
+        hub_runs: Whether the Hub runs; None if that is not known.
     """
     stored = _stored_or_none(file)
+    if own is None and hub_runs:
+        yield wrong(
+            _LIVE,
+            "The Hub runs, but its Traefik does not.",
+            "The Hub starts it again and again; its log says why that fails.",
+        )
+        return
     if own is None or stored is None:
-        yield fine(_LIVE, "Traefik does not run, because the Hub does not")
+        yield fine(_LIVE, "nothing, because the Hub does not run")
         return
     answer = ask_what_is_live(point, stored)
     if answer.serves(stored.snapshot.revision):
