@@ -7,12 +7,11 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from support.backend import Backend, get
 from support.fixtures import BackendMaker, ProxyMaker
 from support.inside import live_revision, traefik_pid
@@ -24,22 +23,6 @@ from traefik_toml_proxy.errors import TraefikStartFailed
 from traefik_toml_proxy.runtime import session as module
 from traefik_toml_proxy.runtime import supervisor
 from traefik_toml_proxy.runtime.checks import check_address
-
-
-@pytest_asyncio.fixture
-async def ada(make_backend: BackendMaker) -> Backend:
-    """The server of a user who keeps working while the Hub is down."""
-    return await make_backend("ada")
-
-
-@pytest_asyncio.fixture
-async def killed_hub(traits: dict[str, Any], ada: Backend) -> AsyncIterator[Hub]:
-    """A Hub that was killed and left a Traefik with one route."""
-    hub = await Hub.started(traits, {"/user/ada/": ada.url})
-    await hub.kill()
-    yield hub
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(hub.traefik_pid, signal.SIGKILL)
 
 
 async def test_it_is_the_same_traefik_with_the_same_routes(
@@ -177,10 +160,10 @@ async def test_one_that_refuses_the_new_file_keeps_running(make_proxy: ProxyMake
     assert list(await corrected.get_all_routes()) == ["/user/ada/"]
 
 
-def is_free(url: str) -> bool:
+async def is_free(url: str) -> bool:
     """Whether Traefik could listen there."""
     try:
-        check_address(url.removeprefix("http://"))
+        await asyncio.to_thread(check_address, url.removeprefix("http://"))
     except TraefikStartFailed:
         return False
     return True
@@ -191,7 +174,8 @@ async def test_one_that_has_died_is_replaced(make_proxy: ProxyMaker, killed_hub:
     os.kill(killed_hub.traefik_pid, signal.SIGKILL)
     proxy = make_proxy()
     # Its threads end one after another, and the last one closes its sockets.
-    await eventually(lambda: not alive(killed_hub.traefik_pid) and is_free(proxy.public_url))
+    await eventually(lambda: not alive(killed_hub.traefik_pid))
+    await eventually(lambda: is_free(proxy.public_url))
     await proxy.start()
 
     assert alive(traefik_pid(proxy))

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from support.backend import Backend, get
-from support.fixtures import BackendMaker, ProxyMaker
+from support.fixtures import ProxyMaker
 from support.inside import traefik_pid
 from support.killed_hub import Hub
 
 from traefik_toml_proxy.errors import StoreTooNew
 
 DATA = Path(__file__).parents[1] / "data"
-
-
-@pytest_asyncio.fixture
-async def ada(make_backend: BackendMaker) -> Backend:
-    """The server of a user who keeps working while the Hub is down."""
-    return await make_backend("ada")
-
-
-@pytest_asyncio.fixture
-async def killed_hub(traits: dict[str, Any], ada: Backend) -> AsyncIterator[Hub]:
-    """A Hub that was killed and left a Traefik with one route."""
-    hub = await Hub.started(traits, {"/user/ada/": ada.url})
-    await hub.kill()
-    yield hub
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(hub.traefik_pid, signal.SIGKILL)
 
 
 @pytest.fixture
