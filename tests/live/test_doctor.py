@@ -224,7 +224,7 @@ async def test_the_routes_are_shown_with_when_they_were_used(
 
 
 async def test_what_traefik_is_told_is_shown_without_secrets(patient: Patient, run: Run) -> None:
-    """With internal_ssl, the file has a key."""
+    """With internal_ssl, the file has a key. In JSON, each configuration is one text."""
     patient.set("JupyterHub.internal_ssl", True)
     patient.set("JupyterHub.internal_certs_location", str(patient.folder / "internal-ssl"))
     patient.set(
@@ -232,7 +232,7 @@ async def test_what_traefik_is_told_is_shown_without_secrets(patient: Patient, r
     )
     await patient.proxy()  # makes the certificates
     before = tree(patient.folder)
-    done = await run("render")
+    done, as_json = await run("render"), await run("render", "--json")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert tree(patient.folder) == before
@@ -240,9 +240,10 @@ async def test_what_traefik_is_told_is_shown_without_secrets(patient: Patient, r
     assert 'realm = "Hub"' in done.stdout
     assert 'users = "(hidden)"' in done.stdout
     assert "PRIVATE KEY-----(hidden)-----END" in done.stdout
-    assert "hush" not in done.stdout
+    assert "hush" not in done.stdout + as_json.stdout
     key = (patient.folder / "internal-ssl" / "proxy-client" / "proxy-client.key").read_text().splitlines()[1]
-    assert key not in done.stdout
+    assert key not in done.stdout + as_json.stdout
+    assert 'users = "(hidden)"' in json.loads(as_json.stdout)["dynamic"]
 
 
 async def test_a_setting_that_cannot_be_used_is_not_rendered(patient: Patient, run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import quoted
@@ -31,7 +31,19 @@ def say(text: str, style: str = "") -> None:
 
 def say_json(tree: Any) -> None:
     """Print a tree as JSON, without secrets."""
-    print(without_secrets(json.dumps(tree, indent=1)))  # noqa: T201 - as above
+    print(json.dumps(_masked(tree), indent=1))  # noqa: T201 - as above
+
+
+def _masked(tree: Any) -> Any:
+    """Return a tree in which no text has secrets. As JSON, the lines of a text could not be told apart."""
+    match tree:
+        case str():
+            return without_secrets(tree)
+        case Mapping():
+            return {key: _masked(value) for key, value in tree.items()}
+        case list():
+            return [_masked(value) for value in tree]
+    return tree
 
 
 def say_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
