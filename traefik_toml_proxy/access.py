@@ -1,4 +1,4 @@
-"""Creates files and folders for those who may read them, and for nobody else. Does I/O: all functions block."""
+"""Creates files and folders for those who may read them, and reads those of others. Does I/O: all functions block."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 
 def create(path: Path, mode: int, group: int | None = None) -> int:
@@ -29,6 +30,23 @@ def create(path: Path, mode: int, group: int | None = None) -> int:
         path.unlink()
         raise
     return descriptor
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file that others may have made, to read it. A pipe would keep the caller waiting, and a device may never end.
+
+    Raises:
+        OSError: If it cannot be opened, or is anything but a regular file.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        descriptor = os.open(name, flags | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "not a regular file", name)
+        return descriptor
+
+    return open(path, "rb", opener=opener)
 
 
 def make_folder(folder: Path, group: int | None = None) -> None:

@@ -65,13 +65,15 @@ OURS = Threads("traefik_toml_proxy", 8)
 # What can hang for longer, because it waits for others, gets threads of its own, so that changes are written meanwhile.
 PROBES = Threads("traefik_toml_proxy probe", 4)
 NAMES = Threads("traefik_toml_proxy names", 2)
+# One that hangs at a file of others keeps only the next look waiting.
+LOOKS = Threads("traefik_toml_proxy looks", 1)
 
 in_thread = OURS.run
 
 
 def hold_all() -> Callable[[], Awaitable[None]]:
     """Keep all these threads until the function that is returned has been called."""
-    releases = [threads.hold() for threads in (OURS, PROBES, NAMES)]
+    releases = [threads.hold() for threads in (OURS, PROBES, NAMES, LOOKS)]
 
     async def release() -> None:
         for each in releases:

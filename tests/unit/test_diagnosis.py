@@ -15,6 +15,7 @@ from support.waiting import PATIENCE
 from traefik_toml_proxy.runtime import diagnosis
 from traefik_toml_proxy.runtime.diagnosis import DiagnosingCheck, Watched
 from traefik_toml_proxy.seams import Answer
+from traefik_toml_proxy.threads import in_thread
 
 
 class _Check:
@@ -75,6 +76,22 @@ async def test_it_looks_for_less_than_a_second(tmp_path: Path, monkeypatch: pyte
     try:
         assert await check.wait(1, 0) is SILENCE
         assert time.monotonic() - began < 1 * PATIENCE
+    finally:
+        hanging.set()
+
+
+async def test_looks_that_hang_keep_no_change_from_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as there are threads for files."""
+    hanging = threading.Event()
+    monkeypatch.setattr(diagnosis, "find_traefik", lambda *_: hanging.wait(30))
+    monkeypatch.setattr(diagnosis, "_LONGEST_LOOK", 0.05)
+    checks = [_check(SILENCE, tmp_path)[0] for _ in range(8)]
+    try:
+        await asyncio.gather(*(check.wait(1, 0) for check in checks))
+
+        assert await asyncio.wait_for(in_thread(int, "7"), 5 * PATIENCE) == 7
     finally:
         hanging.set()
 

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,7 +64,7 @@ class TestListeners:
         ("a.toml", "[http.routers\n", "routes"),
         ("a.toml", "{{ range $i := until 3 }}\n[x", ""),
         ("a.yml", "http:\n  routers: {}\n", ""),
-        ("a.yaml", "http: [\n", "flow"),
+        ("a.yaml", "http: [\n", "line 2"),
         ("a.yaml", "- a\n- b\n", "no mapping"),
         ("a.yml", "", ""),
         ("a.txt", "[http\n", ""),
@@ -80,6 +81,46 @@ def test_a_broken_file_beside_ours_is_found(tmp_path: Path, name: str, text: str
     found = broken_neighbour(tmp_path / "ours.toml", tmp_path)
     assert (found is not None) == bool(problem)
     assert found is None or found[0] == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("standard", [True, False])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yml", 'users: ["ada:hush"\nrealm: x\n'),
+        ("a.yml", "password: *hush\n"),
+        ("a.toml", "password = hush\n"),
+        ("a.toml", 'password = "hush\n'),
+    ],
+)
+def test_what_is_in_a_broken_file_is_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, standard: bool, name: str, text: str
+) -> None:
+    """It is another application's, and the error is in the Hub's log. Only where the file is broken is told."""
+    if not standard:
+        monkeypatch.setattr(outside, "_standard_loads", None)
+    (tmp_path / name).write_text(text)
+    found = broken_neighbour(tmp_path / "ours.toml", tmp_path)
+
+    assert found is not None
+    assert "hush" not in found[1]
+    assert "line" in found[1]
+
+
+def test_a_file_that_nobody_writes_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """Whoever may make a file there, or start a process with the name of Traefik, could make the looks hang."""
+    os.mkfifo(tmp_path / "pipe.toml")
+    os.mkfifo(tmp_path / "pipe.yml")
+
+    assert broken_neighbour(tmp_path / "ours.toml", tmp_path) is None
+    with Stub(tmp_path / "stub", f"--configFile={tmp_path / 'pipe.toml'}") as stub:
+        found = find_traefik(stub.url, tmp_path / "r.toml", tmp_path)
+    assert found is not None
+    assert "not a regular file" in found.source
+    with Stub(tmp_path / "stub", f"--log.filePath={tmp_path / 'pipe.yml'}") as stub:
+        found = find_traefik(stub.url, tmp_path / "r.toml", tmp_path)
+    assert found is not None
+    assert found.complaints == ()
 
 
 def test_without_a_parser_yaml_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +217,24 @@ class TestStaticConfiguration:
 
         assert found is not None
         assert found.complaints == (line,)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it as another user")
+    def test_all_folders_around_the_file_must_let_its_user_in(self) -> None:
+        """The file's own folder may be open, and the one around it not."""
+        with tempfile.TemporaryDirectory() as made:
+            outer = Path(made)
+            outer.chmod(0o755)
+            (outer / "hubs" / "one").mkdir(parents=True)
+            file = outer / "hubs" / "one" / "r.toml"
+            file.touch(mode=0o644)
+            reader = subprocess.Popen(["sleep", "30"], user=54321, group=54321, extra_groups=[])
+            try:
+                assert outside._may_read(reader.pid, file) is True
+                (outer / "hubs").chmod(0o700)
+                assert outside._may_read(reader.pid, file) is False
+            finally:
+                reader.kill()
+                reader.wait()
 
     def test_one_that_watches_the_file_is_found_elsewhere(self, tmp_path: Path) -> None:
         """When nobody listens at the URL."""

@@ -7,7 +7,7 @@ import threading
 import pytest
 from support.waiting import eventually
 
-from traefik_toml_proxy.threads import NAMES, OURS, PROBES, Threads, hold_all
+from traefik_toml_proxy.threads import LOOKS, NAMES, OURS, PROBES, Threads, hold_all
 
 
 def named(name: str) -> list[str]:
@@ -72,7 +72,7 @@ async def test_a_session_without_a_call_needs_none() -> None:
 async def test_all_are_held_together() -> None:
     """Each kind ends."""
     release = hold_all()
-    for threads in (OURS, PROBES, NAMES):
+    for threads in (OURS, PROBES, NAMES, LOOKS):
         await threads.run(int)
     await release()
     await eventually(lambda: not named("traefik_toml_proxy"))

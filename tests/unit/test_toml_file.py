@@ -453,6 +453,7 @@ async def test_files_with_other_names_are_no_trouble(path: Path) -> None:
     path.with_name("nothing.toml").symlink_to("nowhere")
     path.with_name("same.toml").symlink_to(path)
     path.with_name("folder.toml").mkdir()
+    os.mkfifo(path.with_name("pipe.toml"))
 
     await written(path, "physics")
 

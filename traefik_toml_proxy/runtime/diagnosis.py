@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..findings import Finding
 from ..seams import Answer, LiveCheck
-from ..threads import in_thread
+from ..threads import LOOKS
 from ..traefik.outside import Seen, why_not_live
 from .outside import broken_neighbour, find_traefik
 from .probe import EntryPointProbe
@@ -80,7 +80,7 @@ class DiagnosingCheck:
 
     async def _explained(self, answer: Answer, waited: float) -> Answer:
         elsewhere = await self._anywhere.ask() if answer.answered else answer
-        reason = await in_thread(why, self._url, self._watched, answer, elsewhere.revision, waited)
+        reason = await LOOKS.run(why, self._url, self._watched, answer, elsewhere.revision, waited)
         return replace(answer, advice=str(reason)) if reason else answer
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..access import open_regular
 from ..stores.toml_text import loads
 from ..traefik.outside import OutsideTraefik, options_of_command, options_of_tree, port_of
 from .checks import rejections
@@ -124,11 +125,11 @@ def _resolved(pid: int, name: str, value: str) -> str:
 
 
 def _may_read(pid: int, file: Path) -> bool | None:
-    """Whether the user of a process may read a file, by the permissions of the file and its folder; None if not known."""
+    """Whether the user of a process may read a file, by the permissions of all that is in its path; None if not known."""
     try:
         lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
         user, groups = int(lines["Uid"].split()[1]), {int(lines["Gid"].split()[1]), *map(int, lines["Groups"].split())}
-        found = [(file.parent.stat(), 0o1), (file.stat(), 0o4)]
+        found = [*((folder.stat(), 0o1) for folder in file.parents), (file.stat(), 0o4)]
     except (OSError, KeyError, ValueError):
         return None
     if user == 0:
@@ -146,7 +147,7 @@ def _complaints(pid: int, options: Mapping[str, str] | None) -> tuple[str, ...]:
     path = (options or {}).get("log.filepath")
     if not path:
         return ()
-    with contextlib.suppress(OSError), _seen_by(pid, path).open("rb") as log:
+    with contextlib.suppress(OSError), open_regular(_seen_by(pid, path)) as log:
         log.seek(max(0, log.seek(0, os.SEEK_END) - _END_OF_LOG))
         return tuple(rejections(log.read(_END_OF_LOG).decode(errors="replace").splitlines()))
     return ()
@@ -173,9 +174,9 @@ def parsed(path: Path) -> Mapping[str, Any] | None:
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is neither.
+        ValueError: If it is neither; the message has nothing of the text, which may be secret.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         text = file.read(_LARGEST).decode()
     if "{{" in text:
         return None
@@ -184,7 +185,13 @@ def parsed(path: Path) -> Mapping[str, Any] | None:
 
 def _toml(text: str) -> Mapping[str, Any]:
     # The `toml` package, which reads our own file, refuses some of what Traefik takes.
-    return _standard_loads(text) if _standard_loads else loads(text)
+    if _standard_loads:
+        return _standard_loads(text)
+    try:
+        return loads(text)
+    except ValueError as error:
+        line = getattr(error, "lineno", None)
+        raise ValueError(f"invalid TOML at line {line}" if line else "invalid TOML") from None
 
 
 def _yaml(text: str) -> Mapping[str, Any] | None:
@@ -195,7 +202,8 @@ def _yaml(text: str) -> Mapping[str, Any] | None:
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
+        mark = getattr(error, "problem_mark", None)
+        raise ValueError(f"invalid YAML at line {mark.line + 1}" if mark else "invalid YAML") from None
     if tree is not None and not isinstance(tree, Mapping):
         raise ValueError("it is no mapping")
     return tree or {}

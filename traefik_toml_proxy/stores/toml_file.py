@@ -8,7 +8,7 @@ import os
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ..access import make_folder
+from ..access import make_folder, open_regular
 from ..errors import CommitFailed, ConfigurationError, StoreError, StoreLocked, StoreTooNew
 from ..files import AtomicFile, KeptFiles, ReplaceFailed, run_in_thread
 from ..locks import LockHeld
@@ -20,7 +20,7 @@ from .toml_document import NewerFormat, TomlRenderer, namespace_in, read_snapsho
 _SMALL_TABLE_ROUTES = 50
 _SMALL_TABLE_CHARACTERS = 5_000
 
-# Within as many characters of the beginning of a file, there is all that is not about routes.
+# Within as many bytes of the beginning of a file, there is all that is not about routes.
 _MOST_BEFORE_ROUTES = 1_000_000
 
 
@@ -208,8 +208,8 @@ class TomlFileStore:
 
 def _namespace_of(file: Path) -> str:
     """Return what begins all names in a file of ours, or "". Blocks."""
-    with file.open("r", encoding="utf-8", errors="replace") as opened:
-        return namespace_in(opened.read(_MOST_BEFORE_ROUTES))
+    with open_regular(file) as opened:
+        return namespace_in(opened.read(_MOST_BEFORE_ROUTES).decode(errors="replace"))
 
 
 def _is_small(table: RouteTable) -> bool:
