@@ -223,6 +223,22 @@ async def test_the_routes_are_shown_with_when_they_were_used(
     assert "with 2 routes is not live: no answer from" in done.stdout
 
 
+async def test_a_user_s_name_cannot_look_like_another_line(
+    patient: Patient, run: Run, make_backend: BackendMaker
+) -> None:
+    """JupyterHub lets a name have line ends."""
+    proxy = await _started(patient, (await make_backend("ada")).url)
+    name = "eve\nRevision 9 with 1 routes is live."
+    await proxy.add_route("/user/eve/", "http://127.0.0.1:1", {"user": name})
+
+    assert [line[:10] for line in (await run("routes")).stdout.splitlines()] == [
+        "Route     ",
+        "/user/ada/",
+        "/user/eve/",
+        "Revision 3",
+    ]
+
+
 async def test_what_traefik_is_told_is_shown_without_secrets(patient: Patient, run: Run) -> None:
     """With internal_ssl, the file has a key. In JSON, each configuration is one text."""
     patient.set("JupyterHub.internal_ssl", True)

@@ -48,7 +48,8 @@ def _masked(tree: Any) -> Any:
 
 def say_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table, without secrets."""
-    shown = [[_shown(cell) for cell in row] for row in rows]
+    # Each is one line: a user's name that has line ends could look like more rows.
+    shown = [[_shown(cell.replace("\n", "\\n")) for cell in row] for row in rows]
     console = _console()
     if console is None:
         widths = [max(map(len, column)) for column in zip(header, *shown, strict=True)]
