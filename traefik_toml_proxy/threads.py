@@ -65,8 +65,8 @@ OURS = Threads("traefik_toml_proxy", 8)
 # What can hang for longer, because it waits for others, gets threads of its own, so that changes are written meanwhile.
 PROBES = Threads("traefik_toml_proxy probe", 4)
 NAMES = Threads("traefik_toml_proxy names", 2)
-# One that hangs at a file of others keeps only the next look waiting.
-LOOKS = Threads("traefik_toml_proxy looks", 1)
+# Those that hang at files of others keep only further looks waiting.
+LOOKS = Threads("traefik_toml_proxy looks", 2)
 
 in_thread = OURS.run
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import os
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,6 +111,19 @@ async def _not_watched(patient: Patient) -> None:
     await patient.use_traefik_of_others(provider={"directory": str(other)})
 
 
+async def _a_copy(patient: Patient) -> None:
+    await patient.use_traefik_of_others()
+    proxy = await patient.proxy()
+    await proxy.get_all_routes()
+    await proxy.stop()
+    shutil.copy(patient.routes, patient.watched / "copy.toml")
+
+
+async def _outside_of_the_watched_folder(patient: Patient) -> None:
+    await patient.use_traefik_of_others()
+    patient.set("TraefikTomlProxy.watched_folder", str(patient.folder / "elsewhere"))
+
+
 async def _broken_neighbour(patient: Patient) -> None:
     (patient.watched / "theirs.yml").write_text("http: [\n")
     await patient.use_traefik_of_others()
@@ -194,6 +208,12 @@ MISTAKES = {
     ),
     "a Traefik that does not run": Mistake(
         _hub_without_traefik, "live", ("its Traefik does not", "log says why"), False
+    ),
+    "a copy of the file": Mistake(
+        _a_copy, "dynamic_config_file", ("copy.toml also has the routes", "delete it"), at_start=True
+    ),
+    "a file that is not in the folder": Mistake(
+        _outside_of_the_watched_folder, "dynamic_config_file", ("the folder that watched_folder names",), at_start=True
     ),
     "an edited file": Mistake(_edited_file, "routes", ("cannot be used", "Start the Hub"), at_start=False),
     "no address": Mistake(
@@ -300,7 +320,8 @@ async def _starting_says(patient: Patient, found: Finding) -> bool:
     if found.about == "configuration":
         return False
     try:
-        await (await patient.proxy()).start()
+        proxy = await patient.proxy()
+        await (proxy.start() if proxy.should_start else proxy.get_all_routes())
     except ProxyError as error:
         return found.text in str(error)
     return False

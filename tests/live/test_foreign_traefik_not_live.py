@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,18 @@ async def test_another_file_of_the_folder_is_broken(tmp_path: Path, watched: Pat
         error = await _error(proxy)
 
     assert f"{watched / 'theirs.toml'}, in the same folder, is broken" in error
+
+
+async def test_a_copy_of_the_file(tmp_path: Path, watched: Path, make_proxy: ProxyMaker) -> None:
+    """Made while the Hub runs. Traefik takes the first of two files with the same names, which may be the copy."""
+    async with ForeignTraefik(tmp_path, provider={"directory": str(watched)}) as traefik:
+        proxy = _proxy(make_proxy, traefik, watched / "routes.toml")
+        await proxy.add_route("/user/first/", "http://127.0.0.1:1", {})
+        shutil.copy(watched / "routes.toml", watched / "copy.toml")
+        error = await _error(proxy)
+
+    assert f"{watched / 'copy.toml'} also has the routes of a Hub" in error
+    assert "delete it" in error
 
 
 async def test_throttled(tmp_path: Path, watched: Path, make_proxy: ProxyMaker) -> None:

@@ -62,14 +62,14 @@ HOUSE = [
         "runtime",
         IO,
         "runtime runtime.*",
-        "session publisher watcher tasks stores.toml_text stores.toml_document files answers connections seams traefik "
-        "routes findings errors threads",
+        "session publisher watcher tasks stores.toml_text stores.toml_document stores.neighbours files answers connections "
+        "seams traefik routes findings errors threads",
     ),
     Room("session", ASYNC, "session", "publisher watcher seams tasks"),
     Room("publisher", ASYNC, "publisher", "waits watcher seams routes errors"),
     Room("watcher", ASYNC, "watcher", "standstill seams tasks"),
     Room("waits", ASYNC, "waits", "seams routes errors"),
-    Room("stores", IO, "stores stores.*", "documents files routes errors threads"),
+    Room("stores", IO, "stores stores.*", "documents files traefik.sharing routes errors threads"),
     Room("files", IO, "files folders access locks", "tasks threads errors"),
     Room("documents", PURE, "stores.toml_document stores.toml_text", "traefik routes errors"),
     Room("answers", PURE, "runtime.answers", "traefik seams errors"),

@@ -140,6 +140,7 @@ THROTTLED = _traefik(**{"providers.providersthrottleduration": "10s"})
         (replace(NOT_LIVE, traefik=_traefik(**{"providers.file.directory": "/srv"})), "and so not"),
         (replace(NOT_LIVE, traefik=replace(_traefik(), may_read=False)), "may not read"),
         (replace(NOT_LIVE, broken=("/etc/traefik/dynamic/x.yml", "no YAML")), "x.yml, in the same folder, is broken"),
+        (replace(NOT_LIVE, double="copy.toml", namespace="web-x"), "copy.toml also has the routes of a Hub"),
         (replace(NOT_LIVE, broken=("x.yml", "no YAML"), traefik=OutsideTraefik(7, None, "hidden")), "is broken"),
         (replace(NOT_LIVE, traefik=replace(_traefik(), complaints=("one", "two"))), "says in its log: two"),
         (

@@ -35,9 +35,11 @@ from ..runtime.looks import (
 )
 from ..runtime.program import Program
 from ..runtime.session import TraefikSettings
+from ..stores.neighbours import file_with_same_names, folder_to_touch
 from ..stores.toml_document import TomlRenderer
 from ..stores.toml_text import dumps
 from ..traefik.dynamic import Certificate
+from ..traefik.sharing import same_names
 from ..traefik.static import OLDEST_VERSION, static_tree
 from ..traefik.trust import look_at_trust
 from .leftovers import leftovers
@@ -104,7 +106,7 @@ class Examination:
             ("dynamic_config_file", lambda: look_at_file(self.dynamic_file(), "dynamic_config_file")),
             ("routes", lambda: look_at_stored(self.dynamic_file())),
             ("certificate", self._certificate),
-            *(self._looks_at_own() if self.should_start else [("live", self._outside)]),
+            *(self._looks_at_own() if self.should_start else self._looks_at_outside()),
         ]
         for about, look in looks:
             yield from _safely(about, look)
@@ -143,6 +145,19 @@ class Examination:
             except UnusablePair:
                 served = None  # another look says so
         return EntryPoint(url=url, name=self.entry_point, server_name=name_to_ask_for(url, served))
+
+    def _looks_at_outside(self) -> list[tuple[str, Callable[[], Iterator[Finding]]]]:
+        """Return the looks at a Traefik that others run."""
+        return [("dynamic_config_file", self._beside), ("live", self._outside)]
+
+    def _beside(self) -> Iterator[Finding]:
+        """Look what Traefik finds in the folder that it watches."""
+        watched = self.watched()
+        file = watched.file.resolve()
+        folder_to_touch(file, watched.folder)
+        other = file_with_same_names(file, watched.folder or file.parent, watched.namespace)
+        if other is not None and watched.namespace:
+            yield wrong("dynamic_config_file", same_names(str(other), str(file), watched.namespace))
 
     def _outside(self) -> Iterator[Finding]:
         return look_at_outside(self.point(), self.watched(), self.trusted_proxies())

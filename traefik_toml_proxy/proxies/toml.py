@@ -119,7 +119,8 @@ class TraefikTomlProxy(TraefikProxy):
     @property
     def _watched(self) -> Watched:
         anywhere = f"{self._secret_path}/anywhere"
-        return Watched(self._dynamic_file, self._entry_point, anywhere, self._folder_of_others)
+        namespace = self._sharing.names.namespace
+        return Watched(self._dynamic_file, self._entry_point, anywhere, self._folder_of_others, namespace)
 
     def _renderer(self, served: ServedCertificate) -> TomlRenderer:
         """Return what makes the text of the file.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..findings import Finding
 from ..seams import Answer, LiveCheck
+from ..stores.neighbours import file_with_same_names
 from ..threads import LOOKS
 from ..traefik.outside import Seen, why_not_live
 from .outside import broken_neighbour, find_traefik
@@ -30,12 +31,14 @@ class Watched:
         entry_point: The name of its entry point for users.
         anywhere_path: The secret path of a router that belongs to all of its entry points.
         folder: ``watched_folder``, the folder around the file that it is to watch; None for the file's own.
+        namespace: What begins all names in the file.
     """
 
     file: Path
     entry_point: str
     anywhere_path: str
     folder: Path | None = None
+    namespace: str = ""
 
 
 class DiagnosingCheck:
@@ -101,6 +104,7 @@ def why(url: str, watched: Watched, answer: Answer, elsewhere: int | None, waite
     """
     file = watched.file.resolve()
     folder = watched.folder.resolve() if watched.folder else file.parent
+    double = file_with_same_names(file, folder, watched.namespace) if watched.namespace else None
     return why_not_live(
         Seen(
             url=url,
@@ -113,5 +117,7 @@ def why(url: str, watched: Watched, answer: Answer, elsewhere: int | None, waite
             elsewhere=elsewhere,
             traefik=find_traefik(url, file, folder),
             broken=broken_neighbour(file, folder),
+            namespace=watched.namespace,
+            double=str(double) if double else None,
         )
     )

@@ -8,20 +8,19 @@ import os
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ..access import make_folder, open_regular
-from ..errors import CommitFailed, ConfigurationError, StoreError, StoreLocked, StoreTooNew
+from ..access import make_folder
+from ..errors import CommitFailed, StoreError, StoreLocked, StoreTooNew
 from ..files import AtomicFile, KeptFiles, ReplaceFailed, run_in_thread
 from ..locks import LockHeld
 from ..routes import RouteTable, Snapshot
 from ..threads import in_thread
-from .toml_document import NewerFormat, TomlRenderer, namespace_in, read_snapshot
+from ..traefik.sharing import same_names
+from .neighbours import file_with_same_names, folder_to_touch
+from .toml_document import NewerFormat, TomlRenderer, read_snapshot
 
 # Up to these limits, rendering takes a few milliseconds at most, about as long as a thread hop.
 _SMALL_TABLE_ROUTES = 50
 _SMALL_TABLE_CHARACTERS = 5_000
-
-# Within as many bytes of the beginning of a file, there is all that is not about routes.
-_MOST_BEFORE_ROUTES = 1_000_000
 
 
 class TomlFileStore:
@@ -77,7 +76,7 @@ class TomlFileStore:
         try:
             make_folder(self._path.parent, self._group)
             self._path = self._path.resolve()
-            self._touched = self._folder_to_touch()
+            self._touched = folder_to_touch(self._path, self._watched)
             self._file = AtomicFile(self._path, self._mode, self._group)
             self._file.lock()
             self._touch()
@@ -91,25 +90,6 @@ class TomlFileStore:
                 "folder, which c.TraefikTomlProxy.dynamic_config_file or c.TraefikProxy.state_dir sets."
             ) from error
 
-    def _folder_to_touch(self) -> Path | None:
-        """Return the folder around the file that is an entry of the watched one; None if the file itself is.
-
-        Traefik reads the folders in the one that it watches, but does not watch them (pkg/provider/file/file.go, Provide).
-        For Traefik, a new time of such a folder is an event (inotify(7), IN_ATTRIB); what happens inside is none.
-
-        Raises:
-            ConfigurationError: If the file is not in the folder that Traefik watches.
-        """
-        if self._watched is None:
-            return None
-        watched = self._watched.resolve()
-        if watched not in self._path.parents:
-            raise ConfigurationError(
-                f"dynamic_config_file is {self._path}, which is not in {watched}, the folder that watched_folder names; "
-                "Traefik would not load it."
-            )
-        return None if watched == self._path.parent else watched / self._path.relative_to(watched).parts[0]
-
     def _check_others(self) -> None:
         """Check that no file beside this one has the same names: Traefik would take the first of two routers with one name.
 
@@ -119,14 +99,9 @@ class TomlFileStore:
         namespace = self._renderer.namespace
         if not namespace:
             return  # Traefik has only this file
-        for other in (self._watched or self._path.parent).rglob("*.toml"):
-            with contextlib.suppress(OSError):  # it belongs to another user
-                if namespace == _namespace_of(other) and other.resolve() != self._path:
-                    raise StoreError(
-                        f"{other} also has the routes of a Hub, with the same namespace ({namespace}) as {self._path}, so "
-                        "Traefik would mix them up. If no other Hub writes it, delete it. Otherwise, give each Hub a "
-                        "base_url or c.TraefikProxy.rule_hosts, or at least a c.TraefikProxy.namespace, of its own."
-                    )
+        other = file_with_same_names(self._path, self._watched or self._path.parent, namespace)
+        if other is not None:
+            raise StoreError(same_names(str(other), str(self._path), namespace))
 
     def _touch(self) -> None:
         if self._touched is not None:
@@ -204,12 +179,6 @@ class TomlFileStore:
         if self._file is None:
             raise StoreError(f"{self._path} is not open")
         return self._file
-
-
-def _namespace_of(file: Path) -> str:
-    """Return what begins all names in a file of ours, or "". Blocks."""
-    with open_regular(file) as opened:
-        return namespace_in(opened.read(_MOST_BEFORE_ROUTES).decode(errors="replace"))
 
 
 def _is_small(table: RouteTable) -> bool:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ..errors import quoted
 from ..findings import Finding, wrong
+from .sharing import same_names
 
 # What findings here are about.
 RUNS_APART = "Traefik that others run"
@@ -224,6 +225,8 @@ class Seen:
         elsewhere: The revision that a router of the file has which belongs to all entry points; None if that is not there.
         traefik: The Traefik that listens at the URL, or else watches the file; None if none was found.
         broken: Another file in the folder of the file that Traefik cannot read, and why; None if there is none.
+        namespace: What begins all names in the file.
+        double: Another file in the folder with the same namespace; None if there is none.
     """
 
     url: str
@@ -236,6 +239,8 @@ class Seen:
     elsewhere: int | None = None
     traefik: OutsideTraefik | None = None
     broken: tuple[str, str] | None = None
+    namespace: str = ""
+    double: str | None = None
 
 
 def why_not_live(seen: Seen) -> Finding | None:
@@ -261,6 +266,8 @@ def why_not_live(seen: Seen) -> Finding | None:
             f"{path}, in the same folder, is broken ({problem}). Traefik loads no file of a folder if one is broken.",
             "Mend or remove it.",
         )
+    if seen.double is not None and _reads_the_folder(traefik):
+        return wrong(RUNS_APART, same_names(seen.double, seen.file, seen.namespace))
     if traefik is not None and traefik.complaints:
         return wrong(RUNS_APART, f"{traefik.name} says in its log: {traefik.complaints[-1]}")
     return _throttled(seen, traefik) if traefik is not None and traefik.options is not None else None

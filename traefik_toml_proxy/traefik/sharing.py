@@ -63,6 +63,15 @@ def default_namespace(entry_point: str, base: Place, hosts: tuple[str, ...]) -> 
     return f"{readable}-{digest}" if readable else digest
 
 
+def same_names(other: str, file: str, namespace: str) -> str:
+    """Return what is wrong with another file beside that of a Hub, with the same namespace, and what mends it."""
+    return (
+        f"{other} also has the routes of a Hub, with the same namespace ({namespace}) as {file}, so Traefik would mix them "
+        "up. If no other Hub writes it, delete it. Otherwise, give each Hub a base_url or c.TraefikProxy.rule_hosts, or at "
+        "least a c.TraefikProxy.namespace, of its own."
+    )
+
+
 def check_hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
     """Return the host names in lower case, each once.
 
