@@ -64,8 +64,9 @@ class RoutePublisher:
         self._closed = False
         # Whether a commit was cancelled, or failed unexpectedly: unlike after a StoreError, its store may not know.
         self._interrupted = False
-        # The last problem that was logged, to avoid repeats.
-        self._logged: str | None = None
+        # The damage that was logged last, and why it could not be repaired, to avoid repeats; "" if all is well.
+        self._logged_damage = ""
+        self._logged_failure = ""
 
     @property
     def table(self) -> RouteTable:
@@ -233,6 +234,7 @@ class RoutePublisher:
             self._metrics.count(Event.COMMIT_FAILED)
             raise
         self._interrupted = False
+        self._logged_failure = ""
         self._committed = snapshot
         self._metrics.committed(snapshot.revision, len(table), changes)
 
@@ -243,12 +245,12 @@ class RoutePublisher:
             if damage is None and self._interrupted:
                 damage = "may hold a change that was interrupted"
             if damage is None:
-                if self._logged is not None:
-                    self._logged = None
+                if self._logged_damage:
+                    self._logged_damage = ""
                     self._log.info("%s is as it should be again", self._store.location)
                 return
-            if self._logged is None:
-                self._logged = damage
+            if not self._logged_damage:
+                self._logged_damage = damage
                 self._log.warning("%s %s: writing it again", self._store.location, damage)
                 self._metrics.count(Event.REPAIR)
             await self._commit_again()
@@ -264,8 +266,8 @@ class RoutePublisher:
         try:
             await self._commit_locked(self.table)
         except StoreError as error:
-            if self._logged != str(error):
-                self._logged = str(error)
+            if self._logged_failure != str(error):
+                self._logged_failure = str(error)
                 self._log.error("The routes could not be written again; will retry: %s", error)
 
     async def watch(self, interval: float, restart: Restart | None = None) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -88,6 +90,24 @@ async def test_damage_and_its_end(scene: Scene, lines: Callable[[], list[str]]) 
         "WARNING /memory/dynamic.toml was deleted: writing it again",
         "INFO /memory/dynamic.toml is as it should be again",
     ]
+
+
+async def test_a_revision_that_was_missed_while_the_disk_is_full(scene: Scene, lines: Callable[[], list[str]]) -> None:
+    """There is one line for each of the two, however often it is tried; and nothing is well before it is."""
+    async with meanwhile(scene.publisher.watch(0.002)):
+        await scene.looked(1)
+        scene.traefik.listens = False
+        await scene.publisher.commit_once_more()
+        for _ in range(3):
+            scene.store.break_next(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        await eventually(lambda: not scene.store.place.failures)
+        await scene.looked()
+        before = [line.split()[0] for line in lines()]
+        scene.traefik.listens = True
+        await eventually(lambda: len(lines()) == 3)
+
+    assert before == ["WARNING", "ERROR"]
+    assert lines()[-1].startswith("INFO Revision")
 
 
 async def test_a_traefik_that_stays_in_the_old_place_is_restarted(scene: Scene) -> None:
