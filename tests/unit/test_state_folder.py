@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -65,6 +67,28 @@ async def test_harm_is_mended_and_logged(
     assert static.parent.stat().st_mode & 0o777 == 0o700
     with pytest.raises(StoreLocked):
         await StateFolder(static.parent, LOG).open()
+
+
+async def test_two_do_not_mend_at_the_same_time(
+    folder: StateFolder, static: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when Traefik is restarted while the files are looked at: the second finds nothing to do."""
+    really_make_again, under_way, most = StateFolder._make_again, 0, 0
+
+    def make_again(again: StateFolder) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        time.sleep(0.05)
+        really_make_again(again)
+        under_way -= 1
+
+    monkeypatch.setattr(StateFolder, "_make_again", make_again)
+    remove_all(static)
+    await asyncio.gather(folder.repair(), folder.repair())
+
+    assert most == 1
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
 async def test_what_cannot_be_mended_now_is_mended_later(

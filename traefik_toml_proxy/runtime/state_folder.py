@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ class StateFolder:
         self._static_text = b""
         # What is wrong, as it was logged last; "" if nothing is.
         self._problem = ""
+        self._repairing = asyncio.Lock()
 
     async def open(self) -> None:
         """Make the folder, for the Hub's user only, and lock it for this Hub.
@@ -61,8 +63,13 @@ class StateFolder:
     async def repair(self) -> None:
         """Make what is gone again, and write the static configuration again if others have changed it.
 
-        Does not raise; what is wrong is logged once, and once more when it is mended.
+        Does not raise; what is wrong is logged once, and once more when it is mended. May be called while it is under way,
+        as before a restart of Traefik: two at a time would each close the files of the other.
         """
+        async with self._repairing:
+            await self._repair()
+
+    async def _repair(self) -> None:
         damage = await in_thread(self._damage)
         if not damage:
             if self._problem:
