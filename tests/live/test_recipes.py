@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,6 +15,7 @@ from support.backend import get
 from support.certificates import make_certificate
 from support.examples import install
 from support.fixtures import BackendMaker, ProxyMaker
+from support.inside import revision_path
 from support.ports import free_port
 from support.waiting import eventually, within
 from traitlets.config import Config
@@ -53,16 +55,20 @@ async def test_metrics(make_proxy: ProxyMaker, make_backend: BackendMaker, recip
 async def test_an_access_log(
     tmp_path: Path, make_proxy: ProxyMaker, make_backend: BackendMaker, recipe: Recipe
 ) -> None:
-    """It has the path, the status and the browser of each request, and no cookies and tokens."""
+    """It has the path, the status and the browser of each request, but no cookies, and no path that is secret."""
     config = recipe("recipes/access_log.py", {"/var/log/jupyterhub/access.log": tmp_path / "access.log"})
-    proxy = make_proxy(config=config)
+    hub = await make_backend("hub")
+    proxy = make_proxy(config=config, hub=SimpleNamespace(host=hub.url, base_url="/hub/", routespec="/"))
     await proxy.start()
     await proxy.add_route("/user/ada/", (await make_backend("ada")).url, {})
+    await proxy.add_route("/user/gone/", f"http://127.0.0.1:{free_port()}", {})
     secrets = {"Authorization": "token hush", "Cookie": "session=hush", "X-XSRFToken": "hush", "User-Agent": "Netscape"}
     await get(proxy.public_url, "/user/ada/x?y", headers=secrets)
+    await get(proxy.public_url, "/user/gone/")
 
-    text = await eventually(lambda: [line for line in _lines(tmp_path / "access.log") if "/user/ada/x" in line])
-    (line,) = map(json.loads, text)
+    lines = await eventually(lambda: [text for text in [_lines(tmp_path / "access.log")] if len(text) == 2])
+    assert revision_path(proxy).split("/")[1] not in str(lines)
+    line = json.loads(lines[0][0])
     assert (line["RequestPath"], line["DownstreamStatus"]) == ("/user/ada/x?y", 200)
     assert line["request_User-Agent"] == "Netscape"
     assert "hush" not in str(line)
