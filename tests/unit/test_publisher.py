@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from prometheus_client import CollectorRegistry
 from support.fakes import ADVICE, FakeTraefik, MemoryPlace, MemoryStore
 from support.store_contract import table_of
-from support.waiting import eventually, meanwhile
+from support.waiting import PATIENCE, eventually, meanwhile
 
 from traefik_toml_proxy import waits
 from traefik_toml_proxy.errors import CommitFailed, InvalidRoute, RouteNotLive, StoreError
+from traefik_toml_proxy.metrics import PrometheusMetrics
 from traefik_toml_proxy.publisher import RoutePublisher
 from traefik_toml_proxy.routes import Route, RouteTable
+from traefik_toml_proxy.seams import NO_METRICS, Metrics
 from traefik_toml_proxy.watcher import RouteWatcher
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -33,11 +36,15 @@ class Desk:
         self.unservable: set[str] = set()
         self.publisher = self.another(live_timeout=30)
 
-    def another(self, *, live_timeout: float) -> RoutePublisher:
+    def another(self, *, live_timeout: float, metrics: Metrics = NO_METRICS) -> RoutePublisher:
         """Return a publisher with the same store and Traefik."""
-        log = logging.getLogger("hub")
         return RoutePublisher(
-            self.store, self.traefik, live_timeout=live_timeout, check_route=self.check_route, log=log
+            self.store,
+            self.traefik,
+            live_timeout=live_timeout,
+            check_route=self.check_route,
+            log=logging.getLogger("hub"),
+            metrics=metrics,
         )
 
     async def impatient(self, table: RouteTable) -> RoutePublisher:
@@ -782,3 +789,68 @@ async def test_a_revision_that_was_seen_live_is_not_asked_for_again(desk: Desk) 
     await desk.publisher.wait_live(1)
 
     assert desk.traefik.asked == asked
+
+
+class TestMetrics:
+    """What goes on is counted."""
+
+    @pytest.fixture
+    def registry(self) -> CollectorRegistry:
+        """A registry without anything else."""
+        return CollectorRegistry()
+
+    @pytest_asyncio.fixture(autouse=True)
+    async def counting(self, desk: Desk, registry: CollectorRegistry) -> AsyncIterator[None]:
+        """Let the publisher of the desk count; it waits 0.3 s for a change."""
+        await desk.store.close()
+        desk.publisher = desk.another(live_timeout=0.3 * PATIENCE, metrics=PrometheusMetrics(registry))
+        await desk.publisher.open()
+        await desk.publisher.begin(RouteTable())
+        yield
+        await desk.publisher.close()
+
+    async def test_changes_that_share_a_commit(self, desk: Desk, registry: CollectorRegistry) -> None:
+        """Each is counted; what changes nothing is not."""
+        await outcomes(desk.adding("ada", "bob", "cleo"))
+        await desk.add("ada")
+
+        names = ("commits_total", "routes", "batch_changes_count", "batch_changes_sum", "change_live_seconds_count")
+        assert values(registry, *names) == [2, 3, 1, 3, 3]
+
+    async def test_a_commit_that_fails(self, desk: Desk, registry: CollectorRegistry) -> None:
+        """It is no commit, and its change is in no batch."""
+        desk.store.break_next(FULL)
+        with pytest.raises(CommitFailed):
+            await desk.add("ada")
+
+        names = ("commits_total", "commit_failures_total", "batch_changes_count", "change_live_seconds_count")
+        assert values(registry, *names) == [1, 1, 0, 0]
+
+    async def test_a_change_that_takes_a_while(self, desk: Desk, registry: CollectorRegistry) -> None:
+        """From the call on."""
+        desk.traefik.up = False
+        asyncio.get_running_loop().call_later(0.1, setattr, desk.traefik, "up", True)
+        await desk.add("ada")
+
+        count, seconds = values(registry, "change_live_seconds_count", "change_live_seconds_sum")
+        assert count == 1
+        assert 0.09 < (seconds or 0) < 0.3 * PATIENCE
+
+    async def test_a_change_that_is_not_live_in_time(self, desk: Desk, registry: CollectorRegistry) -> None:
+        """Its time is not counted, as it is not known."""
+        desk.traefik.up = False
+        with pytest.raises(RouteNotLive):
+            await desk.add("ada")
+
+        assert values(registry, "changes_not_live_total", "change_live_seconds_count") == [1, 0]
+
+    async def test_what_is_live_when_nobody_waits_for_it(self, desk: Desk, registry: CollectorRegistry) -> None:
+        """The watcher tells."""
+        assert values(registry, "revision", "live_revision") == [desk.publisher.revision, 0]
+        async with meanwhile(desk.publisher.watch(0.002)):
+            await eventually(lambda: values(registry, "live_revision") == [desk.publisher.revision])
+
+
+def values(registry: CollectorRegistry, *names: str) -> list[float | None]:
+    """Return the values of samples, or None for those that are not there."""
+    return [registry.get_sample_value(f"traefik_toml_proxy_{name}") for name in names]
