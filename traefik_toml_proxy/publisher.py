@@ -194,7 +194,7 @@ class RoutePublisher:
                     for request in batch:
                         request.settle(failure)
             self._waits.add(self.revision, self._live_timeout, batch)
-            await self._waits.take_turns()
+            await self._waits.take_turns(self._live_timeout)
         self._writer = None
 
     async def _write(self, batch: list[Request]) -> None:

@@ -17,8 +17,10 @@ T = TypeVar("T")
 
 # The longest time to hold the event loop at once, in seconds.
 _LONGEST_TURN = 0.003
-# Seconds for which later changes wait for an earlier one to be live, or twice as long as the last one took.
+# Seconds for which later changes wait for an earlier one to be live, or twice as long as the last one took; but it may have
+# taken so long because Traefik was down, so at most this part of the time-out.
 _SHORTEST_TURN_OF_A_BATCH = 2.0
+_LARGEST_PART_OF_THE_TIMEOUT = 1 / 3
 
 
 @dataclass(slots=True, eq=False)
@@ -138,13 +140,17 @@ class LiveWaits:
         if self._task is None or self._task.done():  # done, if all tasks were cancelled
             self._task = asyncio.create_task(self._settle_all(), name="traefik_toml_proxy waits")
 
-    async def take_turns(self) -> None:
+    async def take_turns(self, timeout: float) -> None:
         """Wait until all calls know their outcome, but not for long: later changes must not wait for a time-out.
 
         One that is not live by now may never be, or may be as soon as Traefik is back; and then, so are the later ones.
+
+        Args:
+            timeout: The maximum number of seconds that a call waits.
         """
         if self._task is not None:
-            await asyncio.wait([self._task], timeout=max(_SHORTEST_TURN_OF_A_BATCH, 2 * self._took))
+            longest = max(_SHORTEST_TURN_OF_A_BATCH, _LARGEST_PART_OF_THE_TIMEOUT * timeout)
+            await asyncio.wait([self._task], timeout=min(max(_SHORTEST_TURN_OF_A_BATCH, 2 * self._took), longest))
 
     async def _settle_all(self) -> None:
         try:

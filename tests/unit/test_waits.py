@@ -94,16 +94,16 @@ async def test_others_get_their_turn_when_it_takes_long(calls: Calls, monkeypatc
     """Long before the time is up."""
     monkeypatch.setattr(module, "_SHORTEST_TURN_OF_A_BATCH", 0.01)
     waiting = calls.add(1)
-    await within(10 * PATIENCE, calls.waits.take_turns())
+    await within(10 * PATIENCE, calls.waits.take_turns(_LONG))
 
     assert not waiting.done()
 
 
 async def test_the_next_turn_comes_when_all_are_told(calls: Calls) -> None:
     """As long as all is well, a reload is never disturbed by the next; with nothing to wait for, it comes at once."""
-    await calls.waits.take_turns()
+    await calls.waits.take_turns(_LONG)
     waiting = calls.add(1)
-    turn = asyncio.create_task(calls.waits.take_turns())
+    turn = asyncio.create_task(calls.waits.take_turns(_LONG))
     await asyncio.sleep(0)
     assert not turn.done()
     calls.commit(1)
@@ -123,15 +123,29 @@ async def test_a_slow_traefik_gets_more_time(calls: Calls, monkeypatch: pytest.M
     took = loop.time() - began
     began = loop.time()
     calls.add(2)
-    await calls.waits.take_turns()
+    await calls.waits.take_turns(_LONG)
 
     assert loop.time() - began > took
+
+
+async def test_an_earlier_outage_gives_no_time_for_a_later_one(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn is never most of the time-out, however long the last wait took."""
+    monkeypatch.setattr(module, "_SHORTEST_TURN_OF_A_BATCH", 0.01)
+    loop = asyncio.get_running_loop()
+    first = calls.add(1)
+    loop.call_later(0.8 * PATIENCE, calls.commit, 1)
+    await within(_LONG, first)
+    waiting = calls.add(2, 1 * PATIENCE)
+    await calls.waits.take_turns(1 * PATIENCE)
+
+    assert not waiting.done()
+    waiting.cancel()
 
 
 async def test_calls_that_no_longer_wait_are_not_asked_for(calls: Calls) -> None:
     """All callers may have been cancelled."""
     calls.add(1).cancel()
-    await calls.waits.take_turns()
+    await calls.waits.take_turns(_LONG)
 
     assert calls.traefik.asked == 0
 
