@@ -63,13 +63,23 @@ class Fingerprint(NamedTuple):
     device: int
     inode: int
     mode: int
+    owner: int
+    group: int
     size: int
     changed_ns: int
 
     @classmethod
     def of(cls, status: os.stat_result) -> Fingerprint:
         """Return the fingerprint in a stat result."""
-        return cls(status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
+        return cls(
+            status.st_dev,
+            status.st_ino,
+            status.st_mode,
+            status.st_uid,
+            status.st_gid,
+            status.st_size,
+            status.st_mtime_ns,
+        )
 
 
 def make_private(path: Path) -> None:
@@ -323,4 +333,6 @@ class AtomicFile:
             return "was emptied"
         if now._replace(mode=self._written.mode) == self._written:
             return f"has different permissions ({stat.filemode(now.mode)})"
+        if now._replace(mode=self._written.mode, owner=self._written.owner, group=self._written.group) == self._written:
+            return f"belongs to another user or group ({now.owner}:{now.group})"
         return "was edited or replaced"

@@ -14,6 +14,7 @@ from unittest import mock
 import pytest
 from support.disk import STEPS_BEFORE, SYNC_FOLDER, disturbed, failing
 from support.inotify import Changes
+from support.other_user import GROUP, USER, needs_root
 
 from traefik_toml_proxy.files import AtomicFile, Fingerprint, ReplaceFailed, write_private
 from traefik_toml_proxy.locks import LockHeld
@@ -457,6 +458,10 @@ def open_to_all(path: Path) -> None:
     path.chmod(0o666)
 
 
+def give_away(path: Path) -> None:
+    os.chown(path, USER, GROUP)
+
+
 def make_folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -479,6 +484,7 @@ class TestDamage:
             (append, "was edited or replaced"),
             (replace, "was edited or replaced"),
             (open_to_all, "has different permissions (-rw-rw-rw-)"),
+            pytest.param(give_away, f"belongs to another user or group ({USER}:{GROUP})", marks=needs_root),
             (make_folder, "was edited or replaced"),
             (make_link, "was edited or replaced"),
         ],
