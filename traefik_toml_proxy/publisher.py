@@ -238,8 +238,11 @@ class RoutePublisher:
         self._committed = snapshot
         self._metrics.committed(snapshot.revision, len(table), changes)
 
-    async def repair_store(self) -> None:
-        """Commit again if the stored snapshot may differ from the last commit. Does not raise; logs it once."""
+    async def repair_store(self) -> bool:
+        """Commit again if the stored snapshot may differ from the last commit; return whether it is the last commit now.
+
+        Does not raise; logs it once.
+        """
         async with self._lock:
             damage = await self._store.damage()
             if damage is None and self._interrupted:
@@ -248,12 +251,12 @@ class RoutePublisher:
                 if self._logged_damage:
                     self._logged_damage = ""
                     self._log.info("%s is as it should be again", self._store.location)
-                return
+                return True
             if not self._logged_damage:
                 self._logged_damage = damage
                 self._log.warning("%s %s: writing it again", self._store.location, damage)
                 self._metrics.count(Event.REPAIR)
-            await self._commit_again()
+            return await self._commit_again()
 
     async def commit_once_more(self) -> None:
         """Commit the current table under a new revision. Does not raise if it cannot be written; logs it once."""
@@ -261,14 +264,16 @@ class RoutePublisher:
         async with self._lock:
             await self._commit_again()
 
-    async def _commit_again(self) -> None:
-        """Commit the current table under a new revision. Call only while holding the lock."""
+    async def _commit_again(self) -> bool:
+        """Commit the current table under a new revision; return whether that worked. Call only while holding the lock."""
         try:
             await self._commit_locked(self.table)
         except StoreError as error:
             if self._logged_failure != str(error):
                 self._logged_failure = str(error)
                 self._log.error("The routes could not be written again; will retry: %s", error)
+            return False
+        return True
 
     async def watch(self, interval: float, restart: Restart | None = None) -> None:
         """Repair the store when others change it, and commit again if the last commit is not live. Never returns.

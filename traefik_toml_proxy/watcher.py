@@ -32,8 +32,11 @@ class Watched(Protocol):
     def is_committing(self) -> bool:
         """Whether a commit is under way."""
 
-    async def repair_store(self) -> None:
-        """Commit again if the stored snapshot may differ from the last commit. Does not raise; logs it once."""
+    async def repair_store(self) -> bool:
+        """Commit again if the stored snapshot may differ from the last commit; return whether it is the last commit now.
+
+        Does not raise; logs it once.
+        """
 
     async def commit_once_more(self) -> None:
         """Commit the current table under a new revision. Does not raise if it cannot be written; logs it once."""
@@ -92,8 +95,9 @@ class RouteWatcher:
         while True:
             await asyncio.sleep(interval)
             with errors:
-                await self._watched.repair_store()
-                if self._store.moves != self._moves:
+                is_stored = await self._watched.repair_store()
+                # Until something is stored in the new place, nothing can be live there.
+                if is_stored and self._store.moves != self._moves:
                     self._moves = self._store.moves
                     await self._follow_the_move()
                 await self.look()

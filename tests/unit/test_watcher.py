@@ -124,6 +124,22 @@ async def test_a_traefik_that_stays_in_the_old_place_is_restarted(scene: Scene) 
     assert "the folder of /memory/dynamic.toml was replaced" in scene.restarts[0]
 
 
+async def test_a_new_place_that_cannot_be_written_to_yet(scene: Scene) -> None:
+    """Whether Traefik follows is seen when the routes are there: until then, it serves the last ones all the same."""
+    for _ in range(3):
+        scene.store.break_next(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    async with meanwhile(scene.publisher.watch(0.002, scene.restart)):
+        await scene.looked(1)
+        scene.traefik.listens = False
+        scene.store.moves += 1
+        scene.store.place.damage = "was deleted"
+        await eventually(lambda: scene.restarts)
+        await scene.looked()
+
+    assert len(scene.restarts) == 1
+    assert "the folder of /memory/dynamic.toml was replaced" in scene.restarts[0]
+
+
 async def test_a_traefik_that_follows_is_left_alone(scene: Scene, lines: Callable[[], list[str]]) -> None:
     """As one that was restarted meanwhile; so is one that does not answer, or that something else answers for."""
     async with meanwhile(scene.publisher.watch(0.002, scene.restart)):
