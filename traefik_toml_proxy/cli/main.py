@@ -29,9 +29,12 @@ class TraefikTomlProxyApp(Application):
     }
 
     def start(self) -> None:
-        """Run the subcommand, or print which ones there are."""
+        """Run the subcommand, or print which ones there are; end the program if it is another word."""
         if self.subapp is not None:
             self.subapp.start()
+        elif self.extra_args:
+            self.log.critical("There is no command %r; --help lists them.", self.extra_args[0])
+            self.exit(2)
         else:
             self.print_help()
 

@@ -74,7 +74,13 @@ def say_findings(introduction: str, findings: Sequence[Finding]) -> None:
         say(f"{mark:<5}  {finding.about}: {finding.text}", style)
         if finding.mend:
             say(f"       {finding.mend}")
-    say("Something is wrong." if anything_wrong(findings) else "All is well.", "bold")
+    if anything_wrong(findings):
+        conclusion = "Something is wrong."
+    elif any(finding.verdict is Verdict.UNKNOWN for finding in findings):
+        conclusion = "Nothing is wrong, as far as could be seen."
+    else:
+        conclusion = "All is well."
+    say(conclusion, "bold")
 
 
 def _shown(text: str) -> str:
