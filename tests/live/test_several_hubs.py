@@ -282,6 +282,23 @@ async def test_the_admin_s_additions_find_the_objects_in_the_namespace(
         assert traefik.complaints == []
 
 
+@pytest.mark.parametrize("namespaces", [("aa", "zz"), ("zz", "aa")], ids="-".join)
+async def test_a_hub_that_names_a_host_comes_before_one_with_a_wildcard_for_it(
+    tmp_path: Path, make_proxy: ProxyMaker, make_backend: BackendMaker, namespaces: tuple[str, str]
+) -> None:
+    """Even if it has a wildcard as well, as with subdomain_host; and whichever file Traefik reads first."""
+    hubs = [
+        SomeHub("named", "/", 1, ["hub.example.org", "*.hub.example.org"], traits={"namespace": namespaces[0]}),
+        SomeHub("wild", "/", 1, ["*.example.org"], traits={"namespace": namespaces[1]}),
+    ]
+    async with sharing(hubs, tmp_path, make_proxy, make_backend) as traefik:
+        for hub in hubs:
+            await hub.add_all()
+        hosts = ["hub.example.org", "ada.hub.example.org", "other.example.org"]
+
+        assert [(await get(traefik.url, "/hub/x", host=host)).by for host in hosts] == ["named", "named", "wild"]
+
+
 async def test_each_hub_shows_its_own_error_pages(
     tmp_path: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
 ) -> None:

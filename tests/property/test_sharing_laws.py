@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -68,10 +69,9 @@ class SomeHub:
             found["routers"][piece.name]["parentRefs"] = list(piece.parents)
         return found
 
-    @property
-    def rank(self) -> tuple[int, int]:
-        """How much it is in front of others for the same request."""
-        return len(self.base), 0 if not self.hosts else 1 if self.hosts[0].startswith("*") else 2
+    def rank(self, host: str) -> tuple[int, int]:
+        """Return how much it is in front of others for a request that may be for it."""
+        return len(self.base), 0 if not self.hosts else 2 if host in self.hosts else 1
 
     def may_have(self, request: Request) -> bool:
         """Whether a request is for its hosts, and for its base_url or below it."""
@@ -80,8 +80,18 @@ class SomeHub:
 
 _bases = st.sampled_from([(), ("h2",), ("h2", "x"), ("user",), ("user", "a"), ("h",), ("a@b",), ("h2", "user")])
 _hosts: st.SearchStrategy[tuple[str, ...]] = st.sampled_from(
-    [(), (), ("a.example.org",), ("*.example.org",), ("b.org",)]
+    [
+        *[(), (), ("a.example.org",), ("*.example.org",), ("b.org",), ("b.org", "*.example.org")],
+        *[("a.example.org", "*.b.org"), ("*.b.org", "b.org")],
+    ]
 )
+
+
+def _collide(one: SomeHub, other: SomeHub) -> bool:
+    """Whether nothing tells whose a request is."""
+    return one.base == other.base and not {*one.hosts}.isdisjoint(other.hosts)
+
+
 _paths = st.lists(
     st.one_of(
         st.sampled_from(["a", "ab", "a@b", "b", "0", "1"]).map(lambda name: ("user", name)),
@@ -95,6 +105,10 @@ hubs = st.lists(
     min_size=2,
     max_size=4,
     unique_by=lambda hub: (hub.base, hub.hosts),
+).filter(
+    lambda hubs: all(
+        one.base != other.base or not {*one.hosts} & {*other.hosts} for one, other in combinations(hubs, 2)
+    )
 )
 
 
@@ -133,11 +147,11 @@ def test_a_request_goes_to_the_hub_with_the_longest_base_url(
     for _ in range(5):
         asked = data.draw(st.sampled_from(hubs))
         path = data.draw(st.sampled_from([(), ("hub",), *asked.paths]))
-        host = data.draw(st.sampled_from(["a.example.org", "b.org", "c.example.org", "other.org"]))
+        host = data.draw(st.sampled_from(["a.example.org", "b.org", "c.example.org", "x.b.org", "other.org"]))
         sent = data.draw(requests(host, (*asked.base, *path)))
         request = Request(host, sent.path, headers=headers)
         able = [hub for hub in hubs if hub.may_have(request)]
-        best = max(able, key=lambda hub: hub.rank, default=None)
+        best = max(able, key=lambda hub: hub.rank(request.matched_host.removesuffix(".")), default=None)
         route = best and best.table.match(host, request.path)
         names = best and Names(default_namespace("web", Place("", best.base), best.hosts))
         assert taken(request, files) == (names.route(route) if names and route else None)

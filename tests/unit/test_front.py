@@ -8,7 +8,7 @@ import pytest
 
 from traefik_toml_proxy.routes import Place
 from traefik_toml_proxy.traefik.dynamic import DynamicSettings, ErrorPages
-from traefik_toml_proxy.traefik.front import front_objects, front_router_objects, fronts, nowhere_objects
+from traefik_toml_proxy.traefik.front import front_names, front_objects, front_router_objects, fronts, nowhere_objects
 from traefik_toml_proxy.traefik.names import Names
 
 EVERYWHERE = (Place("", ()),)
@@ -92,6 +92,21 @@ def test_with_hosts_every_condition_is_for_these_only(
 
     assert routers["jupyterhub-front"]["rule"] == expected
     assert routers["jupyterhub-front-changed"]["rule"] == f"{in_parentheses} && {CHANGED}"
+
+
+def test_with_named_hosts_and_wildcards_there_are_front_routers_of_both_ranks() -> None:
+    """Beside a Hub with a wildcard for a name, the Hub that names it gets the requests for it."""
+    some = settings(lowest_priority=7, hosts=("a.org", "*.a.org"))
+    routers = front_router_objects(some, EVERYWHERE)["routers"]
+
+    assert {name: (router["rule"].partition(" ")[0], router["priority"]) for name, router in routers.items()} == {
+        "jupyterhub-front": (r'HostRegexp("^[a-z0-9_-]+\\.a\\.org\\.?$")', 7),
+        "jupyterhub-front-changed": (r'(HostRegexp("^[a-z0-9_-]+\\.a\\.org\\.?$"))', 8),
+        "jupyterhub-front-named": ('Host("a.org")', 11),
+        "jupyterhub-front-changed-named": ('(Host("a.org"))', 12),
+    }
+    assert front_names(some) == tuple(routers)
+    assert routers["jupyterhub-front-changed-named"]["middlewares"] == ["jupyterhub-front-changed"]
 
 
 def test_the_admin_s_middlewares_are_in_the_namespace() -> None:

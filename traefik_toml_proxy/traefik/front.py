@@ -13,7 +13,7 @@ from ..routes import Place
 from .dynamic import NO_SERVICE, TOP_PRIORITY, DynamicSettings, Objects, at_top, with_extra
 from .error_pages import answer_by_proxy
 from .rules import go_string, rule
-from .sharing import hosts_rule
+from .sharing import FRONT_ROUTERS, by_rank, hosts_rule
 
 # configurable-http-proxy answers it at this path (lib/configproxy.js, handleHealthCheck), and its users' load balancers ask.
 _HEALTH_PATH = "/_chp_healthz"
@@ -46,7 +46,7 @@ class Front(NamedTuple):
 
 
 def fronts(settings: DynamicSettings) -> list[Front]:
-    """Return the front routers, in the order of their priorities: a request takes the last one that matches."""
+    """Return the front routers for one group of hosts, by rising priority: a request takes the last one that matches."""
     front = settings.names.front
     removed = dict.fromkeys(_BELIEVED, "")
     has_believed = " || ".join(f'HeaderRegexp("{header}", "^")' for header in _BELIEVED)
@@ -65,6 +65,17 @@ def fronts(settings: DynamicSettings) -> list[Front]:
     return found
 
 
+def front_names(settings: DynamicSettings) -> tuple[str, ...]:
+    """Return the names of all front routers."""
+    return tuple(
+        _router_name(front, group) for group in range(len(by_rank(settings.hosts))) for front in fronts(settings)
+    )
+
+
+def _router_name(front: Front, group: int) -> str:
+    return f"{front.name}-named" if group else front.name
+
+
 def front_router_objects(settings: DynamicSettings, places: Sequence[Place]) -> Objects:
     """Return the front routers.
 
@@ -78,13 +89,14 @@ def front_router_objects(settings: DynamicSettings, places: Sequence[Place]) -> 
     errors = [settings.names.errors] if settings.error_pages else []
     rules = [_middleware_name(settings, name) for name in settings.route_middlewares]
     routers = {
-        front.name: {
-            "rule": _all_of(hosts_rule(settings.hosts), paths, front.condition) or rule(everything),
+        _router_name(front, group): {
+            "rule": _all_of(hosts_rule(hosts), paths, front.condition) or rule(everything),
             **at_top(settings),
-            "priority": number,
+            "priority": settings.lowest_priority + FRONT_ROUTERS * group + number,
             **_middlewares([*rules, *([front.name] if front.headers else []), *errors]),
         }
-        for number, front in enumerate(fronts(settings), start=settings.lowest_priority)
+        for group, hosts in enumerate(by_rank(settings.hosts))
+        for number, front in enumerate(fronts(settings))
     }
     return with_extra(settings, {"routers": routers})
 

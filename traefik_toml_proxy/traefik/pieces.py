@@ -22,7 +22,7 @@ from .dynamic import (
     route_objects,
 )
 from .error_pages import error_page_objects
-from .front import front_objects, front_router_objects, fronts, nowhere_objects
+from .front import front_names, front_objects, front_router_objects, nowhere_objects
 from .layers import Layers, arrange
 from .layers import key as key_of
 from .transports import Transports
@@ -68,7 +68,7 @@ class Assembler:
 
     def __init__(self, settings: DynamicSettings) -> None:
         self.settings = settings
-        self._fronts = tuple(front.name for front in fronts(settings))
+        self._fronts = front_names(settings)
         # The last assembly: keys by routespec, pieces of routes by key, and pieces of other routers by what they depend on.
         self._keys: dict[str, str] = {}
         self._routes: dict[str, Piece] = {}

@@ -26,8 +26,8 @@ _DOT = r"\."
 
 # Priorities of 1 and 2 are for a router of others that takes everything else.
 _FIRST_PRIORITY = 3
-# There are at most as many front routers (see ``front.py``).
-_FRONT_ROUTERS = 4
+# There are at most as many front routers for hosts of the same rank (see ``front.py``).
+FRONT_ROUTERS = 4
 _RANKS = 3
 
 
@@ -95,6 +95,13 @@ def check_hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(host.lower() for host in hosts))
 
 
+def by_rank(hosts: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the hosts in groups by rising rank: those with a wildcard, then the others; one empty group for all hosts."""
+    wildcards = tuple(host for host in hosts if host.startswith(_WILDCARD))
+    named = tuple(host for host in hosts if not host.startswith(_WILDCARD))
+    return [group for group in (wildcards, named) if group] or [()]
+
+
 def hosts_rule(hosts: tuple[str, ...]) -> str:
     """Return the rule that matches the requests for one of ``hosts``; "" if there are none, which means all."""
     return " || ".join(map(_host_rule, hosts))
@@ -117,11 +124,12 @@ def lowest_priority(base: Place, hosts: tuple[str, ...]) -> int:
     """Return the lowest priority of a Hub's front routers beside those of other Hubs.
 
     If two Hubs match a request, the one with the longer base_url gets it, whatever their routes are. If these are equal, one
-    with host names comes before one with a wildcard, and that before one for all hosts.
+    that names the host comes before one with a wildcard for it, and that before one for all hosts. A Hub with both has front
+    routers of two ranks.
 
     Args:
         base: The place of ``JupyterHub.base_url``.
         hosts: The host names of the Hub.
     """
     rank = 0 if not hosts else 1 if any(host.startswith(_WILDCARD) for host in hosts) else 2
-    return _FIRST_PRIORITY + _FRONT_ROUTERS * (_RANKS * len(base.segments) + rank)
+    return _FIRST_PRIORITY + FRONT_ROUTERS * (_RANKS * len(base.segments) + rank)
