@@ -139,6 +139,31 @@ async def test_a_pair_that_cannot_be_written_is_tried_again(
     assert watched.served.pair != watched.first
 
 
+async def test_a_pair_that_could_not_be_taken_back_is_tried_again(
+    watched: Watched, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the disk becomes full in between."""
+    monkeypatch.setattr(renewal, "_RETRY", 0.1)
+    caplog.set_level(logging.INFO, "hub")
+
+    refusals = 0
+
+    async def refuse_once() -> Answer:
+        nonlocal refusals
+        if refusals or watched.publisher.revision == 1:
+            return await watched.ask_anew()
+        refusals += 1
+        watched.store.break_next(OSError(errno.ENOSPC, "No space left on device"))
+        return Answer(None, answered=True, description="https://fake refuses new TLS connections")
+
+    monkeypatch.setattr(watched.watcher, "_ask_anew", refuse_once)
+    watched.renew()
+    await eventually(lambda: any("failed unexpectedly" in line for line in said(caplog)))
+    new = await watched.given()
+    await eventually(lambda: watched.served.pair == new)
+    await eventually(lambda: any("is in service" in line for line in said(caplog)))
+
+
 async def test_an_error_of_ours_does_not_end_the_watching(
     watched: Watched, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

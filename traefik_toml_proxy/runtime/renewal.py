@@ -82,7 +82,7 @@ class CertificateWatcher:
         if self._files is not None:
             before, self._seen = self._seen, await in_thread(_contents, self._files)
             if self._seen == before and (self._seen != self._judged or now >= self._retry_at):
-                self._judged, self._retry_at = self._seen, float("inf")
+                self._judged, self._retry_at = self._seen, now + _RETRY
                 await self._judge(self._files, self._seen)
             self._warn_of_expiry(self._files, now)
         if self._others_left and (await self._ask_anew()).serves(self._publisher.revision):
@@ -94,11 +94,11 @@ class CertificateWatcher:
             pair = await in_thread(_pair, files, contents)
         except UnusablePair as error:
             self._report(f"The new certificate cannot be used: {error}")
+            self._retry_at = float("inf")
             return
         if self._served.pair is not None and pair.digest != self._served.pair.digest:
             problem = await self._serve(pair, self._served.pair)
             if problem:
-                self._retry_at = asyncio.get_running_loop().time() + _RETRY
                 self._report(problem)
                 return
             self._log.info(
@@ -109,13 +109,13 @@ class CertificateWatcher:
             self._warn_at = 0.0
         elif self._problem:
             self._log.info("The certificate in %s with the key in %s fits again", files.cert_file, files.key_file)
-        self._problem = ""
+        self._problem, self._retry_at = "", float("inf")
 
     def _report(self, problem: str) -> None:
         """Say what is wrong with the files, once."""
         if problem != self._problem:
             self._problem = problem
-            self._log.error("%s. The last certificate that could be used stays served", problem)
+            self._log.error("%s. The last certificate that could be used stays served", problem.removesuffix("."))
 
     async def _serve(self, pair: Pair, last: Pair) -> str:
         """Have a pair served; if that does not work, go back to the last one.

@@ -13,7 +13,7 @@ from support.processes import descriptors
 # What a process may hold later that it did not hold before. In between there were dozens of changes.
 MORE_SOCKETS = 2  # the probe's own connection, and one that is being closed
 MORE_THREADS = 8  # a pool starts a thread when it first needs it
-# In minutes, even one object that is kept at each change is more than this.
+# From some 150 changes on, one object that is kept at each is more than this.
 MORE_OBJECTS = 100
 OBJECTS_EACH_CHANGE = 0.25
 
