@@ -43,7 +43,7 @@ def rendered(*routes: Route, revision: int = 7, **changes: Any) -> str:
 
 
 def test_the_whole_file_for_one_route() -> None:
-    """It has a router for the revision, the front routers, and for each route a router, a service, and JupyterHub's data."""
+    """It has routers for the revision, the front routers, and for each route a router, a service, and JupyterHub's data."""
     expected = f"""\
 # Written by a test.
 # Do not edit: the proxy overwrites this file whenever a route changes, or when it sees an edit.
@@ -61,7 +61,16 @@ parentRefs = ["jupyterhub-secret"]
 middlewares = ["jupyterhub-revision"]
 service = "noop@internal"
 
+[http.routers.jupyterhub-anywhere]
+rule = "Path(\\"/secret/anywhere\\")"
+priority = 1000001
+middlewares = ["jupyterhub-revision"]
+service = "noop@internal"
+
 [http.routers.jupyterhub-secret.observability]
+accessLogs = false
+
+[http.routers.jupyterhub-anywhere.observability]
 accessLogs = false
 
 [http.middlewares.jupyterhub-front-changed.headers.customRequestHeaders]

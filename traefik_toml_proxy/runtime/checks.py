@@ -181,8 +181,8 @@ def check_owner(folder: Path) -> None:
         ConfigurationError: If not. What is not there is fine.
     """
     for path in (folder, *sorted(folder.glob("*"))):
-        # A new version of a file may have been renamed meanwhile.
-        if not os.access(path, os.R_OK | os.W_OK) and os.path.lexists(path):
+        # A new version of a file may have been renamed meanwhile, and a link may point to a file that is yet to be made.
+        if not os.access(path, os.R_OK | os.W_OK) and path.exists():
             raise ConfigurationError(
                 f"{path} belongs to {_owner_of(path)}, and {_own_name()}, as whom the Hub runs, may not use it. Perhaps the "
                 f"Hub was once started as another user. Run: chown -R {_own_name()} {folder}"
