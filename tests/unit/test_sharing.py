@@ -82,6 +82,13 @@ def test_each_hub_on_one_traefik_has_another_default_namespace() -> None:
     assert len({default_namespace("web", parse_routespec(base), ()) for base in ("/a@b/", "/a%40b/")}) == 1
 
 
+def test_the_order_of_hosts_does_not_matter() -> None:
+    """Two Hubs with the same hosts have the same names, so that the second one is refused, and does not just come second."""
+    assert default_namespace("web", ROOT, ("*.a.org", "b.org", "c.org")) == default_namespace(
+        "web", ROOT, ("c.org", "b.org", "*.a.org")
+    )
+
+
 def test_hosts_are_in_lower_case_and_there_once() -> None:
     """As Traefik compares them."""
     assert check_hosts(("Hub.Example.ORG", "a_b", "hub.example.org", "*.X.org", "192.0.2.1")) == (

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -376,6 +377,35 @@ class TestWatch:
         await process.start()
         process.watch(nothing)
         await killed(process)
+
+
+async def test_the_record_names_the_later_of_two_processes(
+    make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if the record of the earlier one is being written again when the later one starts."""
+    process = make()
+    await process.start()
+    earlier = process._running
+    assert earlier is not None
+    os.kill(earlier.pid, signal.SIGKILL)
+    await earlier.wait()
+    looking, go_on = threading.Event(), threading.Event()
+
+    def look(_identity: object) -> bool:
+        looking.set()
+        return not go_on.wait(30)
+
+    monkeypatch.setattr(process, "_is_recorded", look)
+    keeping = asyncio.create_task(process.keep_record())
+    await eventually(looking.is_set)
+    starting = asyncio.create_task(process.start())
+    await asyncio.wait([starting], timeout=0.3)  # it has to wait; without that, it would be recorded by now
+    go_on.set()
+    await asyncio.gather(keeping, starting)
+
+    recorded = await asyncio.to_thread(ProcessRecord.read, tmp_path / "traefik-process.json")
+    assert recorded is not None
+    assert recorded.identity.pid == process.pid
 
 
 class TestStop:

@@ -85,6 +85,8 @@ class TraefikSupervisor:
         self._most_output = most_output
         self._record_file = folder / "traefik-process.json"
         self._record_is_missing = False  # and the log says so
+        # Held while the record is written: of two processes, it must name the later one.
+        self._recording = asyncio.Lock()
         self._running: RunningProcess | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -125,12 +127,9 @@ class TraefikSupervisor:
         Raises:
             TraefikStartFailed: If the program could not be run, or its static configuration was changed.
         """
-        spawning = asyncio.ensure_future(in_thread(self._spawn))
         try:
-            await asyncio.shield(spawning)
-        except asyncio.CancelledError:
-            await spawning  # so that stop() knows the process
-            raise
+            async with self._recording:
+                await run_in_thread(self._spawn)  # to its end, so that stop() knows the process
         except OSError as error:
             raise TraefikStartFailed(f"{self._command[0]} could not be run: {error}", []) from error
 
@@ -185,11 +184,16 @@ class TraefikSupervisor:
 
     async def keep_record(self) -> None:
         """Write the record of the process again if it is not in its file: the next Hub needs it to take over Traefik."""
-        running = self._running
-        if running is not None and running.identity.boot and not await in_thread(self._is_recorded, running.identity):
-            if not self._record_is_missing:
-                self._log.warning("%s was deleted or edited: writing it again", self._record_file)
-            await run_in_thread(self._write_record, running.identity)
+        async with self._recording:
+            running = self._running
+            if (
+                running is not None
+                and running.identity.boot
+                and not await in_thread(self._is_recorded, running.identity)
+            ):
+                if not self._record_is_missing:
+                    self._log.warning("%s was deleted or edited: writing it again", self._record_file)
+                await run_in_thread(self._write_record, running.identity)
 
     def _is_recorded(self, identity: ProcessIdentity) -> bool:
         return ProcessRecord.read(self._record_file) == ProcessRecord(identity, self._command, self._digest)

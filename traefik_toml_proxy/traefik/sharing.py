@@ -55,9 +55,10 @@ def default_namespace(entry_point: str, base: Place, hosts: tuple[str, ...]) -> 
         base: The place of ``JupyterHub.base_url``.
         hosts: The host names of the Hub.
     """
-    identity = json.dumps([entry_point, base.canonical, *hosts])
+    ordered = sorted(hosts, key=lambda host: (host.startswith(_WILDCARD), host))
+    identity = json.dumps([entry_point, base.canonical, *ordered])
     digest = base64.b32encode(hashlib.sha256(identity.encode()).digest()[:_DIGEST_BYTES]).decode().lower()
-    words = hosts[:1] or base.segments or (entry_point,)
+    words = ordered[:1] or base.segments or (entry_point,)
     escaped = (escapism.escape(word, safe=ascii_letters + digits, escape_char="-") for word in words)
     readable = "-".join(escaped)[:_READABLE_LENGTH].lower().strip("-")
     return f"{readable}-{digest}" if readable else digest
