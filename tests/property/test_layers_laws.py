@@ -193,6 +193,7 @@ def test_children_and_parents_have_no_settings_of_each_other(settings: DynamicSe
     """A child has no entry points and no TLS, and a parent has no service (pkg/server/router/router.go:90-165)."""
     http = read_toml(TomlRenderer(settings, writer="a test").render(Snapshot(1, RouteTable(routes))).decode())["http"]
     routers = http["routers"]
+    anywhere = routers.pop(settings.names.anywhere, {})
     children = [router for router in routers.values() if "parentRefs" in router]
     parents = {name for router in children for name in router["parentRefs"]}
 
@@ -201,3 +202,6 @@ def test_children_and_parents_have_no_settings_of_each_other(settings: DynamicSe
         assert ("parentRefs" in router) != (router.get("entryPoints") == [settings.entry_point])
         assert ("tls" in router) == (settings.router_tls and "parentRefs" not in router)
     assert [name for name, router in routers.items() if ("service" in router) == (name in parents)] == []
+    # Only this one belongs to all entry points.
+    assert {"parentRefs", "entryPoints"}.isdisjoint(anywhere)
+    assert ("tls" in anywhere) == (settings.router_tls and bool(anywhere))

@@ -47,7 +47,7 @@ def test_the_whole_static_configuration() -> None:
                     "respondingTimeouts": {"readTimeout": "0s", "writeTimeout": "0s", "idleTimeout": "180s"},
                     "lifeCycle": {"graceTimeOut": "2s"},
                 },
-                "observability": {"accessLogs": False, "metrics": True, "tracing": True},
+                "observability": {"accessLogs": False},
             },
         },
         "serversTransport": {
@@ -104,9 +104,9 @@ def test_the_access_log_is_off_at_entry_points_of_the_admin_s() -> None:
     entry_points = static_tree(settings(extra={"entryPoints": more}), (3, 7, 15))["entryPoints"]
 
     assert {name: point["observability"] for name, point in entry_points.items()} == {
-        "http": {"accessLogs": False, "metrics": True, "tracing": True},
-        "other": {"accessLogs": False, "metrics": True, "tracing": True},
-        "logged": {"accessLogs": True, "metrics": True, "tracing": True},
+        "http": {"accessLogs": False},
+        "other": {"accessLogs": False},
+        "logged": {"accessLogs": True},
     }
 
 
@@ -158,6 +158,14 @@ def test_tls_is_for_the_whole_entry_point() -> None:
     assert static_tree(settings(tls=True), (3, 7, 0))["entryPoints"]["http"]["http"]["tls"] == {}
 
 
+@pytest.mark.parametrize("key", ["metrics", "Tracing"])
+def test_what_else_of_observability_the_admin_turns_on_is_on_at_all_entry_points(key: str) -> None:
+    """Traefik 3.6.2 would turn it off there, because something else is."""
+    tree = static_tree(settings(extra={key: {"x": {}}}), (3, 6, 2))
+
+    assert tree["entryPoints"]["http"]["observability"] == {"accessLogs": False, key.lower(): True}
+
+
 def test_plain_http_is_sent_to_https_on_an_entry_point_of_its_own() -> None:
     """Paths stay as they are there, too. Routers without an entry point stay on the public one."""
     tree = static_tree(settings(tls=True, redirect=Redirect("127.0.0.1:80", 443)), (3, 6, 4))["entryPoints"]
@@ -167,7 +175,7 @@ def test_plain_http_is_sent_to_https_on_an_entry_point_of_its_own() -> None:
     assert redirect.pop("transport") == {"lifeCycle": {"graceTimeOut": "2s"}}
     assert len(redirect["http"].pop("encodedCharacters")) == 7
     assert redirect == {
-        "observability": {"accessLogs": False, "metrics": True, "tracing": True},
+        "observability": {"accessLogs": False},
         "address": "127.0.0.1:80",
         "http": {
             "sanitizePath": False,

@@ -148,8 +148,9 @@ def _entry_points(settings: StaticSettings, version: Version) -> dict[str, Any]:
 def _log_nothing_else(tree: dict[str, Any]) -> None:
     """Turn the access log off at all entry points: it is on for the paths of error pages alone (see ``failures.py``)."""
     if isinstance(tree["entryPoints"], dict):
-        # With one of the three given, Traefik 3.6.2 turns the others off.
-        observability = {"accessLogs": False, "metrics": True, "tracing": True}
+        # With one of the three given, Traefik 3.6.2 turns the others off. If one of those is on, though, it logs everything.
+        others = {"metrics", "tracing"} & {name.lower() for name in tree}
+        observability = {"accessLogs": False, **dict.fromkeys(sorted(others), True)}
         off = {name: {"observability": observability} for name in tree["entryPoints"]}
         tree["entryPoints"] = deep_merge(off, tree["entryPoints"])
 
