@@ -112,7 +112,8 @@ async def get(
         lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
         # In one write: a server that refuses the first line may close before the rest arrives.
         writer.write(f"{method} ".encode() + raw + f" HTTP/1.1\r\n{lines}\r\n".encode())
-        data = await within(10, reader.read())
+        # A Hub waits 10 seconds for a server to stop before it answers (slow_stop_timeout).
+        data = await within(20, reader.read())
     finally:
         writer.close()
     head, _, body = data.partition(b"\r\n\r\n")
