@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import select
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -344,3 +349,34 @@ async def test_asking_anew_takes_a_connection_of_its_own(entry: Entry) -> None:
 
     assert (await ask_anew(entry.url, PATH)).revision == 3
     assert (await ask_anew(entry.url.replace("http:", "https:"), PATH)).revision is None
+
+
+async def test_a_connection_that_is_reset_at_once_leaks_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the reset arrives before the socket is wrapped for TLS; a socket left to the garbage collector would warn."""
+    wrap = ssl.SSLContext.wrap_socket
+
+    def wrap_late(context: ssl.SSLContext, sock: socket.socket, **arguments: Any) -> ssl.SSLSocket:
+        with contextlib.suppress(OSError):
+            sock.getpeername()
+            reset = select.poll()
+            reset.register(sock, select.POLLHUP)
+            assert reset.poll(PATIENCE * 1000), "it was not reset"
+        return wrap(context, sock, **arguments)
+
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", wrap_late)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as other_side:
+        asking = EntryPointProbe(f"https://127.0.0.1:{server.getsockname()[1]}", PATH)
+        resetting = other_side.submit(reset_one, server)
+        answer = await asking.ask()
+        resetting.result(PATIENCE)
+    assert "reset" in answer.description.lower(), answer
+    del answer
+    gc.collect()
+
+
+def reset_one(server: socket.socket) -> None:
+    """Accept a connection, and reset it before anything is sent."""
+    connection, _ = server.accept()
+    # To linger for 0 seconds is to reset.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
-import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -21,6 +19,7 @@ from ..seams import Answer
 from ..stores.toml_document import NewerFormat, read_snapshot
 from ..traefik.outside import RUNS_APART, OutsideTraefik, port_of
 from ..traefik.tls import validity_problem
+from . import tls
 from .checks import rejections
 from .diagnosis import Watched, why
 from .outside import find_traefik
@@ -283,10 +282,5 @@ def look_at_served_certificate(url: str, domains: tuple[str, ...]) -> Iterator[F
 
 
 def _served(url: str, domain: str) -> bytes:
-    context = ssl._create_unverified_context()  # noqa: S323, SLF001 - nothing is sent
-    address = urlsplit(url).hostname or "", port_of(url)
-    with (
-        socket.create_connection(address, timeout=_TIMEOUT) as connection,
-        context.wrap_socket(connection, server_hostname=domain) as tls,
-    ):
-        return tls.getpeercert(binary_form=True) or b""
+    with tls.connect(urlsplit(url).hostname or "", port_of(url), domain, _TIMEOUT) as connection:
+        return connection.getpeercert(binary_form=True) or b""

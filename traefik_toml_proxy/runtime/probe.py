@@ -8,11 +8,12 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPS_PORT, HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
 from ..seams import Answer
 from ..threads import PROBES
+from . import tls
 from .answers import (
     HEADERS,
     Refusals,
@@ -38,18 +39,18 @@ _LONGEST_BODY = 2**16
 _LONGEST_KEPT = 2.0
 
 
-class _NamedConnection(HTTPSConnection):
+class _NamedConnection(HTTPConnection):
     """An https connection that may ask for a server name which is not the host that it connects to."""
 
-    def __init__(self, host: str, port: int | None, context: ssl.SSLContext, server_name: str | None) -> None:
-        super().__init__(host, port, context=context)
-        self._tls = context
+    default_port = HTTPS_PORT
+
+    def __init__(self, host: str, port: int | None, server_name: str | None) -> None:
+        super().__init__(host, port)
         self.server_name = server_name
 
     def connect(self) -> None:
-        """Connect, as HTTPSConnection does, with that name."""
-        HTTPConnection.connect(self)
-        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.server_name or self.host)
+        """Connect, with that name."""
+        self.sock = tls.connect(self.host, self.port, self.server_name or self.host, self.timeout)
 
 
 class EntryPointProbe:
@@ -197,9 +198,7 @@ class EntryPointProbe:
     def _connect(self) -> HTTPConnection:
         host, port = self._parts.hostname or "", self._parts.port
         if self._parts.scheme == "https":
-            # S323: see the docstring of the class.
-            context = ssl._create_unverified_context()  # noqa: S323, SLF001
-            return _NamedConnection(host, port, context, self._server_name())
+            return _NamedConnection(host, port, self._server_name())
         return HTTPConnection(host, port)
 
     async def close(self) -> None:
