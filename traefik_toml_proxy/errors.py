@@ -6,7 +6,10 @@ ProxyError
 ├── StoreError                       the routes could not be stored
 │   ├── StoreLocked                  another process owns the store
 │   ├── StoreTooNew                  a newer version of this package has written it
-│   └── CommitFailed                 a snapshot could not be written
+│   ├── CommitFailed                 a snapshot could not be written
+│   ├── EtcdUnreachable              no member of etcd has answered in time
+│   └── EtcdRefused                  etcd has answered with an error
+│       └── EtcdCompacted            what was asked for is no longer kept
 ├── RouteNotLive (TimeoutError)      written, but not live in time
 └── TraefikError                     the Traefik process
     ├── TraefikNotFound              no program found
@@ -110,6 +113,47 @@ class CommitFailed(StoreError):
         super().__init__(f"The routes could not be written to {location}: {reason}.{advice and ' ' + advice}")
         self.location = location
         self.reason = reason
+
+
+class EtcdUnreachable(StoreError):
+    """No member of etcd has answered in time; the request may have been carried out, or may still be."""
+
+    def __init__(self, location: str, reason: str) -> None:
+        super().__init__(f"No answer from etcd ({location}): {reason}")
+        self.location = location
+        self.reason = reason
+
+
+class EtcdRefused(StoreError):
+    """etcd has answered with an error; the request was not carried out.
+
+    Attributes:
+        location: The member that has answered.
+        reason: What it says; already quoted.
+        is_denied: Whether the user may not do that.
+        is_not_found: Whether it knows no such lease.
+    """
+
+    def __init__(
+        self, location: str, reason: str, advice: str = "", *, is_denied: bool = False, is_not_found: bool = False
+    ) -> None:
+        super().__init__(f"etcd ({location}) answered: {reason}{advice and '. ' + advice}")
+        self.location = location
+        self.reason = reason
+        self.is_denied = is_denied
+        self.is_not_found = is_not_found
+
+
+class EtcdCompacted(EtcdRefused):
+    """etcd no longer keeps what was asked for.
+
+    Attributes:
+        revision: The oldest revision that it keeps, or 0 if it has not said.
+    """
+
+    def __init__(self, location: str, revision: int) -> None:
+        super().__init__(location, "the revision has been compacted")
+        self.revision = revision
 
 
 class RouteNotLive(ProxyError, TimeoutError):

@@ -69,9 +69,10 @@ HOUSE = [
     Room("publisher", ASYNC, "publisher", "waits watcher seams routes errors"),
     Room("watcher", ASYNC, "watcher", "standstill seams tasks"),
     Room("waits", ASYNC, "waits", "seams routes errors"),
-    Room("stores", IO, "stores stores.*", "documents files traefik.sharing routes errors threads"),
+    Room("stores", IO, "stores stores.*", "documents messages files traefik.sharing routes errors threads"),
     Room("files", IO, "files folders access locks", "tasks threads errors"),
     Room("documents", PURE, "stores.toml_document stores.toml_text", "traefik routes errors"),
+    Room("messages", PURE, "stores.etcd_messages", "errors"),
     Room("answers", PURE, "runtime.answers", "traefik seams errors"),
     Room("traefik", PURE, "traefik traefik.*", "routes findings errors"),
     Room("standstill", PURE, "standstill", "seams"),
@@ -108,7 +109,7 @@ FOR_ASYNC = FOR_PURE | {"asyncio", "concurrent.futures", "contextlib", "logging"
 # Settings are read in one place and passed on as plain values.
 NOT_FOR_IO = {"traitlets", "jupyterhub"}
 # The only packages of others that are imported; pyproject.toml names them, or JupyterHub cannot do without them.
-OTHERS = {"aiofiles", "cryptography", "escapism", "jupyterhub", "prometheus_client", "toml", "traitlets"}
+OTHERS = {"aiofiles", "aiohttp", "cryptography", "escapism", "jupyterhub", "prometheus_client", "toml", "traitlets"}
 # Used if it is there. JupyterHub needs yaml at present, through jupyter-events.
 OTHERS_IF_THERE = {"rich", "yaml"}
 # And those that the conformance suite needs as well.

@@ -8,6 +8,8 @@ from traefik_toml_proxy import errors
 from traefik_toml_proxy.errors import (
     CommitFailed,
     ConfigurationError,
+    EtcdRefused,
+    EtcdUnreachable,
     InvalidRoute,
     ProxyError,
     RouteNotLive,
@@ -56,6 +58,9 @@ def test_the_tree_is_the_one_in_the_docstring() -> None:
         "StoreLocked": 5,
         "StoreTooNew": 5,
         "CommitFailed": 5,
+        "EtcdUnreachable": 5,
+        "EtcdRefused": 5,
+        "EtcdCompacted": 9,
         "RouteNotLive": 1,
         "TraefikError": 1,
         "TraefikNotFound": 5,
@@ -63,7 +68,7 @@ def test_the_tree_is_the_one_in_the_docstring() -> None:
         "TraefikStartFailed": 5,
     }
     assert {name for name, depth in tree.items() if depth == 1} == {c.__name__ for c in ProxyError.__subclasses__()}
-    assert {StoreLocked, StoreTooNew, CommitFailed} == set(StoreError.__subclasses__())
+    assert {StoreLocked, StoreTooNew, CommitFailed, EtcdUnreachable, EtcdRefused} == set(StoreError.__subclasses__())
     assert {TraefikNotFound, TraefikUnsupported, TraefikStartFailed} == set(TraefikError.__subclasses__())
 
 
