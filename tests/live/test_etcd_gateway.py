@@ -259,6 +259,18 @@ async def test_without_a_quorum_it_waits_for_one(tmp_path: Path) -> None:
         await gateway.transact(Transaction([], [put(b"/x", b"1")]), timeout=20 * PATIENCE)
 
 
+async def test_a_watch_ends_when_its_member_loses_the_leader(tmp_path: Path) -> None:
+    """Even if nothing else is asked. etcd itself would keep it open, and silent."""
+    async with running_etcd(tmp_path, 3) as etcd, client(EtcdSettings(endpoints=(etcd.members[0].url,))) as gateway:
+        done = await gateway.transact(Transaction([], [put(b"/x", b"1")]), timeout=TIMEOUT)
+        watch = gateway.watch(b"/", b"0", done.revision)
+        await within(TIMEOUT, anext(watch))
+        for member in etcd.members[1:]:
+            member.kill()
+        with pytest.raises(EtcdUnreachable):
+            await within(TIMEOUT, anext(watch))
+
+
 async def test_a_frozen_member_costs_a_second(tmp_path: Path) -> None:
     async with running_etcd(tmp_path, 3) as etcd, client(etcd.settings) as gateway:
         await gateway.range(b"/x", timeout=TIMEOUT)
