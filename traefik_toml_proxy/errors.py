@@ -125,13 +125,14 @@ class EtcdUnreachable(StoreError):
 
 
 class EtcdRefused(StoreError):
-    """etcd has answered with an error; the request was not carried out.
+    """etcd has answered with an error, which it does before it carries anything out.
 
     Attributes:
         location: The member that has answered.
         reason: What it says; already quoted.
         is_denied: Whether the user may not do that.
         is_not_found: Whether it knows no such lease.
+        is_certain: Whether the request was not carried out; False if an earlier try has got no answer.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class EtcdRefused(StoreError):
         self.reason = reason
         self.is_denied = is_denied
         self.is_not_found = is_not_found
+        self.is_certain = True
 
 
 class EtcdCompacted(EtcdRefused):

@@ -72,7 +72,7 @@ HOUSE = [
     Room("stores", IO, "stores stores.*", "documents messages files traefik.sharing routes errors threads"),
     Room("files", IO, "files folders access locks", "tasks threads errors"),
     Room("documents", PURE, "stores.toml_document stores.toml_text", "traefik routes errors"),
-    Room("messages", PURE, "stores.etcd_messages", "errors"),
+    Room("messages", PURE, "stores.etcd_messages stores.etcd_table", "routes errors"),
     Room("answers", PURE, "runtime.answers", "traefik seams errors"),
     Room("traefik", PURE, "traefik traefik.*", "routes findings errors"),
     Room("standstill", PURE, "standstill", "seams"),

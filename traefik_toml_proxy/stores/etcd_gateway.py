@@ -237,6 +237,9 @@ class EtcdGateway:
             try:
                 token = await self._log_in(left)
                 return await self._try(endpoint, path, body, left)
+            except EtcdRefused as error:
+                error.is_certain = tries == 0
+                raise
             except _StaleToken as error:
                 stale += 1
                 if stale > 2:
