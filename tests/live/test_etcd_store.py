@@ -167,7 +167,7 @@ async def test_a_hub_that_was_passed_over_while_another_one_came_and_went_knows_
 
 
 async def test_a_lost_answer_is_neither_a_lost_change_nor_a_doubled_one(
-    relay: Relay, etcd: Etcd, make_store: Callable[..., EtcdStore]
+    relay: Relay, etcd: Etcd, root: str, make_store: Callable[..., EtcdStore]
 ) -> None:
     """The transaction is sent again, and its mark shows that it was carried out."""
     store = make_store(EtcdSettings(endpoints=(relay.url, *etcd.settings.endpoints)))
@@ -176,6 +176,7 @@ async def test_a_lost_answer_is_neither_a_lost_change_nor_a_doubled_one(
     answered = relay.answered
     await store.commit(Snapshot(1, table_of("ada")))
     assert relay.answered > answered
+    assert '"Version" : 1\n' in etcd.control("get", f"{root}/table/head", "--write-out", "fields")
     assert await store.damage() is None
     await store.commit(Snapshot(2, table_of("ada", "bob")))
     await store.close()
@@ -287,6 +288,20 @@ async def test_what_others_do_is_noticed_and_put_right(
     await store.close()
 
     assert routes_of(await make_store().open()) == set(table_of("ada", "bob"))
+
+
+async def test_what_others_do_just_before_a_commit_is_put_right_by_it(
+    etcd: Etcd, root: str, make_store: Callable[..., EtcdStore]
+) -> None:
+    """It finds that the head is not the one that it knows."""
+    store = make_store()
+    await store.open()
+    await store.commit(Snapshot(1, table_of("ada", "bob")))
+    etcd.control("del", "--prefix", f"{root}/table/")
+    await store.commit(Snapshot(2, table_of("ada", "cleo")))
+    await store.close()
+
+    assert routes_of(await make_store().open()) == set(table_of("ada", "cleo"))
 
 
 async def test_what_is_no_route_is_left_out_and_removed(

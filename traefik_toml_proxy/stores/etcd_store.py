@@ -79,7 +79,7 @@ class EtcdStore:
         self._head_at = 0
         # The revision of etcd with the last whole table, if what it has now is not whole; else 0.
         self._base = 0
-        # Whether a commit has failed that may have been written, or may still be.
+        # Whether a commit has failed that may have been written, or may still be, or others have written.
         self._unsure = False
 
     @property
@@ -226,7 +226,7 @@ class EtcdStore:
             [*step.operations, put(keys.head, head.to_bytes())],
             [get(keys.leader), get(keys.head)],
         )
-        # Also if this is cancelled.
+        # Also if this is cancelled; and if it is not written, what etcd has must be read again.
         self._unsure = True
         try:
             outcome = await gateway.transact(transaction, timeout=timeout)
@@ -238,7 +238,6 @@ class EtcdStore:
             leader, found = (next(iter(part.found), None) for part in outcome.ranges)
             if found is None or not _has_mark(found, head.mark):
                 await self._look_who_leads(gateway, leader, timeout)
-                self._stored = None
                 return False
             written_at = found.modified  # an earlier try was carried out, but its answer got lost
         assert self._stored is not None  # noqa: S101
