@@ -47,16 +47,29 @@ HOUSE = [
         "package proxies runtime.activity runtime.live_looks masking findings seams "
         "routes suite stage results errors _version",
     ),
+    Room(
+        "agent command",
+        TRAITS,
+        "cli.agent",
+        "agent proxies.etcd_traits proxies.values runtime.certificate messages traefik addresses errors threads package",
+    ),
     Room("package", TRAITS, "__init__", "proxies errors _version"),
     Room(
         "proxies",
         TRAITS,
         "proxies proxies.*",
-        "leftovers runtime.session runtime.diagnosis runtime.looks runtime.live_looks runtime.program runtime.certificate "
-        "runtime.transport_files session publisher stores documents seams addresses traefik routes masking findings errors "
-        "metrics threads _version",
+        "leftovers messages runtime.session runtime.diagnosis runtime.looks runtime.live_looks runtime.program "
+        "runtime.certificate runtime.transport_files session publisher stores documents seams addresses traefik routes masking "
+        "findings errors metrics threads _version",
     ),
     Room("metrics", IO, "metrics", "seams"),
+    Room(
+        "agent",
+        IO,
+        "agent agent.*",
+        "readiness runtime session stores documents messages files seams traefik routes errors threads",
+    ),
+    Room("readiness", PURE, "agent.readiness", ""),
     Room("leftovers", PURE, "proxies.leftovers", "findings errors"),
     Room(
         "runtime",
@@ -323,7 +336,7 @@ def test_importing_the_package_starts_nothing() -> None:
     """No thread, task, process or socket, and no file but the modules themselves (whatever others do is imported before)."""
     script = """
         import asyncio, sys, threading
-        import traefik_toml_proxy
+        from traefik_toml_proxy import TraefikTomlProxy
 
         for name in [name for name in sys.modules if name.partition(".")[0] == "traefik_toml_proxy"]:
             del sys.modules[name]
@@ -339,7 +352,7 @@ def test_importing_the_package_starts_nothing() -> None:
         async def main():
             tasks = asyncio.all_tasks()
             seen.clear()
-            import traefik_toml_proxy
+            from traefik_toml_proxy import TraefikTomlProxy
             assert not seen, seen
             assert asyncio.all_tasks() == tasks
 

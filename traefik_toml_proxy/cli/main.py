@@ -19,6 +19,10 @@ class TraefikTomlProxyApp(Application):
     description = "Commands of traefik_toml_proxy."
     # Named by strings, so that a subcommand's module is imported only when it is run.
     subcommands = {  # noqa: RUF012 - traitlets expects a plain class attribute
+        "agent": (
+            "traefik_toml_proxy.cli.agent.AgentApp",
+            "Run a Traefik that serves the routes that a Hub keeps in etcd.",
+        ),
         "conformance": (
             "traefik_toml_proxy.cli.conformance.ConformanceApp",
             "Run the conformance suite against a JupyterHub proxy.",

@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 
 from ..errors import EtcdCompacted, EtcdUnreachable, quoted
-from ..routes import Route
+from ..routes import Route, RouteTable
 from .etcd_gateway import EtcdGateway
 from .etcd_messages import KeyValue, Transaction, get
 from .etcd_table import Head, Keys, read_head, read_route
@@ -34,10 +34,13 @@ class Contents:
     head: Head | None
     routes: dict[str, Route | None]
 
-    @property
-    def served(self) -> list[Route]:
-        """The valid routes."""
-        return [route for route in self.routes.values() if route is not None]
+    def table(self, log: logging.Logger) -> RouteTable:
+        """Return the valid routes, without those that have the place of another one, which only an editor can write."""
+        places: dict[str, Route] = {}
+        for route in self.routes.values():
+            if route is not None and places.setdefault(route.place, route) is not route:
+                log.warning("Leaving out a route in etcd: %s has the place of another one", quoted(route.routespec))
+        return RouteTable(places.values())
 
 
 async def read_contents(gateway: EtcdGateway, keys: Keys, log: logging.Logger, *, timeout: float) -> Contents:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..errors import CommitFailed, EtcdRefused, EtcdUnreachable, StoreError, StoreLocked, quoted
 from ..files import run_in_thread
-from ..routes import Route, RouteTable, Snapshot
+from ..routes import Route, Snapshot
 from .etcd_gateway import EtcdGateway
 from .etcd_messages import KeyValue, Transaction, get, is_created_at, is_modified_at, put
 from .etcd_reading import read_contents, read_whole
@@ -112,8 +112,7 @@ class EtcdStore:
         self._stored, self._head_at, self._cluster = contents.routes, contents.modified, contents.cluster
         self._base = contents.head.base if contents.head else 0
         self._unsure = False
-        table = RouteTable(_without_twins(whole.served, self._log))
-        return Snapshot(whole.head.revision if whole.head else 0, table)
+        return Snapshot(whole.head.revision if whole.head else 0, await run_in_thread(whole.table, self._log))
 
     # Leading.
 
@@ -322,12 +321,3 @@ def _has_mark(item: KeyValue, mark: str) -> bool:
         return read_head(item.value).mark == mark
     except ValueError:
         return False
-
-
-def _without_twins(routes: list[Route], log: logging.Logger) -> list[Route]:
-    """Leave out routes with the place of another one, which nobody but an editor can have written."""
-    places: dict[str, Route] = {}
-    for route in routes:
-        if places.setdefault(route.place, route) is not route:
-            log.warning("Leaving out a route in etcd: %s has the place of another one", quoted(route.routespec))
-    return list(places.values())

@@ -1,0 +1,101 @@
+"""An agent beside a real Traefik, with the routes in a real etcd, which a store writes as a Hub does."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from support.agents import AgentProcess
+from support.backend import Backend, get
+from support.etcd import Etcd, running_etcd
+from support.etcd_stores import etcd_store
+from support.fixtures import BackendMaker
+from support.waiting import eventually
+
+from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
+from traefik_toml_proxy.stores.etcd_gateway import EtcdGateway
+from traefik_toml_proxy.stores.etcd_store import EtcdStore
+from traefik_toml_proxy.stores.etcd_table import Keys, Report, read_report
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def etcd(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Etcd]:
+    """One member for all tests that leave it as it is."""
+    async with running_etcd(tmp_path_factory.mktemp("etcd")) as running:
+        yield running
+
+
+@pytest.fixture
+def root() -> str:
+    """Keys that no other test has."""
+    return f"/test/{secrets.token_hex(4)}"
+
+
+@pytest_asyncio.fixture
+async def store(etcd: Etcd, root: str) -> AsyncIterator[EtcdStore]:
+    """The store of a Hub."""
+    store = etcd_store(etcd.settings, root)
+    await store.open()
+    yield store
+    await store.close()
+
+
+def table_to(backend: Backend, *names: str) -> RouteTable:
+    """Return a table with a route ``/user/<name>/`` for each name."""
+    return RouteTable(Route.checked(f"/user/{name}/", backend.url, {"user": name}) for name in names)
+
+
+async def reports(etcd: Etcd, root: str) -> dict[str, Report]:
+    """Return what the agents say in etcd."""
+    keys, gateway = Keys.below(root), EtcdGateway(etcd.settings)
+    try:
+        found = await gateway.range(*keys.replicas, timeout=5)
+    finally:
+        await gateway.close()
+    return {keys.replica_of(item.key): read_report(item.value) for item in found.found}
+
+
+async def test_an_agent_serves_what_is_in_etcd(
+    tmp_path: Path, etcd: Etcd, root: str, store: EtcdStore, make_backend: BackendMaker
+) -> None:
+    """From its start on, and after each change; it says in etcd which revision that is."""
+    ada, bob = await make_backend("ada"), await make_backend("bob")
+    await store.commit(Snapshot(1, table_to(ada, "ada")))
+    async with AgentProcess(tmp_path, "one", etcd.settings, root) as agent:
+        await agent.ready()
+        assert (await get(agent.url, "/user/ada/")).by == "ada"
+        await store.commit(Snapshot(2, table_to(bob, "bob")))
+
+        async def says_so() -> bool:
+            report = (await reports(etcd, root)).get("one")
+            return report == Report(2, "/secret", agent.health_url, ready=True)
+
+        await eventually(says_so)
+        assert (await get(agent.url, "/user/bob/")).by == "bob"
+        assert (await get(agent.url, "/user/ada/")).status == 404
+        assert await agent.stop() == 0
+    assert await reports(etcd, root) == {}
+
+
+async def test_an_agent_is_small(tmp_path: Path, etcd: Etcd, root: str, store: EtcdStore) -> None:
+    """It takes at most 60 MiB."""
+    await store.commit(Snapshot(1, RouteTable([Route.checked("/", "http://127.0.0.1:1", {})])))
+    async with AgentProcess(tmp_path, "one", etcd.settings, root) as agent:
+        await agent.ready()
+        status = Path(f"/proc/{agent.pid}/status").read_text()
+        resident = int(status.partition("VmRSS:")[2].split()[0])
+        print(f"the agent takes {resident / 1024:.1f} MiB")
+
+    assert resident < 60 * 1024
+
+
+def test_an_agent_does_not_import_jupyterhub() -> None:
+    script = "import sys, traefik_toml_proxy.cli.agent, traefik_toml_proxy.cli.main; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert {"jupyterhub", "sqlalchemy", "tornado"} & {*done.stdout.split()} == set()

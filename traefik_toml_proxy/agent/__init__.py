@@ -1,0 +1,1 @@
+"""What runs beside each Traefik when the routes are in etcd. Importing it starts nothing, and needs no JupyterHub."""

@@ -1,0 +1,169 @@
+"""Membership: says in etcd, under a lease, what a replica serves. Does I/O, never blocking the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from ..errors import EtcdRefused, StoreError
+from ..stores.etcd_gateway import EtcdGateway
+from ..stores.etcd_messages import KeyValue, Outcome, Transaction, get, put
+from ..stores.etcd_table import Keys, Report, read_head, read_report
+from .readiness import Served
+
+
+class Membership:
+    """Renews the lease, and writes the report whenever it has changed.
+
+    The report and the head of the table are written and read in one transaction. So each table that the Hub writes later
+    waits for this replica, and it is enough that it serves that head before it becomes ready.
+
+    Attributes:
+        renewed: When the lease was last renewed, at the earliest, on ``clock``; None if never.
+        is_member: Whether it has the lease, as far as is known.
+        required: The table when the Hub began to wait for this replica; None if there was none, or once that is served.
+        peers: The addresses of the other agents, by name.
+    """
+
+    def __init__(
+        self,
+        gateway: EtcdGateway,
+        key: bytes,
+        keys: Keys,
+        *,
+        lease_seconds: int,
+        clock: Callable[[], float],
+        report: Callable[[], Report],
+        serves: Callable[[], Served | None],
+        compare: Callable[[int, int], None],
+        log: logging.Logger,
+    ) -> None:
+        """Write nothing yet.
+
+        Args:
+            gateway: Asks etcd.
+            key: The key of this replica.
+            keys: The keys of the table.
+            lease_seconds: How long the Hub waits for this replica after it was last heard of.
+            clock: Tells the time in seconds, also while the machine is suspended.
+            report: Returns what to say.
+            serves: Returns what the entry point serves.
+            compare: Gets the cluster and the revision of the head, at each renewal.
+            log: Reports that etcd does not answer.
+        """
+        self._gateway = gateway
+        self._key = key
+        self._keys = keys
+        self._lease_seconds = lease_seconds
+        self._clock = clock
+        self._report = report
+        self._serves = serves
+        self._compare = compare
+        self._log = log
+        self._lease = 0
+        self._written: bytes | None = None
+        self._changed = asyncio.Event()
+        self._logged = False
+        self.renewed: float | None = None
+        self.is_member = False
+        self.required: Served | None = None
+        self.peers: Mapping[str, str] = {}
+
+    def changed(self) -> None:
+        """Write the report soon, as the entry point serves something else."""
+        self._catch_up()
+        self._changed.set()
+
+    def _catch_up(self) -> None:
+        served = self._serves()
+        if self.required is not None and served is not None and served.is_at_least(self.required):
+            self.required = None
+
+    async def run(self) -> None:
+        """Stay a member for ever."""
+        interval = self._lease_seconds / 6
+        while True:
+            try:
+                await self._renew()
+                self._logged = False
+            except StoreError as error:
+                if not self._logged:
+                    self._logged = True
+                    self._log.warning("etcd does not know that this replica is alive; will retry: %s", error)
+            except Exception:  # noqa: BLE001 - a bug: log the traceback; the next try may succeed
+                self._log.exception("Renewing the lease failed unexpectedly; will retry")
+            waiting = asyncio.ensure_future(self._changed.wait())
+            try:
+                await asyncio.wait([waiting], timeout=interval)
+            finally:
+                waiting.cancel()
+            self._changed.clear()
+
+    async def _renew(self) -> None:
+        began, timeout = self._clock(), self._lease_seconds
+        if self._lease and not await self._gateway.keep_alive(self._lease, timeout=timeout):
+            self._lose()
+        if not self._lease:
+            self._lease = await self._gateway.grant(self._lease_seconds, timeout=timeout)
+            began = self._clock()
+        value = self._report().to_bytes()
+        say = [] if self.is_member and value == self._written else [put(self._key, value, self._lease)]
+        try:
+            outcome = await self._gateway.transact(
+                Transaction([], [*say, get(self._keys.head), get(*self._keys.replicas)]), timeout=timeout
+            )
+        except EtcdRefused as error:
+            if error.is_not_found:  # the lease has just ended
+                self._lose()
+            raise
+        if say:
+            self._written = value
+        self._learn(outcome, began)
+
+    def _lose(self) -> None:
+        self._lease, self.is_member, self._written = 0, False, None
+
+    def _learn(self, outcome: Outcome, began: float) -> None:
+        heads, replicas = outcome.ranges
+        head = next(iter(heads.found), None)
+        self._compare(outcome.cluster, head.modified if head else 0)
+        if not any(item.key == self._key for item in replicas.found):
+            self._lose()  # somebody has deleted it, so the Hub does not wait for this replica
+            self._changed.set()
+            return
+        current = self._served_by(head)
+        # Another Hub may have taken over meanwhile, and its tables have another secret.
+        superseded = self.required is not None and current is not None and current.secret != self.required.secret
+        if not self.is_member or superseded:
+            self.required = current
+        self.is_member, self.renewed = True, began
+        self._catch_up()
+        peers = {}
+        for item in replicas.found:
+            if item.key != self._key:
+                try:
+                    peers[self._keys.replica_of(item.key)] = read_report(item.value).url
+                except ValueError as error:
+                    self._log.debug("A replica cannot be asked: %s", error)
+        self.peers = peers
+
+    def _served_by(self, head: KeyValue | None) -> Served | None:
+        if head is None:
+            return None
+        try:
+            found = read_head(head.value)
+        except ValueError as error:
+            self._log.warning("The table in etcd cannot be used: %s", error)
+            return None
+        return Served(found.secret, found.revision)
+
+    async def leave(self) -> None:
+        """End the lease; the Hub no longer waits for this replica. Does not raise."""
+        lease = self._lease
+        self._lose()
+        if lease:
+            try:
+                await self._gateway.revoke(lease, timeout=1)
+            except StoreError as error:
+                self._log.debug("The lease ends by itself: %s", error)

@@ -1,0 +1,149 @@
+"""Replica: writes the tables of etcd to the file of one Traefik, and finds out what that serves. Does I/O in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import StoreError
+from ..routes import RouteTable, Snapshot
+from ..runtime.probe import EntryPointProbe
+from ..stores.etcd_table import Head
+from ..stores.toml_document import TomlRenderer
+from ..stores.toml_file import TomlFileStore
+from ..threads import in_thread
+from .readiness import Served
+
+# Seconds to ask whether Traefik has loaded a table, before looking whether there is a later one.
+_LOAD_SECONDS = 2.0
+# Seconds between two questions whether Traefik still serves the last one.
+_CHECK_SECONDS = 1.0
+
+
+class Replica:
+    """Writes the latest table, one at a time, and asks the entry point until it is live.
+
+    Attributes:
+        serves: What the entry point serves; None if that is not known.
+    """
+
+    def __init__(
+        self,
+        make_store: Callable[[TomlRenderer], TomlFileStore],
+        make_renderer: Callable[[Head], TomlRenderer],
+        url: str,
+        *,
+        server_name: Callable[[], str | None],
+        changed: Callable[[], None],
+        log: logging.Logger,
+    ) -> None:
+        """Write nothing yet.
+
+        Args:
+            make_store: Makes the store of the file.
+            make_renderer: Makes what renders the tables of one Hub.
+            url: The URL of the entry point.
+            server_name: Returns the name to ask for with https.
+            changed: Called when ``serves`` has changed.
+            log: Reports what goes wrong.
+        """
+        self._make_store = make_store
+        self._make_renderer = make_renderer
+        self._url = url
+        self._server_name = server_name
+        self._changed = changed
+        self._log = log
+        self._store: TomlFileStore | None = None
+        self._probe: EntryPointProbe | None = None
+        self._hub: tuple[str, str] | None = None
+        self._wanted: tuple[Head, RouteTable] | None = None
+        self._offered = asyncio.Event()
+        # The last revision for which it was logged that Traefik does not serve it.
+        self._missed = -1
+        self.serves: Served | None = None
+
+    async def open(self, first: Head) -> None:
+        """Make sure that there is a file; one from before stays as it is.
+
+        Args:
+            first: The head of an empty table, for the first file.
+
+        Raises:
+            StoreError: If it cannot be written.
+        """
+        store = await self._store_for(first)
+        if not await in_thread(Path(store.location).exists):
+            await store.commit(Snapshot(first.revision, RouteTable()))
+
+    def offer(self, head: Head, table: RouteTable) -> None:
+        """Write that table soon, unless a later one comes before."""
+        self._wanted = (head, table)
+        self._offered.set()
+
+    async def run(self) -> None:
+        """Write and ask for ever."""
+        written: tuple[Head, RouteTable] | None = None
+        while True:
+            waiting = asyncio.ensure_future(self._offered.wait())
+            try:
+                await asyncio.wait([waiting], timeout=_CHECK_SECONDS)
+            finally:
+                waiting.cancel()
+            self._offered.clear()
+            wanted = self._wanted
+            if wanted is None:
+                continue
+            try:
+                if wanted is not written or await self._is_damaged():
+                    await self._write(*wanted)
+                    written = wanted
+                await self._ask(wanted[0], wait=self.serves is None or self.serves.revision != wanted[0].revision)
+            except StoreError as error:
+                self._log.error("%s", error)
+            except Exception:  # noqa: BLE001 - a bug: log the traceback; the next try may succeed
+                self._log.exception("Writing the routes failed unexpectedly; will retry")
+
+    async def _is_damaged(self) -> bool:
+        damage = await self._store.damage() if self._store else None
+        if damage is not None:
+            self._log.warning("The file with the routes %s: writing it again", damage)
+        return damage is not None
+
+    async def _write(self, head: Head, table: RouteTable) -> None:
+        store = await self._store_for(head)
+        await store.commit(Snapshot(head.revision, table))
+
+    async def _store_for(self, head: Head) -> TomlFileStore:
+        """Return the store that renders the tables of the Hub that has written this head."""
+        hub = (head.secret, head.hub_url)
+        if self._store is None or hub != self._hub:
+            if self._store is not None:
+                await self._store.close()
+            self._store = self._make_store(self._make_renderer(head))
+            await self._store.open()
+            self._hub = hub
+            if self._probe is not None:
+                await self._probe.close()
+            self._probe = EntryPointProbe(self._url, f"{head.secret}/revision", server_name=self._server_name)
+        return self._store
+
+    async def _ask(self, head: Head, *, wait: bool) -> None:
+        probe = self._probe
+        assert probe is not None  # noqa: S101
+        answer = await (probe.wait(head.revision, _LOAD_SECONDS) if wait else probe.ask())
+        served = None if answer.revision is None else Served(head.secret, answer.revision)
+        if wait and not answer.serves(head.revision) and self._missed != head.revision:
+            self._missed = head.revision
+            self._log.warning("Traefik does not serve the last routes: %s", answer.description)
+        if served != self.serves:
+            self.serves = served
+            self._changed()
+
+    async def close(self) -> None:
+        """Release the file, and close the connection. May be called twice."""
+        if self._store is not None:
+            await self._store.close()
+        if self._probe is not None:
+            await self._probe.close()
