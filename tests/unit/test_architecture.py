@@ -58,9 +58,9 @@ HOUSE = [
         "proxies",
         TRAITS,
         "proxies proxies.*",
-        "leftovers messages runtime.session runtime.diagnosis runtime.looks runtime.live_looks runtime.program "
-        "runtime.certificate runtime.transport_files session publisher stores documents seams addresses traefik routes masking "
-        "findings errors metrics threads _version",
+        "leftovers messages runtime.session runtime.replicas runtime.diagnosis runtime.looks runtime.live_looks "
+        "runtime.program runtime.certificate runtime.transport_files session publisher stores documents seams addresses "
+        "traefik routes masking findings errors metrics threads _version",
     ),
     Room("metrics", IO, "metrics", "seams"),
     Room(
@@ -75,14 +75,14 @@ HOUSE = [
         "runtime",
         IO,
         "runtime runtime.*",
-        "session publisher watcher tasks stores.toml_text stores.toml_document stores.neighbours files answers connections "
-        "seams traefik routes findings errors threads",
+        "session publisher watcher tasks stores messages stores.toml_text stores.toml_document stores.neighbours files "
+        "answers connections seams traefik routes findings errors threads",
     ),
     Room("session", ASYNC, "session", "publisher watcher seams tasks"),
     Room("publisher", ASYNC, "publisher", "waits watcher seams routes errors"),
     Room("watcher", ASYNC, "watcher", "standstill seams tasks"),
     Room("waits", ASYNC, "waits", "seams routes errors"),
-    Room("stores", IO, "stores stores.*", "documents messages files traefik.sharing routes errors threads"),
+    Room("stores", IO, "stores stores.*", "documents messages files seams traefik.sharing routes errors threads"),
     Room("files", IO, "files folders access locks", "tasks threads errors"),
     Room("documents", PURE, "stores.toml_document stores.toml_text", "traefik routes errors"),
     Room("messages", PURE, "stores.etcd_messages stores.etcd_table", "routes errors"),

@@ -14,6 +14,7 @@ def test_the_public_names_are_these() -> None:
     assert sorted(traefik_toml_proxy.__all__) == [
         "InvalidRoute",
         "ProxyError",
+        "TraefikEtcdProxy",
         "TraefikProxy",
         "TraefikTomlProxy",
         "__version__",

@@ -1,0 +1,229 @@
+"""TraefikEtcdProxy with a real etcd and real agents, each with its Traefik."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+from support.agents import AgentProcess
+from support.backend import get
+from support.etcd import Etcd, running_etcd
+from support.fixtures import BackendMaker
+from support.live_check_contract import CONTRACT, Stage
+from support.relay import Relay
+
+from traefik_toml_proxy import TraefikEtcdProxy
+from traefik_toml_proxy.errors import ConfigurationError, InvalidRoute, RouteNotLive
+from traefik_toml_proxy.stores.etcd_replicas import ReplicasCheck
+from traefik_toml_proxy.stores.etcd_settings import EtcdSettings
+from traefik_toml_proxy.stores.etcd_table import Keys, Report
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def etcd(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Etcd]:
+    """One member for all tests that leave it as it is."""
+    async with running_etcd(tmp_path_factory.mktemp("etcd")) as running:
+        yield running
+
+
+@pytest.fixture
+def root() -> str:
+    """Keys that no other test has."""
+    return f"/test/{secrets.token_hex(4)}"
+
+
+@pytest_asyncio.fixture
+async def make_ha_proxy(etcd: Etcd, root: str) -> AsyncIterator[Callable[..., TraefikEtcdProxy]]:
+    """Make proxies as JupyterHub does; each is stopped at the end."""
+    made: list[TraefikEtcdProxy] = []
+
+    def make(**traits: object) -> TraefikEtcdProxy:
+        settings = {"etcd_endpoints": list(etcd.settings.endpoints), "etcd_root": root, "lease_seconds": 5}
+        proxy = TraefikEtcdProxy(**(settings | traits), log=logging.getLogger("hub"))
+        made.append(proxy)
+        return proxy
+
+    yield make
+    for proxy in made:
+        await proxy.stop()
+
+
+@contextlib.asynccontextmanager
+async def agents(folder: Path, etcd: Etcd, root: str, count: int) -> AsyncIterator[list[AgentProcess]]:
+    """Run so many agents during the block."""
+    async with contextlib.AsyncExitStack() as stack:
+        made = [AgentProcess(folder, f"agent{number}", etcd.settings, root) for number in range(count)]
+        for agent in made:
+            await stack.enter_async_context(agent)
+        yield made
+
+
+async def whoever_answers(agents: list[AgentProcess], path: str) -> set[str | None]:
+    """Return who answers that path, over all agents."""
+    return {response.by for response in await asyncio.gather(*(get(agent.url, path) for agent in agents))}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a_route_is_live_on_all_replicas_when_it_was_added(
+    tmp_path: Path,
+    etcd: Etcd,
+    root: str,
+    make_ha_proxy: Callable[..., TraefikEtcdProxy],
+    make_backend: BackendMaker,
+    count: int,
+) -> None:
+    """And on none when it was deleted; also when its target changes. Twenty times, each asked at once."""
+    ada, bob = await make_backend("ada"), await make_backend("bob")
+    proxy = make_ha_proxy()
+    async with agents(tmp_path, etcd, root, count) as running:
+        await proxy.start()
+        await proxy.add_route("/", ada.url, {})
+        for agent in running:
+            await agent.ready()
+        for number in range(20):
+            await proxy.add_route(f"/user/{number}/", ada.url, {"number": number})
+            assert await whoever_answers(running, f"/user/{number}/x") == {"ada"}
+            await proxy.add_route(f"/user/{number}/", bob.url, {"number": number})
+            assert await whoever_answers(running, f"/user/{number}/x") == {"bob"}
+            await proxy.delete_route(f"/user/{number}/")
+            assert await whoever_answers(running, f"/user/{number}/x") == {"ada"}
+        assert set(await proxy.get_all_routes()) == {"/"}
+
+
+async def test_another_hub_takes_over_with_no_user_cut_off(
+    tmp_path: Path,
+    etcd: Etcd,
+    root: str,
+    make_ha_proxy: Callable[..., TraefikEtcdProxy],
+    make_backend: BackendMaker,
+) -> None:
+    """It has all routes, and the replicas have stayed ready and have answered all requests."""
+    ada = await make_backend("ada")
+    first, second = make_ha_proxy(), make_ha_proxy()
+    async with agents(tmp_path, etcd, root, 1) as (agent,):
+        await first.start()
+        await first.add_route("/user/ada/", ada.url, {"user": "ada"})
+        await agent.ready()
+        async with asking(agent) as answers:
+            await first.stop()
+            await second.start()
+            await second.add_route("/user/bob/", ada.url, {"user": "bob"})
+            await second.delete_route("/user/bob/")
+        routes = await second.get_all_routes()
+
+    assert routes == {"/user/ada/": {"routespec": "/user/ada/", "target": ada.url, "data": {"user": "ada"}}}
+    assert {*answers} == {("ada", True)}
+    assert len(answers) > 5
+
+
+@contextlib.asynccontextmanager
+async def asking(agent: AgentProcess) -> AsyncIterator[list[tuple[str | None, bool]]]:
+    """Ask all the time who answers, and whether the replica is ready."""
+    answers: list[tuple[str | None, bool]] = []
+
+    async def ask() -> None:
+        while True:
+            answers.append(((await get(agent.url, "/user/ada/")).by, await agent.is_ready()))
+
+    task = asyncio.create_task(ask())
+    try:
+        yield answers
+        assert not task.done(), task.exception()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_a_replica_that_joins_is_ready_with_all_routes(
+    tmp_path: Path,
+    etcd: Etcd,
+    root: str,
+    make_ha_proxy: Callable[..., TraefikEtcdProxy],
+    make_backend: BackendMaker,
+) -> None:
+    """Also while routes are added all the time: then it serves each of them as soon as that was added."""
+    ada = await make_backend("ada")
+    proxy = make_ha_proxy()
+    async with agents(tmp_path, etcd, root, 1) as (first,):
+        await proxy.start()
+        await proxy.add_route("/user/0/", ada.url, {})
+        await first.ready()
+        late = AgentProcess(tmp_path, "late", etcd.settings, root)
+        number, checked = 0, 0
+        async with late:
+            while checked < 10:
+                number += 1
+                await proxy.add_route(f"/user/{number}/", ada.url, {})
+                if await late.is_ready():
+                    assert await whoever_answers([first, late], f"/user/{number}/") == {"ada"}
+                    checked += 1
+            assert await whoever_answers([late], "/user/0/") == {"ada"}
+
+
+async def test_without_a_replica_a_route_is_not_live(make_ha_proxy: Callable[..., TraefikEtcdProxy]) -> None:
+    """The error says that no agent is known."""
+    proxy = make_ha_proxy(check_route_timeout=1)
+    await proxy.start()
+    with pytest.raises(RouteNotLive, match="no replica has a lease"):
+        await proxy.add_route("/", "http://127.0.0.1:1", {})
+
+
+async def test_a_route_that_etcd_cannot_hold_is_refused(make_ha_proxy: Callable[..., TraefikEtcdProxy]) -> None:
+    proxy = make_ha_proxy()
+    await proxy.start()
+    with pytest.raises(InvalidRoute, match="etcd takes"):
+        await proxy.add_route("/", "http://127.0.0.1:1", {"x": "x" * 2**21})
+
+
+async def test_a_password_is_read_from_a_file(tmp_path: Path, make_ha_proxy: Callable[..., TraefikEtcdProxy]) -> None:
+    """Here, one that cannot be read."""
+    proxy = make_ha_proxy(etcd_username="hub", etcd_password_file=str(tmp_path / "missing"))
+    with pytest.raises(ConfigurationError, match="etcd_password_file"):
+        await proxy.start()
+
+
+# The live check.
+
+
+class ReplicaStage:
+    """A live check, and one replica whose report a test writes."""
+
+    def __init__(self, etcd: Etcd, relay: Relay, root: str) -> None:
+        self._etcd = etcd
+        self._relay = relay
+        self._key = Keys.below(root).replica("one").decode()
+        self.live_check = ReplicasCheck(
+            EtcdSettings(endpoints=(relay.url,)), Keys.below(root), "/secret", logging.getLogger("hub")
+        )
+
+    def serve(self, revision: int | None) -> None:
+        """Report that revision."""
+        report = Report(revision, "/secret", "", ready=True)
+        self._etcd.control("put", self._key, report.to_bytes().decode())
+
+    def refuse(self) -> None:
+        """Not used: nothing is refused here."""
+
+    def fall_silent(self) -> None:
+        """Take the report away."""
+        self._etcd.control("del", self._key)
+
+
+@pytest.mark.parametrize(
+    "keeps", [each for each in CONTRACT if "refusal" not in each.__name__], ids=lambda f: f.__name__
+)
+async def test_the_live_check_keeps_the_contract(etcd: Etcd, root: str, keeps: Callable[[Stage], object]) -> None:
+    """See support/live_check_contract.py; there is nothing that refuses."""
+    async with Relay(urlsplit(etcd.members[0].url).port or 0) as relay:
+        stage = ReplicaStage(etcd, relay, root)
+        try:
+            await keeps(stage)  # type: ignore[misc]
+        finally:
+            await stage.live_check.close()
