@@ -208,6 +208,11 @@ class ReplicaStage:
         report = Report(revision, "/secret", "", ready=True)
         self._etcd.control("put", self._key, report.to_bytes().decode())
 
+    def serve_another_hub(self, revision: int) -> None:
+        """Report a revision under the secret of another Hub."""
+        report = Report(revision, "/other", "", ready=True)
+        self._etcd.control("put", self._key, report.to_bytes().decode())
+
     def refuse(self) -> None:
         """Not used: nothing is refused here."""
 
@@ -227,3 +232,17 @@ async def test_the_live_check_keeps_the_contract(etcd: Etcd, root: str, keeps: C
             await keeps(stage)  # type: ignore[misc]
         finally:
             await stage.live_check.close()
+
+
+async def test_what_a_replica_serves_of_another_hub_does_not_count(etcd: Etcd, root: str) -> None:
+    """As before it has followed a new one. What is not a report does not count either."""
+    async with Relay(urlsplit(etcd.members[0].url).port or 0) as relay:
+        stage = ReplicaStage(etcd, relay, root)
+        stage.serve_another_hub(7)
+        other = await stage.live_check.ask()
+        etcd.control("put", Keys.below(root).replica("one").decode(), "{}")
+        broken = await stage.live_check.ask()
+        await stage.live_check.close()
+
+    assert (other.revision, other.answered) == (None, True)
+    assert (broken.revision, broken.answered) == (None, True)

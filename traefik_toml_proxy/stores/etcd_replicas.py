@@ -111,7 +111,10 @@ class ReplicasCheck:
     def _answer(self, reports: dict[str, Report | None]) -> Answer:
         if not reports:
             return Answer(
-                None, answered=False, description=f"no replica has a lease below {self._keys.root}", advice=_NOBODY
+                None,
+                answered=False,
+                description=f"no answer: no replica has a lease below {self._keys.root}",
+                advice=_NOBODY,
             )
         served = {name: self._revision_in(report) for name, report in reports.items()}
         # Those that serve nothing of this Hub come first.
