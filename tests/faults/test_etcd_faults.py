@@ -1,0 +1,258 @@
+"""Routes in etcd when something fails: etcd, an agent, a Traefik, the network between them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+from support.agents import LEASE_SECONDS, AgentProcess
+from support.backend import get
+from support.etcd import Etcd, running_etcd
+from support.fixtures import BackendMaker
+from support.relay import Relay
+from support.waiting import PATIENCE, eventually, within
+
+from traefik_toml_proxy import TraefikEtcdProxy
+from traefik_toml_proxy.errors import RouteNotLive
+from traefik_toml_proxy.stores.etcd_settings import EtcdSettings
+
+ROOT = "/jupyterhub"
+
+
+@pytest_asyncio.fixture
+async def etcd(tmp_path: Path) -> AsyncIterator[Etcd]:
+    """One member."""
+    async with running_etcd(tmp_path) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def proxy(etcd: Etcd) -> AsyncIterator[TraefikEtcdProxy]:
+    """A proxy that has been started."""
+    endpoints = list(etcd.settings.endpoints)
+    proxy = TraefikEtcdProxy(etcd_endpoints=endpoints, lease_seconds=LEASE_SECONDS, log=logging.getLogger("hub"))
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
+
+
+AgentMaker = Callable[..., "AgentProcess"]
+
+
+@pytest_asyncio.fixture
+async def make_agent(tmp_path: Path, etcd: Etcd) -> AsyncIterator[Callable[..., AgentProcess]]:
+    """Make agents; each is stopped at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        def make(name: str = "one", settings: EtcdSettings | None = None, **traits: object) -> AgentProcess:
+            agent = AgentProcess(tmp_path, name, settings or etcd.settings, ROOT, **traits)
+            stack.push_async_exit(agent.__aexit__)
+            return agent
+
+        yield make
+
+
+async def served_by(agent: AgentProcess, path: str = "/user/ada/") -> str | None:
+    """Return which backend answers; None also if nobody does."""
+    try:
+        return (await get(agent.url, path)).by
+    except (OSError, EOFError):
+        return None
+
+
+async def test_with_etcd_down_all_routes_stay_and_an_add_waits(
+    etcd: Etcd, proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    """The replica stays ready, and its Traefik can be restarted. When etcd is back, the add is done."""
+    ada, agent = await make_backend("ada"), make_agent()
+    await agent.start()
+    await proxy.add_route("/user/ada/", ada.url, {})
+    await agent.ready()
+    etcd.members[0].kill()
+    adding = asyncio.ensure_future(proxy.add_route("/user/bob/", ada.url, {}))
+    down = time.monotonic() + 1.5 * LEASE_SECONDS
+    while time.monotonic() < down:
+        assert await agent.is_ready()
+        assert await served_by(agent) == "ada"
+        await asyncio.sleep(0.05)
+    os.kill(agent.traefik_pid, signal.SIGKILL)
+    await eventually(lambda: served_by(agent), what="Traefik serves from its disk")
+    assert not adding.done()
+    etcd.restart(etcd.members[0])
+    await within(20 * PATIENCE, adding)
+
+    assert await served_by(agent, "/user/bob/") == "ada"
+
+
+async def test_an_agent_that_is_started_without_etcd_serves_from_its_disk(
+    etcd: Etcd, proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    """It is ready after the time that is set, and follows etcd when that is back."""
+    ada, agent = await make_backend("ada"), make_agent(offline_seconds=2)
+    await agent.start()
+    await proxy.add_route("/user/ada/", ada.url, {})
+    await agent.ready()
+    await agent.stop()
+    etcd.members[0].kill()
+    await agent.start()
+    await eventually(lambda: served_by(agent))
+    await agent.ready()
+    etcd.restart(etcd.members[0])
+    await within(20 * PATIENCE, proxy.add_route("/user/bob/", ada.url, {}))
+
+    assert await served_by(agent, "/user/bob/") == "ada"
+
+
+async def test_the_hub_waits_for_a_dead_agent_no_longer_than_its_lease(
+    proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    """Then it goes on with the others."""
+    ada, one, two = await make_backend("ada"), make_agent("one"), make_agent("two")
+    await one.start()
+    await two.start()
+    await proxy.add_route("/", ada.url, {})
+    await one.ready()
+    await two.ready()
+    await two.end(signal.SIGKILL)
+    os.kill(two.traefik_pid, signal.SIGKILL)
+    began = time.monotonic()
+    await proxy.add_route("/user/ada/", ada.url, {})
+
+    assert time.monotonic() - began < LEASE_SECONDS + 2 * PATIENCE
+    assert await served_by(one) == "ada"
+
+
+async def test_a_frozen_agent_that_thaws_is_not_ready_until_it_has_caught_up(
+    proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    """Meanwhile its Traefik serves what has been deleted: nobody must be sent there."""
+    ada, eve, one, two = await make_backend("ada"), await make_backend("eve"), make_agent("one"), make_agent("two")
+    await one.start()
+    await two.start()
+    await proxy.add_route("/", ada.url, {})
+    await proxy.add_route("/user/eve/", eve.url, {})
+    await one.ready()
+    await two.ready()
+    two.send(signal.SIGSTOP)
+    await proxy.delete_route("/user/eve/")
+    assert await served_by(one, "/user/eve/") == "ada"
+    assert await served_by(two, "/user/eve/") == "eve"
+    two.send(signal.SIGCONT)
+    seen = []
+
+    async def is_ready() -> bool:
+        ready = await two.is_ready()
+        seen.append((ready, await served_by(two, "/user/eve/")))
+        return ready
+
+    await eventually(is_ready, within=15)
+
+    assert (True, "eve") not in seen
+    assert seen[-1] == (True, "ada")
+
+
+async def test_a_killed_traefik_is_restarted_and_the_hub_goes_on(
+    proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    ada, agent = await make_backend("ada"), make_agent()
+    await agent.start()
+    await proxy.add_route("/user/ada/", ada.url, {})
+    await agent.ready()
+    for number in range(3):
+        os.kill(agent.traefik_pid, signal.SIGKILL)
+        await within(10 * PATIENCE, proxy.add_route(f"/user/{number}/", ada.url, {}))
+        assert await served_by(agent, f"/user/{number}/") == "ada"
+    await agent.ready()
+
+
+async def test_users_do_not_notice_that_etcd_was_exchanged(
+    etcd: Etcd, proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    """It has lost all its data. The Hub writes the table again within seconds, and changes are live again."""
+    ada, agent = await make_backend("ada"), make_agent()
+    await agent.start()
+    for number in range(50):
+        await proxy.add_route(f"/user/{number}/", ada.url, {"n": number})
+    await agent.ready()
+    answers = []
+
+    async def ask() -> None:
+        while True:
+            answers.append((await served_by(agent, "/user/7/"), await agent.is_ready()))
+
+    asking = asyncio.create_task(ask())
+    etcd.empty()
+    await etcd.ready()
+    began = time.monotonic()
+    await eventually(
+        lambda: etcd.control("get", "--prefix", f"{ROOT}/table/routes/", "--keys-only").count("/user/") == 50
+    )
+    took = time.monotonic() - began
+    await within(10 * PATIENCE, proxy.add_route("/user/late/", ada.url, {}))
+    asking.cancel()
+
+    assert took < 3 * PATIENCE
+    assert await served_by(agent, "/user/late/") == "ada"
+    assert {*answers} == {("ada", True)}
+
+
+async def test_an_agent_that_is_cut_off_from_etcd_is_not_ready_before_the_hub_goes_on(
+    etcd: Etcd, proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    """It is ready again soon after it is no longer cut off."""
+    ada, eve = await make_backend("ada"), await make_backend("eve")
+    async with Relay(urlsplit(etcd.members[0].url).port or 0) as relay:
+        one, two = make_agent("one"), make_agent("two", EtcdSettings(endpoints=(relay.url,)))
+        await one.start()
+        await two.start()
+        await proxy.add_route("/", ada.url, {})
+        await proxy.add_route("/user/eve/", eve.url, {})
+        await one.ready()
+        await two.ready()
+        relay.is_silent = True
+        deleting = asyncio.ensure_future(proxy.delete_route("/user/eve/"))
+        while await two.is_ready():
+            assert not deleting.done()
+        await within(20 * PATIENCE, deleting)
+        assert not await two.is_ready()
+        assert await one.is_ready()
+        relay.is_silent = False
+        relay.cut()
+        await two.ready()
+        assert await served_by(two, "/user/eve/") == "ada"
+
+
+async def test_if_all_agents_are_cut_off_they_stay_ready(
+    etcd: Etcd, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    """Users keep their servers; the Hub is told that its changes are not live."""
+    ada = await make_backend("ada")
+    async with Relay(urlsplit(etcd.members[0].url).port or 0) as relay:
+        proxy = TraefikEtcdProxy(etcd_endpoints=list(etcd.settings.endpoints), check_route_timeout=30, lease_seconds=5)
+        behind = EtcdSettings(endpoints=(relay.url,))
+        one, two = make_agent("one", behind), make_agent("two", behind)
+        await one.start()
+        await two.start()
+        await proxy.start()
+        await proxy.add_route("/user/ada/", ada.url, {})
+        await one.ready()
+        await two.ready()
+        relay.is_silent = True
+        proxy._session.publisher._live_timeout = 2 * LEASE_SECONDS  # type: ignore[union-attr]
+        with pytest.raises(RouteNotLive):
+            await proxy.add_route("/user/bob/", ada.url, {})
+        assert [await one.is_ready(), await two.is_ready()] == [True, True]
+        relay.is_silent = False
+        relay.cut()
+        await within(20 * PATIENCE, proxy.add_route("/user/cleo/", ada.url, {}))
+        assert await served_by(one, "/user/bob/") == await served_by(two, "/user/bob/") == "ada"
+        await proxy.stop()
