@@ -39,7 +39,9 @@ async def etcd(tmp_path: Path) -> AsyncIterator[Etcd]:
 async def proxy(etcd: Etcd) -> AsyncIterator[TraefikEtcdProxy]:
     """A proxy that has been started."""
     endpoints = list(etcd.settings.endpoints)
-    proxy = TraefikEtcdProxy(etcd_endpoints=endpoints, lease_seconds=LEASE_SECONDS, log=logging.getLogger("hub"))
+    proxy = TraefikEtcdProxy(
+        etcd_endpoints=endpoints, lease_seconds=LEASE_SECONDS, start_timeout=0, log=logging.getLogger("hub")
+    )
     await proxy.start()
     yield proxy
     await proxy.stop()

@@ -45,7 +45,12 @@ async def make_ha_proxy(etcd: Etcd, root: str) -> AsyncIterator[Callable[..., Tr
     made: list[TraefikEtcdProxy] = []
 
     def make(**traits: object) -> TraefikEtcdProxy:
-        settings = {"etcd_endpoints": list(etcd.settings.endpoints), "etcd_root": root, "lease_seconds": 5}
+        settings = {
+            "etcd_endpoints": list(etcd.settings.endpoints),
+            "etcd_root": root,
+            "lease_seconds": 5,
+            "start_timeout": 0,
+        }
         proxy = TraefikEtcdProxy(**(settings | traits), log=logging.getLogger("hub"))
         made.append(proxy)
         return proxy
@@ -95,6 +100,15 @@ async def test_a_route_is_live_on_all_replicas_when_it_was_added(
             await proxy.delete_route(f"/user/{number}/")
             assert await whoever_answers(running, f"/user/{number}/x") == {"ada"}
         assert set(await proxy.get_all_routes()) == {"/"}
+
+
+async def test_start_returns_when_a_replica_listens(
+    tmp_path: Path, etcd: Etcd, root: str, make_ha_proxy: Callable[..., TraefikEtcdProxy]
+) -> None:
+    proxy = make_ha_proxy(start_timeout=60)
+    async with agents(tmp_path, etcd, root, 1) as (agent,):
+        await proxy.start()
+        assert (await get(agent.url, "/")).status == 404
 
 
 async def test_another_hub_takes_over_with_no_user_cut_off(

@@ -45,6 +45,14 @@ class TraefikEtcdProxy(RoutingProxy):
         If a new route takes longer, the Hub stops the user's server.
         """,
     )
+    start_timeout = Float(
+        30,
+        min=0,
+        config=True,
+        help="""
+        Seconds to wait at start until the replicas serve the routes. If it takes longer, the Hub logs that and goes on.
+        """,
+    )
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -79,6 +87,7 @@ class TraefikEtcdProxy(RoutingProxy):
             ),
             check_route=self._check_route,
             live_timeout=self.check_route_timeout,
+            start_timeout=self.start_timeout,
         )
         return await open_with_replicas(settings, self.log)
 

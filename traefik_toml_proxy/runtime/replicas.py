@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..errors import RouteNotLive
 from ..publisher import RoutePublisher
 from ..routes import Route
 from ..session import Session, cleanup_on_error
@@ -24,16 +25,20 @@ class ReplicasSettings:
         store: What to write there, and where.
         check_route: Raises ValueError for a route that the replicas cannot serve.
         live_timeout: Seconds to wait for a change to become live.
+        start_timeout: Seconds to wait at start until a replica serves the routes.
     """
 
     etcd: EtcdSettings
     store: EtcdStoreSettings
     check_route: Callable[[Route], object]
     live_timeout: float
+    start_timeout: float
 
 
 async def open_with_replicas(settings: ReplicasSettings, log: logging.Logger) -> Session:
     """Open a session, and publish the routes of the last one, which the replicas have gone on to serve.
+
+    Returns when the replicas serve them, but no later than ``start_timeout``.
 
     Raises:
         ProxyError: If that fails; the message says what to do.
@@ -48,5 +53,10 @@ async def open_with_replicas(settings: ReplicasSettings, log: logging.Logger) ->
             store, check, live_timeout=settings.live_timeout, check_route=settings.check_route, log=log
         )
         await publisher.begin(await publisher.open())
+        try:
+            await publisher.wait_live(settings.start_timeout)
+        except RouteNotLive as error:
+            # The Hub does not start the replicas, so they may come later.
+            log.warning("The Hub starts without a replica that serves its routes: %s", error)
         log.info("The routes are in etcd (%s); routes: %d", store.location, len(publisher.table))
         return Session(publisher, cleanup)
