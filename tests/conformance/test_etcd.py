@@ -28,7 +28,8 @@ pytestmark = pytest.mark.skipif(
 def with_replicas(count: int) -> Subject:
     """Return the proxy, with so many replicas behind a balancer."""
     command = [sys.executable, ha_stage.__file__, "{folder}", "{port}", "{port1}", "{port2}", str(count)]
-    traits = {"etcd_endpoints": ["http://127.0.0.1:{port1}"], "lease_seconds": 5}
+    # As far as the suite is concerned, others start and stop it.
+    traits = {"should_start": False, "etcd_endpoints": ["http://127.0.0.1:{port1}"], "lease_seconds": 5}
     return StartedByHub(PROXY, {"TraefikEtcdProxy": traits}, command=command)
 
 

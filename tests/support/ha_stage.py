@@ -68,8 +68,10 @@ class Balancer:
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass on one connection."""
+        while not self._ready:
+            await asyncio.sleep(0.05)
         with contextlib.suppress(OSError):
-            where = urlsplit(random.choice(self._ready or [*self._replicas]))
+            where = urlsplit(random.choice(self._ready))
             far_reader, far_writer = await asyncio.open_connection(where.hostname, where.port)
             await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
             far_writer.close()
