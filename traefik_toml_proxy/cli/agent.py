@@ -55,6 +55,8 @@ class AgentApp(Application):
     python -m traefik_toml_proxy agent --AgentApp.etcd_endpoints=https://etcd1:2379 --AgentApp.public_url=http://:8000
     """
 
+    aliases = {"config": "AgentApp.config_file"}  # noqa: RUF012 - traitlets expects a plain class attribute
+
     config_file = Unicode(
         "", config=True, help="A configuration file in Python, with lines such as c.AgentApp.name = 'a'."
     )
