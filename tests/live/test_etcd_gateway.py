@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
+import threading
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -390,6 +393,33 @@ def _bundle(folder: Path, *pairs: Pair) -> Path:
     path = folder / "bundle.crt"
     path.write_text("".join(pair.cert.read_text() for pair in pairs))
     return path
+
+
+async def test_a_renewed_certificate_is_used(tmp_path: Path) -> None:
+    """Without a restart: when etcd does not answer, the files are read again."""
+    ours, theirs, expired = (make_certificate(tmp_path, name) for name in ("etcd", "hub", "expired"))
+    tls = {"cert-file": ours.cert, "key-file": ours.key, "trusted-ca-file": _bundle(tmp_path, ours, theirs)}
+    async with running_etcd(tmp_path, tls=tls) as etcd:
+        trusted = dataclasses.replace(etcd.settings, ca=ours.cert, cert=theirs.cert, key=theirs.key)
+        await etcd.ready(trusted)
+        async with client(dataclasses.replace(trusted, cert=expired.cert, key=expired.key)) as gateway:
+            with pytest.raises(EtcdUnreachable):
+                await gateway.range(b"/x", timeout=1)
+            expired.cert.write_bytes(theirs.cert.read_bytes())
+            expired.key.write_bytes(theirs.key.read_bytes())
+            await gateway.range(b"/x", timeout=10 * PATIENCE)
+
+
+async def test_a_name_is_looked_up_while_the_hub_looks_up_others(etcd: Etcd) -> None:
+    """That may take all threads of asyncio for a while."""
+    loop, done = asyncio.get_running_loop(), threading.Event()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    slow = loop.run_in_executor(None, done.wait, 20 * PATIENCE)
+    async with client(EtcdSettings(endpoints=(etcd.members[0].url.replace("127.0.0.1", "localhost"),))) as gateway:
+        await gateway.range(b"/x", timeout=TIMEOUT)
+    assert not slow.done()
+    done.set()
+    await slow
 
 
 async def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:

@@ -26,12 +26,15 @@ from .etcd_messages import (
     read_watched,
     watch_request,
 )
+from .etcd_resolver import OwnThreadsResolver
 from .etcd_settings import EtcdSettings, tls_context
 
 # Seconds to wait for one answer of one member: without a quorum a member answers after 7 s, and a frozen one never.
 _TRY_SECONDS = 1.0
 # Seconds to wait before the members are asked again, when none of them has answered.
 _PAUSE = 0.1
+# Seconds after which the certificates are read again if no member answers: they may have been renewed.
+_CERTIFICATES_SECONDS = 5.0
 # The header that ends a watch whose member loses the leader (etcd, server/proxy/grpcproxy); without it the watch is silent.
 _HAS_LEADER = {"Grpc-Metadata-hasleader": "true"}
 # The most bytes of one line of a watch, which can have several transactions of at most 1.5 MB each (--max-request-bytes).
@@ -57,6 +60,8 @@ class EtcdGateway:
         """Open nothing yet; the first request does."""
         self._settings = settings
         self._session: aiohttp.ClientSession | None = None
+        # When that was opened, on the clock of the event loop.
+        self._opened = 0.0
         self._opening = asyncio.Lock()
         self._logging_in = asyncio.Lock()
         self._token: str | None = None
@@ -249,6 +254,8 @@ class EtcdGateway:
                 self._fail(endpoint)
                 tries += 1
                 pause = _PAUSE if tries % len(self._settings.endpoints) == 0 else 0
+                if pause:
+                    await self._read_certificates_again()
                 if loop.time() + pause >= deadline:
                     raise EtcdUnreachable(self.location, f"{endpoint}: {error}") from None
                 await asyncio.sleep(pause)
@@ -337,9 +344,18 @@ class EtcdGateway:
             if self._session is None:
                 context = await run_in_thread(tls_context, self._settings)
                 # No limit: each watch keeps a connection.
-                connector = aiohttp.TCPConnector(limit=0, ssl=context, force_close=False)
+                connector = aiohttp.TCPConnector(limit=0, ssl=context, resolver=OwnThreadsResolver())
+                self._opened = asyncio.get_running_loop().time()
                 self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
             return self._session
+
+    async def _read_certificates_again(self) -> None:
+        """Let the next request open new connections, if there are certificates that may have been renewed meanwhile."""
+        session, settings = self._session, self._settings
+        age = asyncio.get_running_loop().time() - self._opened
+        if session is not None and (settings.ca or settings.cert) and age > _CERTIFICATES_SECONDS:
+            self._session = None
+            await session.close()
 
     async def _log_in(self, left: float) -> str | None:
         """Return the token of the user, which takes etcd 100 ms to make; None without a user."""
