@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +21,9 @@ from support.live_check_contract import CONTRACT, Stage
 from support.relay import Relay
 
 from traefik_toml_proxy import TraefikEtcdProxy
-from traefik_toml_proxy.errors import ConfigurationError, InvalidRoute, RouteNotLive
+from traefik_toml_proxy.errors import ConfigurationError, EtcdRefused, InvalidRoute, RouteNotLive
+from traefik_toml_proxy.stores.etcd_gateway import EtcdGateway
+from traefik_toml_proxy.stores.etcd_messages import Transaction, put
 from traefik_toml_proxy.stores.etcd_replicas import ReplicasCheck
 from traefik_toml_proxy.stores.etcd_settings import EtcdSettings
 from traefik_toml_proxy.stores.etcd_table import Keys, Report
@@ -260,3 +263,60 @@ async def test_what_a_replica_serves_of_another_hub_does_not_count(etcd: Etcd, r
 
     assert (other.revision, other.answered) == (None, True)
     assert (broken.revision, broken.answered) == (None, True)
+
+
+# Users and roles.
+
+# As the how-to says: what the Hub and the agents need.
+ROLES = {
+    "hub": [("readwrite", "/roles/")],
+    "agent": [("read", "/roles/table/"), ("readwrite", "/roles/replicas/")],
+}
+
+
+def with_roles(etcd: Etcd) -> None:
+    """Make a user for each role, and turn on authentication."""
+    for name, permissions in ROLES.items():
+        etcd.control("role", "add", name)
+        for kind, prefix in permissions:
+            etcd.control("role", "grant-permission", name, "--prefix=true", kind, prefix)
+        etcd.control("user", "add", f"{name}:{name}-word")
+        etcd.control("user", "grant-role", name, name)
+    etcd.control("user", "add", "root:word")
+    etcd.control("user", "grant-role", "root", "root")
+    etcd.control("auth", "enable")
+
+
+async def test_the_hub_and_the_agents_need_no_more_than_their_roles(
+    tmp_path: Path, make_backend: BackendMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With tokens that expire. An agent can neither write the table, nor read who leads. No log has a password."""
+    ada = await make_backend("ada")
+    (tmp_path / "password").write_text("agent-word\n")
+    async with running_etcd(tmp_path, options=["--auth-token-ttl", "1"]) as etcd:
+        with_roles(etcd)
+        proxy = TraefikEtcdProxy(
+            etcd_endpoints=list(etcd.settings.endpoints),
+            etcd_root="/roles",
+            etcd_username="hub",
+            etcd_password="hub-word",
+            lease_seconds=5,
+            log=logging.getLogger("hub"),
+        )
+        traits = {"etcd_username": "agent", "etcd_password_file": str(tmp_path / "password")}
+        async with AgentProcess(tmp_path, "one", etcd.settings, "/roles", **traits) as agent:
+            await proxy.start()
+            for number in range(3):
+                await proxy.add_route(f"/user/{number}/", ada.url, {})
+                await asyncio.sleep(2.5)  # the tokens that only changes and watches use expire
+            await agent.ready()
+            assert await whoever_answers([agent], "/user/2/") == {"ada"}
+            await proxy.stop()
+        user = dataclasses.replace(etcd.settings, username="agent", password="agent-word")
+        gateway = EtcdGateway(user)
+        with pytest.raises(EtcdRefused, match="permission denied"):
+            await gateway.transact(Transaction([], [put(b"/roles/table/head", b"{}")]), timeout=5)
+        with pytest.raises(EtcdRefused, match="permission denied"):
+            await gateway.range(b"/roles/leader", timeout=5)
+        await gateway.close()
+    assert "-word" not in caplog.text + agent.log.read_text()

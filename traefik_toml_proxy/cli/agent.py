@@ -140,7 +140,7 @@ class AgentApp(Application):
                 try:
                     environment.AgentApp[name] = _from_environment(trait, value)
                 except ValueError as error:
-                    self.exit(f"The environment variable {_PREFIX}{name.upper()} is not JSON: {error}")
+                    sys.exit(f"The environment variable {_PREFIX}{name.upper()} is not JSON: {error}")
         self.update_config(environment)
         self.update_config(given)
         if self.config_file:
