@@ -64,6 +64,15 @@ def test_alone_without_etcd_it_goes_on() -> None:
     assert judge(CUT_OFF, LIMITS, NOW).ready
 
 
+def test_alone_after_it_was_frozen_it_waits_for_etcd() -> None:
+    """Others may have come meanwhile. With an answer from one of them, it is judged as always."""
+    frozen = replace(CUT_OFF, was_frozen=True)
+
+    assert judge(frozen, LIMITS, NOW) == (False, "the agent was frozen, and has not heard from etcd since")
+    assert judge(replace(frozen, peers=peers(5.0)), LIMITS, NOW).ready
+    assert judge(replace(WELL, was_frozen=True), LIMITS, NOW).ready
+
+
 def test_if_no_agent_reaches_etcd_all_go_on() -> None:
     assert judge(replace(CUT_OFF, peers=peers(4.5, 6)), LIMITS, NOW).ready
 

@@ -64,6 +64,7 @@ class State:
             if there was no table in etcd.
         is_member: Whether it has the lease, as far as it knows.
         is_leaving: Whether it is about to end.
+        was_frozen: Whether the process stood still for a while, and has not renewed its lease since.
         peers: What the other agents have answered, by name; all that had a lease when it was last renewed are there, with
             None if they have not answered.
     """
@@ -74,6 +75,7 @@ class State:
     required: Served | None = None
     is_member: bool = False
     is_leaving: bool = False
+    was_frozen: bool = False
     peers: Mapping[str, Peer | None] = field(default_factory=dict)
 
 
@@ -106,6 +108,9 @@ def judge(state: State, limits: Limits, now: float) -> Verdict:
 def _judge_by_peers(state: State, limits: Limits, now: float, age: float) -> Verdict:
     """Return whether an agent may go on that has not heard from etcd for a while: if its peers have not either."""
     answers = [peer for peer in state.peers.values() if peer is not None and now - peer.asked <= limits.oldest]
+    if state.was_frozen and not answers:
+        # Others may have come that it does not know of.
+        return Verdict(False, "the agent was frozen, and has not heard from etcd since")
     if state.peers and not answers:
         return Verdict(False, f"neither etcd nor another agent has answered for {age:.1f} s")
     freshest = min((now - peer.renewed for peer in answers), default=age)

@@ -94,6 +94,9 @@ class Agent:
         self._started = boot_clock()
         self._peers: dict[str, Peer | None] = {}
         self._is_leaving = False
+        # When this process was last seen to run, and when it last ran again after it was frozen.
+        self._ran = self._started
+        self._thawed = self._started
         self._cleanup = CleanupStack(log)
         gateway = self._gateway = EtcdGateway(settings.etcd)
         served = self._served = ServedCertificate(settings.state_dir / "certificates", 0o600)
@@ -125,14 +128,16 @@ class Agent:
         return judge(self._state(), self._limits, boot_clock())
 
     def _state(self) -> State:
-        membership = self._membership
+        membership, renewed = self._membership, self._membership.renewed
+        is_frozen = boot_clock() - self._ran > self._limits.oldest
         return State(
             started=self._started,
-            renewed=membership.renewed,
+            renewed=renewed,
             serves=self._replica.serves,
             required=membership.required,
             is_member=membership.is_member,
             is_leaving=self._is_leaving,
+            was_frozen=is_frozen or (renewed is not None and self._thawed > renewed),
             peers={name: self._peers.get(name) for name in membership.peers},
         )
 
@@ -226,6 +231,10 @@ class Agent:
         """While etcd does not answer, find out whether it answers others."""
         while True:
             await asyncio.sleep(_PEERS_SECONDS)
+            now = boot_clock()
+            if now - self._ran > self._limits.oldest:
+                self._thawed = now
+            self._ran = now
             renewed, peers = self._membership.renewed, self._membership.peers
             if renewed is None or not peers or boot_clock() - renewed < self._limits.oldest / 2:
                 continue
