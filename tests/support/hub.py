@@ -10,7 +10,7 @@ import re
 import signal
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
@@ -67,6 +67,7 @@ class RealHub:
         tls: ssl.SSLContext | None = None,
         modules: Path | None = None,
         environment: dict[str, str] | None = None,
+        command: Sequence[str] | None = None,
     ) -> None:
         """Choose its ports and folders; it is not started.
 
@@ -79,6 +80,8 @@ class RealHub:
             tls: Whom to trust if the URL is https.
             modules: A folder with modules that the configuration imports.
             environment: More environment variables.
+            command: What starts it with the file ``for_tests.py`` in its folder, if it is not to be started by itself. What
+                it prints must have the Hub's log in it.
         """
         self.url = url
         self.base_url = base_url
@@ -110,6 +113,7 @@ class RealHub:
             )
             + more
         )
+        self._command = command or (sys.executable, "-m", "jupyterhub", "-f", str(self._config))
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -160,7 +164,7 @@ class RealHub:
         output = await asyncio.to_thread(self._log.open, "ab")
         with output:
             self._process = process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "jupyterhub", "-f", str(self._config)),
+                *self._command,
                 cwd=self._folder,
                 env=self._environment,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -183,6 +187,8 @@ class RealHub:
 
     async def kill(self) -> None:
         """Kill it, and everything that it has started."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()  # before it can start more
         for pid in self._started():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
