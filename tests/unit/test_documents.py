@@ -122,8 +122,10 @@ def test_all_code_is_in_blocks_that_are_checked(page: Path) -> None:
 
     assert len(found) == len(re.findall("code-block|sourcecode|parsed-literal|literalinclude", text))
     assert re.findall(r"^(?!\s*\.\. ).*::$", text, re.MULTILINE) == []
-    # tests/live/test_proxy_in_front.py runs these proxies, and test_doctor.py compares what is printed.
-    more = {"proxy-in-front.rst": {"nginx", "text"}, "doctor.rst": {"text"}}.get(page.name, set())
+    # tests/live/test_proxy_in_front.py and tests/e2e/test_etcd_ha_example.py run these proxies, and test_doctor.py compares
+    # what is printed.
+    others = {"proxy-in-front.rst": {"nginx", "text"}, "many-proxies.rst": {"text"}, "doctor.rst": {"text"}}
+    more = others.get(page.name, set())
     assert {block.language for block in found} <= {"bash", "ini", "python", "toml"} | more
 
 
@@ -267,6 +269,8 @@ def test_a_command_is_one_that_is_run(words: list[str]) -> None:
             assert used - _options_of(module, arguments) == set()
         case ["mv", "jupyterhub-traefik/dynamic.toml", _]:  # tests/faults/test_upgrade.py does it
             pass
+        case ["supervisorctl", "-c", "supervisord.conf", "restart", "agent:agent1"]:
+            pass  # tests/e2e/test_etcd_ha_example.py does it
         case ["pytest", "-m", "soak", *options]:
             named = set(re.findall(r'addoption\("(--\w+)"', ROOT.joinpath("tests/conftest.py").read_text()))
             assert {option for option in options if not option.isdigit()} <= named
