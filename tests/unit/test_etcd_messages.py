@@ -184,3 +184,20 @@ def test_failures_are_told_apart(code: int | None, message: str, kinds: set[str]
 
     names = ("is_unknown", "is_stale_token", "is_denied", "is_not_found", "is_compacted")
     assert {name for name in names if getattr(failure, name)} == kinds
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_denied", "is_stale_token"),
+    [
+        ("rpc error: code = PermissionDenied desc = etcdserver: permission denied", True, False),
+        ("rpc error: code = Unauthenticated desc = etcdserver: invalid auth token", False, True),
+        ("etcdserver: revision of auth store is old", False, True),
+        ("etcdserver: no leader", False, False),
+    ],
+)
+def test_the_reason_for_the_end_of_a_watch(reason: str, is_denied: bool, is_stale_token: bool) -> None:
+    """It tells whether to log in again, to give up, or to try another member."""
+    failure = Failure.of_watch(reason)
+
+    assert (failure.is_denied, failure.is_stale_token) == (is_denied, is_stale_token)
+    assert failure.is_unknown == (not is_denied and not is_stale_token)

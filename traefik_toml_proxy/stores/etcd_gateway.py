@@ -202,10 +202,7 @@ class EtcdGateway:
         if message.compacted:
             raise EtcdCompacted(endpoint, message.compacted)
         if message.cancelled is not None:
-            # etcd puts the reason of "permission denied" here (server/etcdserver/api/v3rpc/watch.go).
-            raise self._error(
-                endpoint, Failure(7 if "permission denied" in message.cancelled else 14, message.cancelled)
-            )
+            raise self._error(endpoint, Failure.of_watch(message.cancelled))
         return message
 
     async def close(self) -> None:

@@ -99,6 +99,16 @@ class Failure(NamedTuple):
     code: int | None
     message: str
 
+    @classmethod
+    def of_watch(cls, reason: str) -> Failure:
+        """Return what the end of a watch means, for which etcd gives a reason instead of a number.
+
+        For an expired token that is "invalid auth token" in 3.4, and "permission denied" in 3.5
+        (server/etcdserver/api/v3rpc/watch.go).
+        """
+        numbers = {"permission denied": _DENIED, "auth token": _UNAUTHENTICATED, "revision of auth store": _INVALID}
+        return cls(next((number for words, number in numbers.items() if words in reason), _UNAVAILABLE), reason)
+
     @property
     def is_unknown(self) -> bool:
         """Whether the request may have been carried out all the same, or may be if it is sent again.
