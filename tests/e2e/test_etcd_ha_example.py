@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from e2e.person import Person
@@ -23,7 +25,7 @@ from support.hub import RealHub
 from support.ports import free_ports
 from support.processes import MARK, alive
 from support.traefik import TRAEFIK_COMMAND
-from support.waiting import eventually, meanwhile
+from support.waiting import eventually, meanwhile, within
 
 # HAProxy may be where not every user looks.
 _PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin"
@@ -238,6 +240,19 @@ async def test_a_new_version_of_each_replica_cuts_nobody_off(installed: Installe
             assert not alive(before)
     assert use.failed == []
     assert use.requests > 100
+
+
+async def test_the_hub_knows_who_its_users_are(installed: Installed) -> None:
+    """Through HAProxy and a replica, whatever they say about themselves."""
+    where = urlsplit(installed.hub.url)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port, local_addr=("127.0.0.5", 0))
+    lines = (f"Host: {where.netloc}", "X-Forwarded-For: 192.0.2.1", "X-Scheme: https", "Connection: close")
+    writer.write("\r\n".join(("GET /hub/login?who HTTP/1.1", *lines, "", "")).encode())
+    assert b" 200 " in (await within(20, reader.read()))[:20]
+    writer.close()
+
+    said = await eventually(lambda: re.search(r"200 GET /hub/login\?who \(@(.*?)\)", installed.hub.log))
+    assert said[1] == "127.0.0.5"
 
 
 async def test_etcd_is_for_those_who_have_a_password(installed: Installed) -> None:
