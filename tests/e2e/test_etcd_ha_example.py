@@ -205,6 +205,7 @@ async def test_users_notice_nothing_when_parts_die(installed: Installed) -> None
     person = Person(hub.url, "grace")
     try:
         await person.log_in()
+        await person.open("/hub/home")  # JupyterHub 5.2 gives a new cookie there
         await person.wait_for_server()
     finally:
         await person.aclose()
