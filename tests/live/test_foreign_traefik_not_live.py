@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fixtures import ProxyMaker
+from support.fixtures import BackendMaker, ProxyMaker
 from support.ports import free_port
 from support.traefik import ForeignTraefik, write_default_certificate
 from support.waiting import PATIENCE
@@ -54,6 +54,70 @@ async def test_the_file_is_not_watched(tmp_path: Path, watched: Path, make_proxy
 
     assert f"watches the folder {other}, and so not {watched / 'routes.toml'}" in error
     assert f'Set providers.file.directory = "{watched}" there' in error
+
+
+# Another application that has the whole entry point, and what is in front of it.
+_THEIRS = """
+[http.routers.theirs]
+rule = "PathPrefix(`/`)"
+entryPoints = ["web", "public"]
+service = "theirs"
+middlewares = [{middlewares}]
+[[http.services.theirs.loadBalancer.servers]]
+url = "{url}"
+[http.middlewares.login.redirectRegex]
+regex = ".*"
+replacement = "https://login.example.org/"
+[http.middlewares.password.basicAuth]
+users = ["ada:$2y$05$hush"]
+"""
+
+
+@pytest.mark.parametrize(("middleware", "status"), [("", "200 (OK)"), ('"login"', "302 "), ('"password"', "401 ")])
+async def test_the_file_is_not_watched_and_another_application_answers(
+    tmp_path: Path,
+    watched: Path,
+    make_proxy: ProxyMaker,
+    make_backend: BackendMaker,
+    middleware: str,
+    status: str,
+) -> None:
+    """The error has both: what answered, and why it was not the Hub."""
+    other = tmp_path / "other"
+    other.mkdir()
+    theirs = _THEIRS.format(url=(await make_backend("theirs")).url, middlewares=middleware)
+    (other / "theirs.toml").write_text(theirs)
+    async with ForeignTraefik(tmp_path, provider={"directory": str(other)}) as traefik:
+        error = await _error(_proxy(make_proxy, traefik, watched / "routes.toml"))
+
+    assert f"answered {status}" in error
+    assert f"watches the folder {other}, and so not {watched / 'routes.toml'}" in error
+    assert "Something" not in error
+
+
+async def test_another_entry_point_with_another_application(
+    tmp_path: Path, watched: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
+) -> None:
+    theirs = _THEIRS.format(url=(await make_backend("theirs")).url, middlewares="")
+    (watched / "theirs.toml").write_text(theirs)
+    provider = {"directory": str(watched)}
+    async with ForeignTraefik(tmp_path, provider=provider, entry_point="public") as traefik:
+        error = await _error(_proxy(make_proxy, traefik, watched / "routes.toml"))
+
+    assert "answered 200 (OK)" in error
+    assert 'Set c.TraefikProxy.traefik_entrypoint = "public"' in error
+
+
+async def test_a_password_on_our_own_entry_point(tmp_path: Path, watched: Path, make_proxy: ProxyMaker) -> None:
+    """The file is loaded, so what answered is the reason."""
+    (watched / "theirs.toml").write_text('[http.middlewares.password.basicAuth]\nusers = ["ada:$2y$05$hush"]\n')
+    http = {"middlewares": ["password@file"]}
+    async with ForeignTraefik(tmp_path, provider={"directory": str(watched)}, http=http) as traefik:
+        error = await _error(_proxy(make_proxy, traefik, watched / "routes.toml"))
+
+    assert "answered 401 (Unauthorized)" in error
+    assert "Something asks for a password" in error
+    assert "c.TraefikProxy.route_middlewares" in error
 
 
 async def test_another_entry_point(tmp_path: Path, watched: Path, make_proxy: ProxyMaker) -> None:

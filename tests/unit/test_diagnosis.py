@@ -16,6 +16,7 @@ from traefik_toml_proxy.runtime import diagnosis
 from traefik_toml_proxy.runtime.diagnosis import DiagnosingCheck, Watched
 from traefik_toml_proxy.seams import Answer
 from traefik_toml_proxy.threads import in_thread
+from traefik_toml_proxy.traefik.outside import OutsideTraefik
 
 
 class _Check:
@@ -56,15 +57,32 @@ async def test_the_advice_is_what_was_found(tmp_path: Path) -> None:
     assert asked.closed == 1
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [Answer(1, answered=True, description="live"), Answer(None, answered=True, description="401", refused=True)],
-    ids=["live", "refused"],
-)
-async def test_what_is_certain_needs_no_look(tmp_path: Path, answer: Answer) -> None:
+async def test_what_is_live_needs_no_look(tmp_path: Path) -> None:
+    answer = Answer(1, answered=True, description="live")
     check, _ = _check(answer, tmp_path)
 
     assert await check.wait(1, 0) is answer
+
+
+REFUSED = Answer(None, answered=True, description="401", advice="old advice", refused=True)
+
+
+@pytest.mark.parametrize(
+    ("directory", "advice"), [("elsewhere", "watches the folder /elsewhere, and so not"), ("", "old advice")]
+)
+async def test_where_something_else_answered_only_a_certain_reason_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: str, advice: str
+) -> None:
+    """A login page may be another application's, because our file is not loaded, or in front of our own entry point."""
+    watches = f"/{directory}" if directory else str(tmp_path)
+    traefik = OutsideTraefik(7, {"providers.file.directory": watches}, "a.toml", complaints=("too late",))
+    monkeypatch.setattr(diagnosis, "find_traefik", lambda *_: traefik)
+    check, _ = _check(REFUSED, tmp_path)
+    answer = await check.wait(1, 0)
+    await check.close()
+
+    assert advice in answer.advice
+    assert answer.refused
 
 
 async def test_it_looks_for_less_than_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

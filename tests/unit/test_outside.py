@@ -162,6 +162,35 @@ def test_why_a_revision_is_not_live(seen: Seen, words: str | None) -> None:
     assert words is None or words in str(found)
 
 
+REFUSED = replace(NOT_LIVE, refused=True)
+BROKEN = ("/etc/traefik/dynamic/x.yml", "no YAML")
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (replace(REFUSED, traefik=_traefik(**{"providers.file.directory": "/srv"})), "and so not"),
+        (replace(REFUSED, traefik=replace(_traefik(), may_read=False)), "may not read"),
+        (replace(REFUSED, traefik=_traefik(), broken=BROKEN), "is broken"),
+        (replace(REFUSED, traefik=_traefik(), double="copy.toml", namespace="web-x"), "copy.toml also has the routes"),
+        (replace(REFUSED, elsewhere=3, traefik=_traefik()), 'traefik_entrypoint = "web"'),
+        # Who answered may be somebody else, and whether Traefik reads the folder is not known.
+        (replace(REFUSED, broken=BROKEN, double="copy.toml", namespace="web-x"), None),
+        (replace(REFUSED, broken=BROKEN, traefik=OutsideTraefik(7, None, "hidden")), None),
+        # It may say so of something else, and the password that was asked for is the reason.
+        (replace(REFUSED, traefik=replace(_traefik(), complaints=("one",))), None),
+        (replace(REFUSED, traefik=THROTTLED), None),
+        (replace(REFUSED, traefik=_traefik()), None),
+    ],
+)
+def test_where_something_else_answered_the_reason_is_certain(seen: Seen, words: str | None) -> None:
+    """Otherwise, what it answered is the best that is known."""
+    found = why_not_live(seen)
+
+    assert (found is None) == (words is None)
+    assert words is None or words in str(found)
+
+
 def test_a_broken_neighbour_does_not_matter_to_who_reads_one_file() -> None:
     one = _traefik(**{"providers.file.directory": "", "providers.file.filename": FILE})
 

@@ -70,7 +70,7 @@ class DiagnosingCheck:
         """Ask until the revision is live or the time is up; then look for the reason, for less than a second."""
         began = time.monotonic()
         answer = await self._check.wait(revision, timeout, if_refused=if_refused)
-        if answer.serves(revision) or answer.refused:
+        if answer.serves(revision):
             return answer
         waited = time.monotonic() - began
         looking = asyncio.ensure_future(self._explained(answer, waited))
@@ -113,6 +113,7 @@ def why(url: str, watched: Watched, answer: Answer, elsewhere: int | None, waite
             entry_point=watched.entry_point,
             waited=waited,
             answered=answer.answered,
+            refused=answer.refused,
             live=answer.revision,
             elsewhere=elsewhere,
             traefik=find_traefik(url, file, folder),

@@ -195,7 +195,7 @@ def look_at_outside(point: EntryPoint, watched: Watched, trusted_proxies: Sequen
         elsewhere = (
             point.ask(f"{stored.secret_path}/anywhere").revision if answer.answered and stored.secret_path else None
         )
-        reason = None if answer.refused else why(point.url, watched, answer, elsewhere, _LIVE_SECONDS)
+        reason = why(point.url, watched, answer, elsewhere, _LIVE_SECONDS)
         if stored.secret_path:
             yield wrong(_LIVE, _not_live(stored, answer), str(reason) if reason else answer.advice)
         elif reason is not None:

@@ -221,6 +221,8 @@ class Seen:
         entry_point: ``traefik_entrypoint``.
         waited: For how many seconds the revision was waited for.
         answered: Whether anything answered.
+        refused: Whether something else answered that is there to stay, such as a login page: it may be in front of our entry
+            point, and then only what is certain whatever has answered is a reason.
         live: The revision that is live at the entry point; None if none is.
         elsewhere: The revision that a router of the file has which belongs to all entry points; None if that is not there.
         traefik: The Traefik that listens at the URL, or else watches the file; None if none was found.
@@ -235,6 +237,7 @@ class Seen:
     entry_point: str
     waited: float = 0
     answered: bool
+    refused: bool = False
     live: int | None
     elsewhere: int | None = None
     traefik: OutsideTraefik | None = None
@@ -259,23 +262,27 @@ def why_not_live(seen: Seen) -> Finding | None:
             f"The user of {traefik.name} may not read {seen.file}.",
             "Set c.TraefikTomlProxy.dynamic_config_file_group to a group of both users, and let it read the folder.",
         )
-    if seen.broken is not None and _reads_the_folder(traefik):
+    if seen.broken is not None and _reads_the_folder(seen):
         path, problem = seen.broken
         return wrong(
             RUNS_APART,
             f"{path}, in the same folder, is broken ({problem}). Traefik loads no file of a folder if one is broken.",
             "Mend or remove it.",
         )
-    if seen.double is not None and _reads_the_folder(traefik):
+    if seen.double is not None and _reads_the_folder(seen):
         return wrong(RUNS_APART, same_names(seen.double, seen.file, seen.namespace))
+    if seen.refused:
+        return None
     if traefik is not None and traefik.complaints:
         return wrong(RUNS_APART, f"{traefik.name} says in its log: {traefik.complaints[-1]}")
     return _throttled(seen, traefik) if traefik is not None and traefik.options is not None else None
 
 
-def _reads_the_folder(traefik: OutsideTraefik | None) -> bool:
-    """Whether it reads a folder, or may do so."""
-    return traefik is None or traefik.options is None or bool(traefik.options.get("providers.file.directory"))
+def _reads_the_folder(seen: Seen) -> bool:
+    """Whether Traefik reads the folder; it may do so if that cannot be seen."""
+    if seen.traefik is None or seen.traefik.options is None:
+        return not seen.refused
+    return bool(seen.traefik.options.get("providers.file.directory"))
 
 
 def _not_running(seen: Seen) -> Finding:
