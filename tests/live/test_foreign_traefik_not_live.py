@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.certificates import make_certificate
 from support.fixtures import BackendMaker, ProxyMaker
 from support.ports import free_port
 from support.traefik import ForeignTraefik, write_default_certificate
@@ -125,6 +126,20 @@ async def test_another_entry_point(tmp_path: Path, watched: Path, make_proxy: Pr
         error = await _error(_proxy(make_proxy, traefik, watched / "routes.toml"))
 
     assert f"the entry point at {traefik.url} is not 'web'" in error
+    assert 'Set c.TraefikProxy.traefik_entrypoint = "public"' in error
+
+
+async def test_another_entry_point_that_has_https_from_its_routers_alone(
+    tmp_path: Path, watched: Path, make_proxy: ProxyMaker
+) -> None:
+    """The router that shows it must speak https as well."""
+    pair = make_certificate(tmp_path, "hub")
+    provider = {"directory": str(watched)}
+    async with ForeignTraefik(tmp_path, provider=provider, entry_point="public") as traefik:
+        url = traefik.url.replace("http:", "https:")
+        error = await _error(_proxy(make_proxy, traefik, watched / "routes.toml", traefik_url=url, **pair.traits))
+
+    assert f"the entry point at {url} is not 'web'" in error
     assert 'Set c.TraefikProxy.traefik_entrypoint = "public"' in error
 
 
