@@ -85,7 +85,10 @@ async def test_all_is_well_when_a_full_disk_has_space_again(
 async def test_all_is_well_when_permissions_are_given_back(
     traits: dict[str, Any], make_backend: BackendMaker, tmp_path: Path, mode: int
 ) -> None:
-    """Meanwhile, users reach their servers, and changes fail with an error that names the folder."""
+    """Meanwhile, users reach their servers, and changes fail with an error that names the folder.
+
+    The log says once what cannot be looked at, if anything, and has no traceback.
+    """
     ada, url, state = await make_backend("ada"), traits["public_url"], tmp_path / "state"
     async with CommandedHub.started(traits, tmp_path / "log") as hub:
         assert await hub.add("/user/ada/", ada.url) == ""
@@ -94,10 +97,14 @@ async def test_all_is_well_when_permissions_are_given_back(
         assert "Permission denied" in error
         assert str(state) in error
         assert await is_served(url, "/user/ada/")
+        closed = int(mode == 0)
+        await eventually(lambda: counts(hub, f"{state} cannot be examined") == [closed], within=_SOON)
         state.chmod(0o700)
 
         assert await hub.add("/user/bob/", ada.url) == ""
         assert await is_served(url, "/user/bob/")
+        await eventually(lambda: counts(hub, "are as they should be again") == [closed], within=_SOON)
+        assert counts(hub, "cannot be made again", "Traceback", "unexpectedly") == [closed, 0, 0]
 
 
 async def test_a_file_that_was_deleted_without_permissions_to_write_it_again(

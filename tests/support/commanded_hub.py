@@ -19,6 +19,8 @@ from support.waiting import PATIENCE, within
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy import session as module
 from traefik_toml_proxy.errors import ProxyError
+from traefik_toml_proxy.runtime import renewal
+from traefik_toml_proxy.runtime import session as runtime
 
 TESTS = Path(__file__).parents[1]
 
@@ -79,7 +81,7 @@ class CommandedHub:
 
 
 async def _main(traits: dict[str, Any]) -> None:
-    module._WATCH_INTERVAL = 0.2
+    module._WATCH_INTERVAL = runtime._FILES_INTERVAL = renewal._INTERVAL = 0.2
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     proxy = TraefikTomlProxy(**traits, log=logging.getLogger("hub"))
     await proxy.start()

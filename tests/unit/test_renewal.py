@@ -164,6 +164,37 @@ async def test_a_pair_that_could_not_be_taken_back_is_tried_again(
     await eventually(lambda: any("is in service" in line for line in said(caplog)))
 
 
+async def test_copies_that_cannot_be_removed_now_are_removed_later(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their folder cannot be read for a while: that is no error of ours, and the keys in it are not forgotten."""
+    asked = 0
+
+    async def ask_anew() -> Answer:
+        nonlocal asked
+        asked += 1
+        return await watched.traefik.ask()
+
+    watched.refusal = Answer(None, answered=False, description="not yet")
+    await watched.write()
+    folder = watched.served.files.folder
+    old = folder / f"{'0' * 32}-key.pem"
+    old.touch()
+    folder.rename(folder.with_name("aside"))
+    folder.touch()
+    watched.watcher._ask_anew = ask_anew
+    watched.watcher._others_left = True
+    await eventually(lambda: asked > 3)
+    folder.unlink()
+    folder.with_name("aside").rename(folder)
+    await eventually(lambda: not old.exists())
+
+    assert said(caplog) == []
+    assert {file.name for file in folder.iterdir()} == {
+        f"{watched.first.digest}-{kind}.pem" for kind in ("cert", "key")
+    }
+
+
 async def test_an_error_of_ours_does_not_end_the_watching(
     watched: Watched, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

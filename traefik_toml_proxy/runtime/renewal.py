@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
@@ -86,8 +87,9 @@ class CertificateWatcher:
                 await self._judge(self._files, self._seen)
             self._warn_of_expiry(self._files, now)
         if self._others_left and (await self._ask_anew()).serves(self._publisher.revision):
-            self._others_left = False
-            await in_thread(self._served.forget_others)
+            with contextlib.suppress(OSError):  # without permissions, for example; then at the next look
+                await in_thread(self._served.forget_others)
+                self._others_left = False
 
     async def _judge(self, files: PairFiles, contents: Contents) -> None:
         try:

@@ -90,10 +90,13 @@ class StateFolder:
         self._problem = problem
 
     def _damage(self) -> str:
-        if not self.folder.is_dir():
-            return f"{self.folder} was deleted"
-        if self._lock.was_lost():
-            return f"{self._lock.path} was deleted"
+        try:
+            if not self.folder.is_dir():
+                return f"{self.folder} was deleted"
+            if self._lock.was_lost():
+                return f"{self._lock.path} was deleted"
+        except OSError as error:
+            return f"{self.folder} cannot be examined ({error.strerror})"
         harm = self._static.damage() if self._static else None
         return f"{self._static.path} {harm}" if self._static and harm else ""
 
