@@ -195,6 +195,34 @@ async def test_a_killed_traefik_is_restarted_and_the_hub_goes_on(
     await agent.ready()
 
 
+async def test_a_killed_traefik_is_started_again_once_the_balancer_has_noticed(
+    proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    """A new Traefik listens before it has loaded the routes, and answers 404 until then: nobody must be sent there."""
+    ada, one, two = await make_backend("ada"), make_agent("one", leave_seconds=2), make_agent("two")
+    await one.start()
+    await two.start()
+    await proxy.add_route("/user/ada/", ada.url, {})
+    await one.ready()
+    await two.ready()
+    await asyncio.sleep(LEASE_SECONDS / 3)  # now each knows of the other
+    os.kill(one.traefik_pid, signal.SIGKILL)
+    began, unready, listens = time.monotonic(), None, None
+    while listens is None:
+        is_ready = await one.is_ready()
+        now = time.monotonic() - began
+        if not is_ready:
+            unready = unready or now
+        with contextlib.suppress(OSError, EOFError):
+            await get(one.url, "/user/ada/")
+            listens = time.monotonic() - began
+        assert now < 20 * PATIENCE
+    assert unready is not None
+    assert (unready < PATIENCE, listens - unready > 1.5, is_ready) == (True, True, False)
+    await one.ready()
+    assert await served_by(one) == "ada"
+
+
 async def test_users_do_not_notice_that_etcd_was_exchanged(
     etcd: Etcd, proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
 ) -> None:

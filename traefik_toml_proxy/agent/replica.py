@@ -62,6 +62,8 @@ class Replica:
         self._offered = asyncio.Event()
         # The last revision for which it was logged that Traefik does not serve it.
         self._missed = -1
+        # How often Traefik has ended: an answer from before does not count.
+        self._ended = 0
         self.serves: Served | None = None
 
     async def open(self, first: Head) -> None:
@@ -81,6 +83,12 @@ class Replica:
         """Write that table soon, unless a later one comes before."""
         self._wanted = (head, table)
         self._offered.set()
+
+    def has_ended(self) -> None:
+        """Traefik has: it serves nothing."""
+        self._ended += 1
+        self.serves = None
+        self._changed()
 
     async def run(self) -> None:
         """Write and ask for ever."""
@@ -132,7 +140,10 @@ class Replica:
     async def _ask(self, head: Head, *, wait: bool) -> None:
         probe = self._probe
         assert probe is not None  # noqa: S101
+        ended = self._ended
         answer = await (probe.wait(head.revision, _LOAD_SECONDS) if wait else probe.ask())
+        if ended != self._ended:
+            return
         served = None if answer.revision is None else Served(head.secret, answer.revision)
         if wait and not answer.serves(head.revision) and self._missed != head.revision:
             self._missed = head.revision

@@ -202,6 +202,7 @@ class Agent:
             await supervisor.start()
 
         async def prepare_restart() -> None:
+            await self._let_others_take_over()
             await run_in_thread(write_private, static_file, text)
 
         supervisor.watch(prepare_restart)
@@ -241,6 +242,13 @@ class Agent:
             ages = await ask_ages(peers)
             now = boot_clock()
             self._peers = {name: None if age is None else Peer(now, now - age) for name, age in ages.items()}
+
+    async def _let_others_take_over(self) -> None:
+        """Give the balancer time to notice that Traefik has ended: a new one answers 404 until it has loaded its file."""
+        self._replica.has_ended()
+        if self._membership.peers:
+            self._log.info("Others serve the routes: Traefik is started in %g s", self._settings.leave_seconds)
+            await asyncio.sleep(self._settings.leave_seconds)
 
     async def leave(self) -> None:
         """Be ready no longer, and go on serving until the balancer has noticed."""

@@ -125,7 +125,8 @@ class AgentApp(Application):
         help="""
         Seconds for which an agent that is told to end (SIGTERM) says that it is not ready, before it stops Traefik.
 
-        It should be longer than the balancer takes to notice.
+        It should be longer than the balancer takes to notice. If Traefik dies while there are other replicas, it is started
+        again after as many seconds, because a new Traefik answers 404 until it has loaded the routes.
         """,
     )
 
