@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import conformance, plots, profile, report, routes
+from . import conformance, drill, plot_drill, plots, profile, report, report_drill, routes
 from .bench import Common
 from .contenders import NAMES
 
@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_common(command)
     _add_routes(commands)
+    _add_drill(commands)
     command = commands.add_parser("plots", help="redraw the plots of an earlier run")
     command.add_argument("results", help="results.json of that run")
     command.add_argument("--to", default=".", metavar="FOLDER", help="write them there (default: here)")
@@ -126,6 +127,34 @@ def _add_routes(commands: Any) -> None:
     _add_common(command)
 
 
+def _add_drill(commands: Any) -> None:
+    default = drill.Options()
+    about = "kill and freeze everything that serves routes in etcd, while users and changes go on"
+    command = commands.add_parser("drill", help=about, description=about.capitalize() + ".")
+    command.add_argument(
+        "--minutes",
+        type=float,
+        default=default.minutes,
+        metavar="N",
+        help="how long, at least; everything is done once, also if that takes longer (default: %(default)s)",
+    )
+    command.add_argument("--quick", action="store_true", help="less of each kind, and each as short as possible")
+    command.add_argument(
+        "--patience",
+        type=float,
+        default=default.patience,
+        metavar="FACTOR",
+        help="multiplies all limits, for a slow machine (default: %(default)s)",
+    )
+    command.add_argument("--traefik", default="", help="the binary (default: on PATH, or beside this Python)")
+    command.add_argument(
+        "--to",
+        default="drill-results",
+        metavar="FOLDER",
+        help="write drill.json, drill.txt and the plot there (default: drill-results)",
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -135,6 +164,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.command == "conformance":
         return conformance.run(conformance.Options(given.chp, given.traefik, given.rst, given.json))
+    if given.command == "drill":
+        return _drill(drill.Options(given.minutes, given.quick, given.patience, given.traefik), Path(given.to))
     if given.command == "plots":
         plots.draw(json.loads(Path(given.results).read_text(encoding="utf-8")), Path(given.to))
         return 0
@@ -165,6 +196,24 @@ def _options(given: argparse.Namespace) -> Mapping[str, Any]:
         seconds=given.seconds,
     )
     return {"routes": options}
+
+
+def _drill(options: drill.Options, folder: Path) -> int:
+    """Run the drill; return 0 if all held, 1 if not, 2 if something is not installed."""
+    missing = drill.missing(options)
+    if missing:
+        print(f"no drill, because these are not installed: {', '.join(missing)}", file=sys.stderr)
+        return 2
+    result = drill.run(options)
+    result["broken"] = report_drill.broken(result)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "drill.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
+    text = report_drill.text(result)
+    (folder / "drill.txt").write_text(text, encoding="utf-8")
+    plot_drill.draw(result, folder)
+    print(text)
+    print(f"What was seen, this report and the plot are in {folder.absolute()}", file=sys.stderr)
+    return 1 if result["broken"] else 0
 
 
 def _save(result: dict[str, Any], folder: Path) -> None:

@@ -62,7 +62,14 @@ def _answer(name: str, body: bytes, *, is_last: bool) -> bytes:
     return "\r\n".join([*head, "", ""]).encode() + body
 
 
-async def _serve_quick(name: str, tls: ssl.SSLContext | None = None) -> str:
+async def serve_quick(name: str, tls: ssl.SSLContext | None = None, *, host: str = "127.0.0.1") -> str:
+    """Start a quick server in this process, and return its URL.
+
+    Args:
+        name: What it calls itself.
+        tls: For https.
+        host: Its address, on loopback.
+    """
     bodies = {False: name.encode(), True: bytes(LARGE_BYTES)}
     answers = {
         (large, is_last): _answer(name, body, is_last=is_last)
@@ -70,8 +77,8 @@ async def _serve_quick(name: str, tls: ssl.SSLContext | None = None) -> str:
         for is_last in (False, True)
     }
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Quick(answers), "127.0.0.1", 0, ssl=tls, backlog=1024)
-    return f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await loop.create_server(lambda: _Quick(answers), host, 0, ssl=tls, backlog=1024)
+    return f"{'https' if tls else 'http'}://{host}:{server.sockets[0].getsockname()[1]}"
 
 
 def _serve_pages(name: str) -> str:
@@ -97,9 +104,9 @@ def _serve_pages(name: str) -> str:
 async def _main() -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*sys.argv[1:3])
-    hub, user = [await _serve_quick(name) for name in _NAMES]
+    hub, user = [await serve_quick(name) for name in _NAMES]
     pages_hub, pages_user = [_serve_pages(name) for name in _NAMES]
-    addresses = Addresses(hub, user, await _serve_quick("hub", context), pages_hub, pages_user)
+    addresses = Addresses(hub, user, await serve_quick("hub", context), pages_hub, pages_user)
     print(json.dumps(addresses), flush=True)
     await asyncio.to_thread(sys.stdin.read)
     os._exit(0)  # a normal exit would print a traceback for each open connection

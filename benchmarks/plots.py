@@ -24,7 +24,7 @@ _NAMES = {
     "direct": ("no proxy", "#CCCCCC"),
 }
 
-_SETTINGS: dict[Any, Any] = {
+SETTINGS: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -48,13 +48,26 @@ def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(SETTINGS):
         for name, part in result["parts"].items():
-            figure = _DRAWN[name](part)
-            figure.text(0.995, 0.005, _where(result), ha="right", va="bottom", fontsize=6, color="#666666")
-            for kind in ("png", "svg"):
-                files.append(folder / f"{name}.{kind}")
-                figure.savefig(files[-1], dpi=150, metadata={"Date": None} if kind == "svg" else None)
+            files += save(_DRAWN[name](part), folder, name, _where(result))
+    return files
+
+
+def save(figure: Figure, folder: Path, name: str, where: str) -> list[Path]:
+    """Write a figure as PNG and SVG; return the files.
+
+    Args:
+        figure: The figure.
+        folder: Where to write.
+        name: The name of the files, without its end.
+        where: A line for its lower edge.
+    """
+    figure.text(0.995, 0.005, where, ha="right", va="bottom", fontsize=6, color="#666666")
+    files = []
+    for kind in ("png", "svg"):
+        files.append(folder / f"{name}.{kind}")
+        figure.savefig(files[-1], dpi=150, metadata={"Date": None} if kind == "svg" else None)
     return files
 
 
@@ -84,7 +97,7 @@ def _routes(part: Mapping[str, Any]) -> Figure:
         axes.set_xlim(-10, 1.3 * max((row["existing"] for row in rows), default=100) + 10)
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.grid(axis="y", alpha=0.3)
-    _legend(figure, one)
+    legend(figure, one)
     return figure
 
 
@@ -109,7 +122,7 @@ def _requests(part: Mapping[str, Any]) -> Figure:
         ]
         _grouped(plot, [(name, f"{size:,}", value) for name, size, value in bars if value is not None])
         plot.set(title=title)
-    _legend(figure, axes[0])
+    legend(figure, axes[0])
     return figure
 
 
@@ -124,7 +137,7 @@ def _websockets(part: Mapping[str, Any]) -> Figure:
         bars = [(name, "", median_of(known, what, contender=name)) for name in _NAMES]
         _grouped(axes, [(name, label, value / scale) for name, label, value in bars if value is not None])
         axes.set(title=title)
-    _legend(figure, rate)
+    legend(figure, rate)
     return figure
 
 
@@ -140,7 +153,7 @@ def _churn(part: Mapping[str, Any]) -> Figure:
                     bars.append((name, f"{existing:,}, {'churn' if changing else 'quiet'}", p99))
         _grouped(axes, bars)
         axes.set(title=f"99th percentile of {title}, ms")
-    _legend(figure, plots[0])
+    legend(figure, plots[0])
     return figure
 
 
@@ -160,7 +173,7 @@ def _restart(part: Mapping[str, Any]) -> Figure:
         _grouped(axes, bars, for_good=part["parameters"]["seconds"])
         axes.set(title=f"Seconds cut off when\n{event}")
         axes.set_yscale("symlog", linthresh=0.1)
-    _legend(figure, *plots)
+    legend(figure, *plots)
     return figure
 
 
@@ -212,7 +225,7 @@ def _positions(bars: Sequence[tuple[str, str, float]]) -> Iterator[float]:
         position += 1.6 if is_last else 1.0
 
 
-def _legend(figure: Figure, *axes: Axes) -> None:
+def legend(figure: Figure, *axes: Axes) -> None:
     """Put one legend above all plots."""
     shown = {}
     for each in axes:

@@ -50,7 +50,7 @@ def run(common: Common, options: Mapping[str, Any], save: Callable[[dict[str, An
 
 
 async def _run(common: Common, options: Mapping[str, Any], save: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-    _cancel_on_signals()
+    cancel_on_signals()
     result: dict[str, Any] = {"date": now(), "interrupted": True, "failures": [], "parts": {}}
     begin = time.monotonic()
     async with Bench.opened(common) as bench:
@@ -76,7 +76,7 @@ async def _run(common: Common, options: Mapping[str, Any], save: Callable[[dict[
     return result
 
 
-def _cancel_on_signals() -> None:
+def cancel_on_signals() -> None:
     """Have Ctrl-C and SIGTERM cancel this task, but only once: a second signal must not interrupt the clean-up."""
     me = asyncio.current_task()
     assert me is not None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -30,3 +32,26 @@ async def within(seconds: float, doing: Awaitable[T]) -> T:
         if not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=_GRACE)
+
+
+async def eventually(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Return the first true value of ``condition``, a function or a coroutine function.
+
+    Args:
+        condition: Is called again and again.
+        seconds: How long.
+        what: The message if it is never true.
+
+    Raises:
+        asyncio.TimeoutError: If it has not been true within that many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            raise asyncio.TimeoutError(f"{what} within {seconds:g} s")
+        await asyncio.sleep(0.01)

@@ -14,12 +14,12 @@ from pathlib import Path
 MARK = "CONFORMANCE_RUN"
 
 
-def free_ports(number: int) -> list[int]:
-    """Return ports on loopback that nobody listens on now."""
+def free_ports(number: int, host: str = "127.0.0.1") -> list[int]:
+    """Return ports that nobody listens on now, at an address on loopback."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
         for one in sockets:
-            one.bind(("127.0.0.1", 0))
+            one.bind((host, 0))
         return [one.getsockname()[1] for one in sockets]
 
 
