@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sys
 from pathlib import Path
 
 import pytest
 from support import ha_stage
+from support.processes import all_others, command_line
+from support.waiting import eventually
 
 from traefik_toml_proxy.conformance import CASES, StartedByHub, Subject
+from traefik_toml_proxy.conformance.processes import kill_all
 from traefik_toml_proxy.conformance.suite import ProxyConformance
 
 PROXY = "traefik_toml_proxy:TraefikEtcdProxy"
@@ -55,3 +60,33 @@ class TestThreeReplicas(ProxyConformance):
     def subject(cls) -> Subject:
         """The proxy."""
         return with_replicas(3)
+
+
+def processes_of(run: int) -> set[int]:
+    """Return those that a run of the suite, which is a process, has told to work in one of its folders."""
+    found = set()
+    for pid in all_others():
+        with contextlib.suppress(OSError):
+            if any(f"/conformance-{run}-" in argument for argument in command_line(pid)):
+                found.add(pid)
+    return found
+
+
+async def test_nothing_goes_on_when_the_suite_is_killed() -> None:
+    """Neither the agents nor their Traefiks, which are in sessions of their own."""
+    suite = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"{__file__}::TestThreeReplicas"),
+        cwd=Path(__file__).parents[2],
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        # The program itself, etcd, and the Traefiks.
+        await eventually(lambda: len(processes_of(suite.pid)) == 5, within=15)
+    finally:
+        suite.kill()
+        await suite.wait()
+    try:
+        await eventually(lambda: not processes_of(suite.pid))
+    finally:
+        kill_all(processes_of(suite.pid))

@@ -1,7 +1,7 @@
 """A program that runs an etcd, some agents, and before them a balancer that gives each connection to a random ready one.
 
-``python ha_stage.py <folder> <public port> <etcd port> <peer port> <agents>`` runs until it is killed. The conformance
-suite starts it for TraefikEtcdProxy.
+``python ha_stage.py <folder> <public port> <etcd port> <peer port> <agents>`` runs until its standard input ends, which it
+does with the process that has started it, also if that is killed. The conformance suite starts it for TraefikEtcdProxy.
 """
 
 from __future__ import annotations
@@ -16,18 +16,23 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from traefik_toml_proxy.conformance.processes import free_ports
+from traefik_toml_proxy.conformance.processes import MARK, free_ports
+
+# Seconds in which all must have ended that are told to.
+_SECONDS_TO_END = 15
+
+Process = asyncio.subprocess.Process
 
 
-async def _start(log: Path, *command: str, **variables: str) -> None:
+async def _start(log: Path, *command: str, **variables: str) -> Process:
     with log.open("wb") as output:
-        await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, env=os.environ | variables
         )
 
 
-async def _start_etcd(folder: Path, client: str, peer: str) -> None:
-    await _start(
+async def _start_etcd(folder: Path, client: str, peer: str) -> Process:
+    return await _start(
         folder / "etcd.log",
         str(Path(sys.executable).with_name("etcd")),
         *("--data-dir", str(folder / "etcd"), "--name", "m0", "--log-level", "error", "--unsafe-no-fsync"),
@@ -36,7 +41,7 @@ async def _start_etcd(folder: Path, client: str, peer: str) -> None:
     )
 
 
-async def _start_agent(folder: Path, name: str, url: str, health: str, etcd: str) -> None:
+async def _start_agent(folder: Path, name: str, url: str, health: str, etcd: str) -> Process:
     settings = {
         "etcd_endpoints": json.dumps([etcd]),
         "replica_name": name,
@@ -45,11 +50,11 @@ async def _start_agent(folder: Path, name: str, url: str, health: str, etcd: str
         "state_dir": str(folder / name),
         "leave_seconds": "0",
         "traefik_command": json.dumps([os.environ["TEST_TRAEFIK"]] if "TEST_TRAEFIK" in os.environ else []),
-        # So that what is left of it is found.
-        "traefik_env": json.dumps({name: value for name, value in os.environ.items() if name.startswith("TTP_")}),
+        # So that what is left of it is found: Traefik inherits nothing else.
+        "traefik_env": json.dumps({name: value for name, value in os.environ.items() if name == MARK}),
     }
     variables = {f"TRAEFIK_AGENT_{key.upper()}": value for key, value in settings.items()}
-    await _start(folder / f"{name}.log", sys.executable, "-m", "traefik_toml_proxy", "agent", **variables)
+    return await _start(folder / f"{name}.log", sys.executable, "-m", "traefik_toml_proxy", "agent", **variables)
 
 
 class Balancer:
@@ -98,16 +103,22 @@ def _is_ready(health: str) -> bool:
 async def main(folder: Path, port: int, etcd_port: int, peer_port: int, count: int) -> None:
     """Run everything."""
     etcd = f"http://127.0.0.1:{etcd_port}"
-    await _start_etcd(folder, etcd, f"http://127.0.0.1:{peer_port}")
+    started = [await _start_etcd(folder, etcd, f"http://127.0.0.1:{peer_port}")]
     ports = free_ports(2 * count)
     urls = [f"http://127.0.0.1:{number}" for number in ports]
     replicas = dict(zip(urls[:count] if count > 1 else [f"http://127.0.0.1:{port}"], urls[count:], strict=True))
     for number, (url, health) in enumerate(replicas.items()):
-        await _start_agent(folder, f"agent{number}", url, health, etcd)
+        started.append(await _start_agent(folder, f"agent{number}", url, health, etcd))
     balancer = Balancer(replicas)
     if count > 1:
         await asyncio.start_server(balancer.accept, "127.0.0.1", port)
-    await balancer.watch()
+    watching = asyncio.create_task(balancer.watch())
+    await asyncio.to_thread(sys.stdin.buffer.read)
+    watching.cancel()
+    for process in reversed(started):  # etcd last
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+    await asyncio.wait([asyncio.create_task(process.wait()) for process in started], timeout=_SECONDS_TO_END)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,18 @@ import select
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from traefik_toml_proxy.conformance.processes import MARK, descendants, kill_all, own_processes, start_time
+from traefik_toml_proxy.conformance.processes import (
+    MARK,
+    descendants,
+    folder_prefix,
+    kill_all,
+    own_processes,
+    start_time,
+)
 
 # Starts a child that outlives it, prints the child's id, and waits.
 _PARENT = "import subprocess, sys; print(subprocess.Popen(['sleep', '60'], stdout=2).pid, flush=True); sys.stdin.read()"
@@ -60,6 +68,29 @@ def test_children_are_found_whatever_their_environment_and_nothing_else() -> Non
     finally:
         other.kill()
         other.wait()
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_a_process_without_the_mark_is_found_by_its_folder(tmp_path: Path, is_told: bool) -> None:
+    """It works there, or is told to: a Traefik inherits few variables, and outlives its agent."""
+    folder = tmp_path / f"{folder_prefix()}x" / "agent"
+    folder.mkdir(parents=True)
+    script = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:], stdout=2, start_new_session=True).pid)"
+    child = ["sh", "-c", "sleep 60; true", str(folder)] if is_told else ["sleep", "60"]
+    parent = subprocess.run(
+        [sys.executable, "-c", script, *child],
+        cwd="/" if is_told else folder,
+        env={"PATH": os.environ["PATH"]},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    orphan = int(parent.stdout)
+    try:
+        assert orphan in own_processes()
+    finally:
+        kill_all([orphan])
+    assert orphan not in own_processes()
 
 
 def test_a_process_that_does_not_exist_has_no_start_time() -> None:

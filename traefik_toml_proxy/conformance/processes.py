@@ -6,12 +6,20 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # In the environment of everything that the suite starts: it says which run of the suite a process belongs to, also after
 # its parent has been killed.
 MARK = "CONFORMANCE_RUN"
+# Seconds in which a killed process must have ended.
+_SECONDS_TO_END = 5.0
+
+
+def folder_prefix() -> str:
+    """Return what the names of this run's folders begin with: they tell its processes if those have lost their mark."""
+    return f"conformance-{os.getpid()}-"
 
 
 def free_ports(number: int, host: str = "127.0.0.1") -> list[int]:
@@ -26,13 +34,19 @@ def free_ports(number: int, host: str = "127.0.0.1") -> list[int]:
 def own_processes() -> set[int]:
     """Return the ids of the running processes that this run of the suite has started, those of a killed Hub included."""
     mark = f"{MARK}={os.getpid()}".encode()
+    folder = f"/{folder_prefix()}".encode()
     found = set()
     for pid in _all_processes():
         state, parent, *_ = _stat(pid)
         if pid == os.getpid() or state in ("", "Z"):
             continue
         with contextlib.suppress(OSError):
-            if parent == str(os.getpid()) or mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if (
+                parent == str(os.getpid())
+                or mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+                or folder in Path(f"/proc/{pid}/cmdline").read_bytes()
+                or folder in os.fsencode(Path(f"/proc/{pid}/cwd").readlink())
+            ):
                 found.add(pid)
     return found
 
@@ -57,12 +71,21 @@ def start_time(pid: int) -> str:
 
 
 def kill_all(pids: Iterable[int]) -> None:
-    """Kill processes with SIGKILL, and reap those that are children of this one."""
-    for pid in pids:
+    """Kill processes with SIGKILL, wait until they have ended, and reap those that are children of this one."""
+    killed = {pid: start_time(pid) for pid in pids}
+    for pid in killed:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
+    end = time.monotonic() + _SECONDS_TO_END
+    while time.monotonic() < end and any(_runs(pid, started) for pid, started in killed.items()):
+        time.sleep(0.01)
+
+
+def _runs(pid: int, started: str) -> bool:
+    state, *_ = _stat(pid)
+    return state not in ("", "Z", "X") and start_time(pid) == started
 
 
 def _all_processes() -> Iterator[int]:

@@ -21,7 +21,7 @@ from jupyterhub.proxy import Proxy
 from .backend import Backend, Handler, respond_ok
 from .case import Failed, Options, expect
 from .client import Connection, Response
-from .processes import free_ports
+from .processes import folder_prefix, free_ports
 from .setting import Setting
 from .subject import Subject
 from .wire import BrokenMessage, Headers
@@ -49,7 +49,7 @@ class Stage:
         """Set up what :meth:`start` needs: a folder, ports, certificates, a Hub."""
         await self.hub.__aenter__()
         # Resolved: some proxies watch it for changes, and symbolic links confuse them.
-        self._folder = await asyncio.to_thread(lambda: os.path.realpath(tempfile.mkdtemp(prefix="conformance-")))
+        self._folder = await asyncio.to_thread(lambda: os.path.realpath(tempfile.mkdtemp(prefix=folder_prefix())))
         port, *others = free_ports(4)
         cert, key = "", ""
         if self.options.tls:

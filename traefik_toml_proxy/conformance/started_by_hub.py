@@ -37,7 +37,8 @@ class StartedByHub(Subject):
         config: Traits by class name, as in jupyterhub_config.py. The placeholders of :meth:`Setting.fill` are replaced.
         name: What it is called in the results; by default, the name of the class.
         version: Its version.
-        command: A program to start first, for a proxy with ``should_start = False``; placeholders are replaced.
+        command: A program to start first, for a proxy with ``should_start = False``; placeholders are replaced. Its standard
+            input ends when this process does, however that ends; a program that starts others should end them then.
         environment: Environment variables for this process and the program while the proxy is up.
     """
 
@@ -96,7 +97,7 @@ class StartedByHub(Subject):
         with (Path(setting.folder) / "program.log").open("wb") as log:
             self._program = subprocess.Popen(
                 setting.fill(list(self.command)),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -117,10 +118,12 @@ class StartedByHub(Subject):
             await asyncio.to_thread(self._clean_up)
 
     def _clean_up(self) -> None:
-        if self._program is not None:
-            os.killpg(self._program.pid, signal.SIGKILL)
-            self._program.wait()
-            self._program = None
+        program, self._program = self._program, None
+        if program is not None:
+            # What it has started may be in sessions of their own, and without our mark.
+            self._left_behind |= {pid: start_time(pid) for pid in descendants(program.pid)}
+            with program:
+                os.killpg(program.pid, signal.SIGKILL)
         still_there = {pid for pid, started in self._left_behind.items() if start_time(pid) == started}
         kill_all(own_processes() - self._before | still_there)
         self._before, self._left_behind = set(), {}
