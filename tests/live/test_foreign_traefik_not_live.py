@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.backend import get
 from support.certificates import make_certificate
 from support.fixtures import BackendMaker, ProxyMaker
 from support.ports import free_port
@@ -55,6 +56,23 @@ async def test_the_file_is_not_watched(tmp_path: Path, watched: Path, make_proxy
 
     assert f"watches the folder {other}, and so not {watched / 'routes.toml'}" in error
     assert f'Set providers.file.directory = "{watched}" there' in error
+
+
+async def test_another_mount_namespace(
+    tmp_path: Path, watched: Path, make_proxy: ProxyMaker, make_backend: BackendMaker
+) -> None:
+    """Traefik knows the folder under another path, as in a container, and is not blamed for that."""
+    there = tmp_path / "there"
+    there.mkdir()
+    provider, mount = {"directory": str(there)}, f"mount --bind {watched} {there}"
+    async with ForeignTraefik(tmp_path, provider=provider, apart=mount) as traefik:
+        proxy = _proxy(make_proxy, traefik, watched / "routes.toml")
+        await proxy.add_route("/user/first/", (await make_backend("first")).url, {})
+        assert (await get(traefik.url, "/user/first/")).by == "first"
+        (watched / "theirs.toml").write_text("[http.routers\n")
+        error = await _error(proxy)
+
+    assert f"{watched / 'theirs.toml'}, in the same folder, is broken" in error
 
 
 # Another application that has the whole entry point, and what is in front of it.

@@ -36,6 +36,22 @@ class Outcome(NamedTuple):
     warnings: list[str]
 
 
+def in_namespaces(before: str, *more: str) -> list[str]:
+    """Return the beginning of a command line that runs the rest in a mount namespace of its own.
+
+    The test is skipped where namespaces are not permitted.
+
+    Args:
+        before: A shell command to run first, as root of the namespaces (user_namespaces(7)).
+        more: More options of unshare(1).
+    """
+    unshare = ["unshare", "--user", "--map-root-user", "--mount", *more]
+    trial = subprocess.run([*unshare, "true"], capture_output=True, text=True)
+    if trial.returncode:
+        pytest.skip(f"namespaces are not permitted here: {trial.stderr.strip()}")
+    return [*unshare, "sh", "-c", f'{before} && exec "$@"', "sh"]
+
+
 def started_apart(traits: Mapping[str, Any], *, before: str = "true") -> Outcome:
     """Start and stop a proxy; skip the test where namespaces are not permitted.
 
@@ -43,13 +59,9 @@ def started_apart(traits: Mapping[str, Any], *, before: str = "true") -> Outcome
         traits: The traits of the proxy, as JSON.
         before: A shell command to run first, as root of the namespaces (user_namespaces(7)).
     """
-    unshare = ["unshare", "--user", "--map-root-user", "--mount", "--net"]
-    trial = subprocess.run([*unshare, "true"], capture_output=True, text=True)
-    if trial.returncode:
-        pytest.skip(f"namespaces are not permitted here: {trial.stderr.strip()}")
-    command = f'{before} && ip link set lo up && exec {sys.executable} -m support.apart "$1"'
+    apart = in_namespaces(f"{before} && ip link set lo up", "--net")
     done = subprocess.run(
-        [*unshare, "sh", "-c", command, "sh", json.dumps(dict(traits))],
+        [*apart, sys.executable, "-m", "support.apart", json.dumps(dict(traits))],
         env={**os.environ, "PYTHONPATH": f"{TESTS}:{os.environ.get('PYTHONPATH', '')}"},
         capture_output=True,
         text=True,

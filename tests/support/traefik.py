@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import toml
 
 from traefik_toml_proxy.runtime.program import child_environment, find_program
 
+from .apart import in_namespaces
 from .certificates import make_certificate
 from .http_program import HttpProgram
 from .ports import free_port
@@ -33,7 +35,14 @@ class OutsideTraefik(HttpProgram):
     """A Traefik with a static configuration that somebody has written."""
 
     def __init__(
-        self, url: str, static_file: Path, log: Path, *, user: int | None = None, group: int | None = None
+        self,
+        url: str,
+        static_file: Path,
+        log: Path,
+        *,
+        user: int | None = None,
+        group: int | None = None,
+        apart: str = "",
     ) -> None:
         """Choose its user; it is not started.
 
@@ -43,8 +52,10 @@ class OutsideTraefik(HttpProgram):
             log: The file for its output.
             user: The user that runs it; only root can choose that.
             group: The group that it is in, and no other.
+            apart: A shell command that mounts what it sees elsewhere than others, in a namespace of its own.
         """
         super().__init__(url)
+        self._before = in_namespaces(apart) if apart else []
         self.log = log
         self._static_file = static_file
         self._other: dict[str, Any] = {} if user is None else {"user": user, "group": group, "extra_groups": []}
@@ -52,12 +63,13 @@ class OutsideTraefik(HttpProgram):
     async def _start(self) -> asyncio.subprocess.Process:
         environment = child_environment({})
         program = await find_program(TRAEFIK_COMMAND, environment)
+        command = [*self._before, *program.command]
         # Another user may not see the folder that the program is in.
-        opened = os.open(program.command[0], os.O_RDONLY)
+        opened = os.open(shutil.which(command[0]) or "", os.O_RDONLY)
         output = await asyncio.to_thread(self.log.open, "ab")
         try:
             return await asyncio.create_subprocess_exec(
-                *(*program.command, f"--configFile={self._static_file}"),
+                *(*command, f"--configFile={self._static_file}"),
                 executable=f"/proc/self/fd/{opened}",
                 pass_fds=(opened,),
                 stdout=output,
@@ -91,6 +103,7 @@ class ForeignTraefik(OutsideTraefik):
         throttle: str = "0s",
         http: Mapping[str, Any] | None = None,
         read_timeout: str = "0s",
+        apart: str = "",
     ) -> None:
         """Write its configuration; it is not started.
 
@@ -105,11 +118,13 @@ class ForeignTraefik(OutsideTraefik):
             other: The address of a second entry point, if there is to be one.
             user: The user that runs it; only root can choose that.
             group: The group that it is in, and no other.
+            apart: As for :class:`OutsideTraefik`.
         """
         address = f"127.0.0.1:{free_port()}"
         url = f"https://{address}" if tls else f"http://{address}"
         static_file = folder / "foreign-traefik.toml"
-        super().__init__(url, static_file, folder / "foreign-traefik.log", user=user, group=group)
+        log = folder / "foreign-traefik.log"
+        super().__init__(url, static_file, log, user=user, group=group, apart=apart)
         base: dict[str, Any] = {"tls": {}} if tls else {"sanitizePath": False}
         point = {
             "address": address,

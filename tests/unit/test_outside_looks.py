@@ -7,15 +7,18 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.apart import in_namespaces
+from support.other_user import GROUP, USER, needs_root
+from support.ports import free_port
 from support.waiting import PATIENCE
 
 from traefik_toml_proxy.runtime import outside
 from traefik_toml_proxy.runtime.listeners import has_socket, holders, listening_inodes
+from traefik_toml_proxy.runtime.others_files import FilesOf
 from traefik_toml_proxy.runtime.outside import broken_neighbour, find_traefik, parsed
 
 # Stands in for Traefik, under its name: it listens, says so, and waits.
@@ -145,12 +148,14 @@ class Stub:
         url: Where it listens.
     """
 
-    def __init__(self, folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, environment: dict[str, str] | None = None, apart: str = ""
+    ) -> None:
         folder.mkdir(exist_ok=True)
         program = folder / "traefik"
         shutil.copy(os.path.realpath(sys.executable), program)
         self.process = subprocess.Popen(
-            [str(program), "-c", _PROGRAM, *arguments],
+            [*(in_namespaces(apart) if apart else ()), str(program), "-c", _PROGRAM, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -218,24 +223,6 @@ class TestStaticConfiguration:
         assert found is not None
         assert found.complaints == (line,)
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it as another user")
-    def test_all_folders_around_the_file_must_let_its_user_in(self) -> None:
-        """The file's own folder may be open, and the one around it not."""
-        with tempfile.TemporaryDirectory() as made:
-            outer = Path(made)
-            outer.chmod(0o755)
-            (outer / "hubs" / "one").mkdir(parents=True)
-            file = outer / "hubs" / "one" / "r.toml"
-            file.touch(mode=0o644)
-            reader = subprocess.Popen(["sleep", "30"], user=54321, group=54321, extra_groups=[])
-            try:
-                assert outside._may_read(reader.pid, file) is True
-                (outer / "hubs").chmod(0o700)
-                assert outside._may_read(reader.pid, file) is False
-            finally:
-                reader.kill()
-                reader.wait()
-
     def test_one_that_watches_the_file_is_found_elsewhere(self, tmp_path: Path) -> None:
         """When nobody listens at the URL."""
         with Stub(tmp_path, f"--providers.file.directory={tmp_path}"), socket.socket() as free:
@@ -246,18 +233,84 @@ class TestStaticConfiguration:
             assert find_traefik(url, tmp_path / "other" / "r.toml", tmp_path / "other") is None
 
 
-@pytest.mark.parametrize(
-    ("mode", "owner", "group", "permitted"),
-    [
-        (0o600, 1000, 1000, True),
-        (0o600, 1, 1000, False),
-        (0o640, 1, 1000, True),
-        (0o640, 1, 1, False),
-        (0o604, 1, 1, True),
-    ],
-)
-def test_permissions(mode: int, owner: int, group: int, permitted: bool) -> None:
-    """Of the owner, the group, or all others, the first that fits decides."""
-    status = os.stat_result((0o100000 | mode, 0, 0, 1, owner, group, 0, 0, 0, 0))
+class TestContainer:
+    """A Traefik that has the same folder under another path, or another folder under the same path."""
 
-    assert outside._permitted(status, 0o4, 1000, {1000}) == permitted
+    @pytest.fixture
+    def watched(self, tmp_path: Path) -> Path:
+        """The folder with the routes, as the Hub knows it."""
+        folder = tmp_path / "watched"
+        folder.mkdir(mode=0o700)
+        (folder / "r.toml").touch(mode=0o640)
+        (tmp_path / "there").mkdir()
+        return folder
+
+    @pytest.mark.parametrize("option", ["directory", "filename"])
+    def test_the_same_folder_is_known_by_what_it_is(self, tmp_path: Path, watched: Path, option: str) -> None:
+        """Whatever its path is there."""
+        there = {"directory": tmp_path / "there", "filename": tmp_path / "there" / "r.toml"}[option]
+        ours = {"directory": watched, "filename": watched / "r.toml"}[option]
+        mount = f"mount --bind {watched} {tmp_path / 'there'}"
+        with Stub(tmp_path / "stub", f"--providers.file.{option}={there}", apart=mount) as stub:
+            found = find_traefik(stub.url, watched / "r.toml", watched)
+
+        assert found is not None
+        assert (found.options or {})[f"providers.file.{option}"] == str(ours)
+        assert found.not_watching(str(watched / "r.toml"), str(watched)) is None
+        assert (found.in_container, found.is_hidden, found.may_read) == (True, False, True)
+
+    def test_a_folder_around_it_is_known_as_well(self, tmp_path: Path, watched: Path) -> None:
+        mount = f"mount --bind {watched.parent} /mnt"
+        with Stub(tmp_path / "stub", "--providers.file.directory=/mnt", apart=mount) as stub:
+            found = find_traefik(stub.url, watched / "r.toml", watched)
+
+        assert found is not None
+        assert f'watched_folder = "{watched.parent}"' in str(found.not_watching(str(watched / "r.toml"), str(watched)))
+
+    def test_another_folder_under_the_same_path_is_another_folder(self, tmp_path: Path, watched: Path) -> None:
+        mount = f"mount --bind {tmp_path / 'there'} {watched}"
+        with Stub(tmp_path / "stub", f"--providers.file.directory={watched}", apart=mount) as stub:
+            found = find_traefik(stub.url, watched / "r.toml", watched)
+
+        assert found is not None
+        reason = str(found.not_watching(str(watched / "r.toml"), str(watched)))
+        assert f"watches the folder {watched} (as it is seen there), and so not {watched / 'r.toml'}" in reason
+        assert "or to where that is mounted there" in reason
+        assert found.may_read is None
+
+    def test_where_this_user_may_not_look_nothing_is_guessed(
+        self, tmp_path: Path, watched: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also not that it watches the file, when nobody listens at the URL."""
+        monkeypatch.setattr(FilesOf, "_is_in_a_container", lambda _: True)
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        with Stub(tmp_path / "stub", f"--providers.file.directory={tmp_path / 'there'}") as stub:
+            found = find_traefik(stub.url, watched / "r.toml", watched)
+            elsewhere = find_traefik(f"http://127.0.0.1:{free_port()}", watched / "r.toml", watched)
+
+        assert found is not None
+        assert (found.source, found.is_hidden, found.may_read) == ("its command line", True, None)
+        assert found.not_watching(str(watched / "r.toml"), str(watched)) is None
+        assert elsewhere is None
+
+    @needs_root
+    @pytest.mark.parametrize(("mode", "expected"), [(0o750, True), (0o700, False)])
+    def test_its_user_needs_no_permission_for_what_is_not_in_its_own_path(
+        self, watched: Path, mode: int, expected: bool
+    ) -> None:
+        """Such as the folders around the one that is mounted in its container."""
+        os.chown(watched, -1, GROUP)
+        watched.chmod(mode)
+        os.chown(watched / "r.toml", -1, GROUP)
+        as_other_user = f"setpriv --reuid={USER} --regid={GROUP} --clear-groups"
+        mount = f"mount --bind {watched} /mnt && exec {as_other_user} sleep 30"
+        process = subprocess.Popen(["unshare", "--mount", "sh", "-c", mount])
+        try:
+            while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":
+                assert process.poll() is None
+            options = {"providers.file.directory": "/mnt"}
+            assert outside._may_read(FilesOf(process.pid), options, watched / "r.toml") is expected
+            assert FilesOf(process.pid).may_read(str(watched / "r.toml")) is False
+        finally:
+            process.kill()
+            process.wait()

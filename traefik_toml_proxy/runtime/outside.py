@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,10 +15,13 @@ from ..stores.toml_text import loads
 from ..traefik.outside import OutsideTraefik, options_of_command, options_of_tree, port_of
 from .checks import rejections
 from .listeners import has_socket, listening_inodes, processes
+from .others_files import FilesOf
 
 # Where Traefik looks for its configuration (pkg/cli/loader_file.go), and in which forms.
 _PLACES = ("/etc/traefik/traefik", "$XDG_CONFIG_HOME/traefik", "$HOME/.config/traefik", "./traefik")
 _ENDINGS = (".toml", ".yaml", ".yml")
+# The options with what it watches.
+_WATCHED = ("providers.file.directory", "providers.file.filename")
 _standard_loads: Callable[[str], dict[str, Any]] | None = (
     importlib.import_module("tomllib").loads if sys.version_info >= (3, 11) else None
 )
@@ -47,7 +49,7 @@ def find_traefik(url: str, file: Path, folder: Path) -> OutsideTraefik | None:
     if inodes:  # it belongs to another user
         others = [traefik for traefik in others if traefik.entry_point_at(port)]
     else:
-        others = [traefik for traefik in others if traefik.options and not traefik.not_watching(str(file), str(folder))]
+        others = [traefik for traefik in others if traefik.watches(str(file), str(folder))]
     return others[0] if others else None
 
 
@@ -60,17 +62,24 @@ def _own_name(pid: int) -> str:
 
 
 def _look_at(pid: int, file: Path) -> OutsideTraefik:
+    files = FilesOf(pid)
     try:
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[1:]
-        options, source = _options(pid, [argument for argument in arguments if argument])
+        options, source = _options(pid, files, [argument for argument in arguments if argument])
     except (OSError, ValueError) as error:
         options, source = None, f"what cannot be read ({error})"
-    if options is not None:
-        options = {name: _resolved(pid, name, value) for name, value in options.items()}
-    return OutsideTraefik(pid, options, source, _may_read(pid, file), _complaints(pid, options))
+    return OutsideTraefik(
+        pid,
+        options and {name: _as_here(files, name, value, file) for name, value in options.items()},
+        source,
+        _may_read(files, options or {}, file),
+        _complaints(files, options or {}),
+        in_container=files.differ,
+        is_hidden=files.hidden,
+    )
 
 
-def _options(pid: int, arguments: list[str]) -> tuple[dict[str, str] | None, str]:
+def _options(pid: int, files: FilesOf, arguments: list[str]) -> tuple[dict[str, str] | None, str]:
     """Return the static configuration of a process, and where it is from. A file goes before the command line.
 
     Raises:
@@ -81,7 +90,9 @@ def _options(pid: int, arguments: list[str]) -> tuple[dict[str, str] | None, str
     named = given.get("configfile")
     candidates = [named] if named else [f"{place}{ending}" for place in _expanded(pid) for ending in _ENDINGS]
     for candidate in candidates:
-        path = _seen_by(pid, candidate)
+        if files.hidden and not named:
+            break  # there may be one of these, but who gives options means them
+        path = files.path(candidate)
         if named or path.exists():
             tree = parsed(path)
             return (
@@ -108,46 +119,32 @@ def _expanded(pid: int) -> Iterator[str]:
             yield f"{environment[variable[1:]]}/{rest}"
 
 
-def _seen_by(pid: int, path: str) -> Path:
-    """Return the path of what a process, which may be in a container or another folder, knows under ``path``."""
-    start = Path(f"/proc/{pid}/{'root' if path.startswith('/') else 'cwd'}")
-    return start / path.lstrip("/") if os.access(start, os.R_OK) else Path(path)
-
-
-def _resolved(pid: int, name: str, value: str) -> str:
-    """Return an option that is a path as an absolute one without symbolic links."""
-    if not value or name not in ("providers.file.filename", "providers.file.directory", "log.filepath"):
+def _as_here(files: FilesOf, name: str, value: str, file: Path) -> str:
+    """Return an option; a path to ``file``, or to a folder around it, is the one that this process knows."""
+    if name not in _WATCHED or not value:
         return value
-    with contextlib.suppress(OSError):
-        path = value if value.startswith("/") else os.path.join(os.readlink(f"/proc/{pid}/cwd"), value)  # noqa: PTH115, PTH118
-        return os.path.realpath(path)
-    return value
+    ours = files.around(value, file)
+    return str(ours) if ours else files.absolute(value)
 
 
-def _may_read(pid: int, file: Path) -> bool | None:
-    """Whether the user of a process may read a file, by the permissions of all that is in its path; None if not known."""
-    try:
-        lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
-        user, groups = int(lines["Uid"].split()[1]), {int(lines["Gid"].split()[1]), *map(int, lines["Groups"].split())}
-        found = [*((folder.stat(), 0o1) for folder in file.parents), (file.stat(), 0o4)]
-    except (OSError, KeyError, ValueError):
-        return None
-    if user == 0:
-        return True
-    return all(_permitted(status, needed, user, groups) for status, needed in found)
+def _may_read(files: FilesOf, options: Mapping[str, str], file: Path) -> bool | None:
+    """Whether the user of a process may read ``file``, by whatever path that process has; None if it is not known."""
+    if not files.differ:
+        return files.may_read(str(file))
+    for name in _WATCHED:
+        value = options.get(name, "")
+        ours = files.around(value, file) if value.startswith("/") else None
+        if ours is not None:
+            return files.may_read(str(Path(value, file.relative_to(ours))))
+    return None
 
 
-def _permitted(status: os.stat_result, needed: int, user: int, groups: set[int]) -> bool:
-    shift = 6 if status.st_uid == user else 3 if status.st_gid in groups else 0
-    return bool(stat.S_IMODE(status.st_mode) >> shift & needed)
-
-
-def _complaints(pid: int, options: Mapping[str, str] | None) -> tuple[str, ...]:
+def _complaints(files: FilesOf, options: Mapping[str, str]) -> tuple[str, ...]:
     """Return the last errors about files in its log, if that is a file."""
-    path = (options or {}).get("log.filepath")
+    path = options.get("log.filepath")
     if not path:
         return ()
-    with contextlib.suppress(OSError), open_regular(_seen_by(pid, path)) as log:
+    with contextlib.suppress(OSError), open_regular(files.path(path)) as log:
         log.seek(max(0, log.seek(0, os.SEEK_END) - _END_OF_LOG))
         return tuple(rejections(log.read(_END_OF_LOG).decode(errors="replace").splitlines()))
     return ()

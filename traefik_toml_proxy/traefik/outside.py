@@ -80,6 +80,9 @@ class OutsideTraefik:
         source: Where the options are from, or why they cannot be read.
         may_read: Whether its user may read the file with the routes; None if that is not known.
         complaints: The last errors about its files in its log, if that can be read.
+        in_container: Whether a path may lead it to another file than this process. In its options, the file with the routes
+            and the folders around it have the paths that this process knows.
+        is_hidden: Whether that is not so, since this user may not look into its container.
     """
 
     pid: int
@@ -87,6 +90,8 @@ class OutsideTraefik:
     source: str
     may_read: bool | None = None
     complaints: tuple[str, ...] = ()
+    in_container: bool = False
+    is_hidden: bool = False
 
     @property
     def name(self) -> str:
@@ -116,6 +121,10 @@ class OutsideTraefik:
         duration = self.options.get("providers.providersthrottleduration")
         return _THROTTLE if duration is None else seconds(duration)
 
+    def watches(self, file: str, folder: str) -> bool:
+        """Whether it will notice a change of ``file``, as far as can be told. Arguments as for :meth:`not_watching`."""
+        return self.options is not None and not self.is_hidden and self.not_watching(file, folder) is None
+
     def not_watching(self, file: str, folder: str) -> Finding | None:
         """Return why it will not notice a change of ``file``, or None if it will, or it is not known.
 
@@ -128,11 +137,15 @@ class OutsideTraefik:
         directory = self.options.get("providers.file.directory", "")
         filename = self.options.get("providers.file.filename", "")
         mend = f'Set providers.file.directory = "{folder}" there, and restart it.'
+        if self.in_container:
+            mend = f"Set providers.file.directory there to {folder}, or to where that is mounted there, and restart it."
         if not directory and not filename:
             return wrong(RUNS_APART, f"{self.name} has no file provider, so it does not read {file}.", mend)
         if self.options.get("providers.file.watch", "true") == "false":
             reason = f"{self.name} does not watch its files (providers.file.watch)."
             return wrong(RUNS_APART, reason, "Remove that option, and restart it.")
+        if self.is_hidden:
+            return None
         if directory:
             if directory == folder:
                 return None
@@ -142,7 +155,11 @@ class OutsideTraefik:
             return wrong(RUNS_APART, f"{self.name} watches the folder {directory}, and so not {file}.", mend)
         if filename == file:
             return None
-        mend = f'Set providers.file.filename = "{file}" there and restart it, or set c.TraefikTomlProxy.dynamic_config_file.'
+        if not self.in_container:  # a file that is mounted alone would not be replaced there
+            mend = (
+                f'Set providers.file.filename = "{file}" there and restart it, or set '
+                "c.TraefikTomlProxy.dynamic_config_file."
+            )
         return wrong(RUNS_APART, f"{self.name} watches {filename}, and so not {file}.", mend)
 
     def harmful_settings(self, entry_point: str, trusted_proxies: Sequence[str] = ()) -> Iterator[Finding]:
