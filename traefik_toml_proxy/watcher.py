@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -17,8 +18,9 @@ _LONGEST_PATIENCE = 60
 # Seconds to wait whether the routes are live although the place where they are stored was replaced.
 _MOMENT = 3.0
 
-# Restarts a proxy that answers, but loads no commit any more. It is given the cause, or "" if that is not known.
-Restart = Callable[[str], Awaitable[object]]
+# Restarts a proxy that answers, but loads no commit any more. It is given the cause, or "" if that is not known, and for how
+# many seconds the proxy has served the same revision: what it could not load before that does not matter any more.
+Restart = Callable[[str, float], Awaitable[object]]
 
 
 class Watched(Protocol):
@@ -82,6 +84,9 @@ class RouteWatcher:
         self._silent = 0
         # The last revision that was not live.
         self._missed_revision = -1
+        # The revision that is served, and since when, on the clock of the event loop.
+        self._served: int | None = None
+        self._served_since = -math.inf
         # Whether the log says that the routes are not live.
         self._reported = False
 
@@ -109,9 +114,9 @@ class RouteWatcher:
         for each revision, since the last of several changes is often still loading.
         """
         revision = self._watched.revision
-        answer = await self._live_check.ask()
+        answer = self._noted(await self._live_check.ask())
         if self._standstill.found(answer, revision) and self._restart is not None:
-            await self._restart("")
+            await self._restart("", self._seconds_served())
             return
         if not answer.answered:
             self._note_silence(answer)
@@ -136,6 +141,14 @@ class RouteWatcher:
             self._missed, self._patience = 0, min(self._patience * 2, _LONGEST_PATIENCE)
             await self._watched.commit_once_more()
 
+    def _noted(self, answer: Answer) -> Answer:
+        if answer.revision is not None and answer.revision != self._served:
+            self._served, self._served_since = answer.revision, asyncio.get_running_loop().time()
+        return answer
+
+    def _seconds_served(self) -> float:
+        return asyncio.get_running_loop().time() - self._served_since
+
     def _note_silence(self, answer: Answer) -> None:
         self._silent += 1
         if self._silent == _PATIENCE:
@@ -155,12 +168,12 @@ class RouteWatcher:
 
     async def _follow_the_move(self) -> None:
         """Restart a proxy that goes on watching what was there before, or say that it must be restarted."""
-        answer = await self._live_check.wait(self._watched.revision, _MOMENT)
+        answer = self._noted(await self._live_check.wait(self._watched.revision, _MOMENT))
         if not answer.answered or answer.refused or answer.serves(self._watched.revision):
             return
         cause = f"the folder of {self._store.location} was replaced, and Traefik goes on watching the old one"
         if self._restart is not None:
-            await self._restart(cause)
+            await self._restart(cause, self._seconds_served())
         else:
             self._reported = True
             self._log.error("The routes are not live: %s. Restart Traefik", cause)

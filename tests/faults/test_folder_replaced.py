@@ -89,6 +89,26 @@ async def test_traefik_is_restarted_in_the_new_folder(
 
 
 @pytest.mark.usefixtures("quick")
+async def test_traefik_is_restarted_although_it_has_rejected_a_file_of_somebody_else_before(
+    make_proxy: ProxyMaker, ada: Backend, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has loaded one of ours since. Only a Traefik that rejects those is left alone."""
+    caplog.set_level(logging.INFO, "hub")
+    proxy, folder = make_proxy(), tmp_path / "state"
+    await proxy.start()
+    await proxy.add_route("/user/ada/", ada.url, {})
+    (folder / "dynamic.toml").write_bytes(b"this is = not TOML =")
+    await eventually(lambda: "Error occurred during watcher callback" in caplog.text)
+    await eventually(lambda: "is as it should be again" in caplog.text)
+    await proxy.add_route("/user/bob/", ada.url, {})
+    replace_by_a_copy(folder)
+    await eventually(lambda: "replacing it" in caplog.text, within=_SOON)
+    await eventually(lambda: is_served(proxy, "/user/bob/", "ada"), within=_SOON)
+
+    assert "keeps the last routes" not in caplog.text
+
+
+@pytest.mark.usefixtures("quick")
 async def test_a_folder_that_was_emptied_is_filled_again(
     make_proxy: ProxyMaker, ada: Backend, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

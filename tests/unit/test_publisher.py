@@ -767,7 +767,7 @@ async def test_a_traefik_that_notices_nothing_is_restarted(desk: Desk) -> None:
     desk.traefik.listens = False
     written: list[int] = []
 
-    async def restart(_: str) -> None:
+    async def restart(_: str, __: float) -> None:
         written.append(len(desk.store.commits))
         desk.traefik.listens = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
@@ -22,18 +23,21 @@ class Scene:
 
     Attributes:
         restarts: The causes for which Traefik was restarted.
+        served: When that was, and for how many seconds it had served the same revision then.
     """
 
     def __init__(self) -> None:
         place = MemoryPlace()
         self.store, self.traefik = MemoryStore(place), FakeTraefik(place)
         self.restarts: list[str] = []
+        self.served: list[tuple[float, float]] = []
         log = logging.getLogger("hub")
         self.publisher = RoutePublisher(self.store, self.traefik, live_timeout=30, check_route=lambda _: None, log=log)
 
-    async def restart(self, cause: str) -> None:
+    async def restart(self, cause: str, served: float) -> None:
         """Restart Traefik."""
         self.restarts.append(cause)
+        self.served.append((asyncio.get_running_loop().time(), served))
         self.traefik.listens = True
 
     async def looked(self, times: int = 10) -> None:
@@ -138,6 +142,24 @@ async def test_a_new_place_that_cannot_be_written_to_yet(scene: Scene) -> None:
 
     assert len(scene.restarts) == 1
     assert "the folder of /memory/dynamic.toml was replaced" in scene.restarts[0]
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+async def test_whoever_restarts_traefik_is_told_for_how_long_it_has_served_the_same(scene: Scene, loaded: bool) -> None:
+    """What it could not load before that does not count, also if no look has found that revision before."""
+    loop = asyncio.get_running_loop()
+    async with meanwhile(scene.publisher.watch(0.2, scene.restart)):
+        await scene.looked(1)
+        found = loop.time()
+        if loaded:
+            await scene.publisher.add("/user/bob/", "http://127.0.0.1:1", {})
+        scene.traefik.listens = False
+        await scene.publisher.commit_once_more()
+        scene.store.moves += 1
+        await eventually(lambda: scene.restarts)
+
+    [(restarted, served)] = scene.served
+    assert (served < restarted - found) is loaded
 
 
 async def test_a_traefik_that_follows_is_left_alone(scene: Scene, lines: Callable[[], list[str]]) -> None:

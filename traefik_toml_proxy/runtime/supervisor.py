@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import resource
 import signal
@@ -269,19 +270,21 @@ class TraefikSupervisor:
         self._log.info("Traefik has been started again (process %d)", self.pid)
         return True
 
-    async def replace(self, cause: str) -> None:
+    async def replace(self, cause: str, served: float = math.inf) -> None:
         """End a process that loads no routes any more; :meth:`watch` starts another one. Returns when it has exited.
 
         A process that rejects the routes is left alone: it serves the last ones, but a new one would serve none.
 
         Args:
             cause: Why it does not load them, or "" if that is not known.
+            served: For how many seconds it has served the same routes. What it has rejected before that does not count, as
+                when somebody had cut the file.
         """
         running = self._running
         if running is None:
             return
         await self._output.catch_up()
-        if rejected := rejections(self._output.lines_of_the_last(_REJECTED_SECONDS)):
+        if rejected := rejections(self._output.lines_of_the_last(min(served, _REJECTED_SECONDS))):
             self._log.error(
                 "Traefik (process %d) keeps the last routes that it could load: %s", running.pid, rejected[-1]
             )
