@@ -51,7 +51,8 @@ HOUSE = [
         "agent command",
         TRAITS,
         "cli.agent",
-        "agent proxies.etcd_traits proxies.values runtime.certificate messages traefik addresses errors threads package",
+        "agent proxies.etcd_traits proxies.values runtime.certificate runtime.pairs messages traefik addresses errors "
+        "threads package",
     ),
     Room("package", TRAITS, "__init__", "proxies errors _version"),
     Room(
@@ -59,8 +60,8 @@ HOUSE = [
         TRAITS,
         "proxies proxies.*",
         "leftovers messages runtime.session runtime.replicas runtime.diagnosis runtime.looks runtime.live_looks "
-        "runtime.program runtime.certificate runtime.transport_files session publisher stores documents seams addresses "
-        "traefik routes masking findings errors metrics threads _version",
+        "runtime.program runtime.certificate runtime.pairs runtime.transport_files session publisher stores documents seams "
+        "addresses traefik routes masking findings errors metrics threads _version",
     ),
     Room("metrics", IO, "metrics", "seams"),
     Room(

@@ -22,12 +22,12 @@ from traefik_toml_proxy.errors import ConfigurationError
 from traefik_toml_proxy.runtime.certificate import (
     PairFiles,
     ServedCertificate,
-    UnusablePair,
     admins_pair,
     default_pair,
     name_to_ask_for,
     write_served,
 )
+from traefik_toml_proxy.runtime.pairs import UnusablePair
 from traefik_toml_proxy.traefik.dynamic import Certificate
 
 

@@ -17,7 +17,8 @@ from support.waiting import eventually, meanwhile
 from traefik_toml_proxy.publisher import RoutePublisher
 from traefik_toml_proxy.routes import RouteTable
 from traefik_toml_proxy.runtime import renewal
-from traefik_toml_proxy.runtime.certificate import Pair, PairFiles, ServedCertificate, admins_pair
+from traefik_toml_proxy.runtime.certificate import PairFiles, ServedCertificate, admins_pair
+from traefik_toml_proxy.runtime.pairs import Pair
 from traefik_toml_proxy.runtime.renewal import CertificateWatcher
 from traefik_toml_proxy.seams import Answer
 

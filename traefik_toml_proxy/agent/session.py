@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import ConfigurationError
 from ..files import run_in_thread, write_private
 from ..locks import LockHeld, OwnerLock
-from ..runtime.certificate import PairFiles, ServedCertificate, admins_pair, default_pair, name_to_ask_for, write_served
+from ..runtime.certificate import PairFiles, ServedCertificate, admins_pair, name_to_ask_for, write_served
 from ..runtime.program import child_environment, find_program
 from ..runtime.supervisor import TraefikSupervisor
 from ..session import CleanupStack, cleanup_on_error
@@ -27,6 +27,7 @@ from ..stores.toml_text import dumps
 from ..threads import hold_all, in_thread
 from ..traefik.dynamic import DynamicSettings
 from ..traefik.static import StaticSettings, most_output, static_tree
+from .certificates import default_pair_in_child
 from .following import Follower
 from .health import HealthServer, ask_ages
 from .membership import Membership
@@ -225,7 +226,8 @@ class Agent:
             raise ConfigurationError(f"{settings.state_dir} is used by another agent ({error.owner}).") from None
         except OSError as error:
             raise ConfigurationError(f"{settings.state_dir} cannot be used: {error}. state_dir sets it.") from error
-        served.use(admins_pair(settings.certificate) if settings.certificate else default_pair(settings.state_dir))
+        certificate = settings.certificate
+        served.use(admins_pair(certificate) if certificate else default_pair_in_child(settings.state_dir))
         write_served(served)
 
     async def _ask_peers(self) -> None:

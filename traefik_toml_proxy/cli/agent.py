@@ -18,11 +18,13 @@ from traitlets.config.loader import Config, DeferredConfigString
 
 from .. import __version__
 from ..addresses import listen_address, reachable_url
+from ..agent.certificates import PairFilesInChild
 from ..agent.session import Agent, AgentSettings
 from ..errors import ConfigurationError, ProxyError
 from ..proxies import etcd_traits
 from ..proxies.values import absolute
-from ..runtime.certificate import PASSPHRASE_VARIABLE, PairFiles, ServedCertificate
+from ..runtime.certificate import PairFiles, ServedCertificate
+from ..runtime.pairs import PASSPHRASE_VARIABLE
 from ..stores.etcd_table import Head, Keys
 from ..threads import in_thread
 from ..traefik.dynamic import DynamicSettings, ErrorPages
@@ -220,7 +222,7 @@ class AgentApp(Application):
             return None
         cert = absolute(self.ssl_cert)
         key = absolute(self.ssl_key) if self.ssl_key else cert
-        return PairFiles(cert, key, os.environ.get(PASSPHRASE_VARIABLE, ""))
+        return PairFilesInChild(cert, key, os.environ.get(PASSPHRASE_VARIABLE, ""))
 
     def _dynamic(self, head: Head, served: ServedCertificate, entry_point: str, url: str) -> DynamicSettings:
         return DynamicSettings(

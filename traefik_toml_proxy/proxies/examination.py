@@ -13,7 +13,7 @@ from ..errors import ProxyError, quoted
 from ..findings import Finding, fine, unknown, wrong
 from ..masking import HIDDEN
 from ..routes import RouteTable, Snapshot
-from ..runtime.certificate import PairFiles, ServedCertificate, UnusablePair, name_to_ask_for
+from ..runtime.certificate import PairFiles, ServedCertificate, name_to_ask_for
 from ..runtime.diagnosis import Watched
 from ..runtime.live_looks import (
     EntryPoint,
@@ -33,6 +33,7 @@ from ..runtime.looks import (
     look_at_timeouts,
     own_traefik,
 )
+from ..runtime.pairs import UnusablePair
 from ..runtime.program import Program
 from ..runtime.session import TraefikSettings
 from ..stores.neighbours import file_with_same_names, folder_to_touch

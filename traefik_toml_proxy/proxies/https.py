@@ -9,7 +9,8 @@ from typing import Any
 
 from ..addresses import https_port, redirect_address
 from ..errors import ConfigurationError
-from ..runtime.certificate import PASSPHRASE_VARIABLE, PairFiles
+from ..runtime.certificate import PairFiles
+from ..runtime.pairs import PASSPHRASE_VARIABLE
 from ..traefik.tls import Acme, Redirect, acme_server, check_domains
 from .values import absolute
 

@@ -14,7 +14,8 @@ from ..seams import NO_METRICS, Answer, Metrics
 from ..tasks import LoggedOnce
 from ..threads import in_thread
 from ..traefik.tls import validity_problem
-from .certificate import Pair, PairFiles, ServedCertificate, UnusablePair
+from .certificate import PairFiles, ServedCertificate
+from .pairs import Pair, UnusablePair
 
 # Seconds between two looks at the files. A change is taken up at the second look that finds the same content, since a file
 # may be half written, or one of the two not yet replaced.
