@@ -72,6 +72,13 @@ HOUSE = [
     ),
     Room("readiness", PURE, "agent.readiness", ""),
     Room("leftovers", PURE, "proxies.leftovers", "findings errors"),
+    Room("inprocess", IO, "inprocess", ""),
+    Room(
+        "http",
+        PURE,
+        "inprocess.heads inprocess.bodies inprocess.readers inprocess.forwarding inprocess.pages inprocess.targets",
+        "routes",
+    ),
     Room(
         "runtime",
         IO,
