@@ -52,12 +52,27 @@ def open_regular(path: Path) -> BinaryIO:
 def make_folder(folder: Path, group: int | None = None) -> None:
     """Create a folder, and those that it is in, if it is not there: for its owner, and for the group if one is given.
 
+    The folders that it is in are as the system makes them, but if a group is given, it may enter them.
+
     Raises:
         OSError: If it cannot be created.
     """
     if not folder.is_dir():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _admit(folder, group)
+        make_parents(folder, group)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _admit(folder, group, 0o050)
+
+
+def make_parents(folder: Path, group: int | None) -> None:
+    """Create the folders that a folder is in, if they are not there, and let a group, if one is given, enter what is new.
+
+    Raises:
+        OSError: If one cannot be created.
+    """
+    for parent in [parent for parent in reversed(folder.parents) if not parent.is_dir()]:
+        parent.mkdir(exist_ok=True)
+        if not parent.stat().st_mode & 0o001:  # as with a umask of 077
+            _admit(parent, group, 0o010)
 
 
 def make_folder_like_its_parent(folder: Path, group: int | None = None) -> None:
@@ -73,19 +88,19 @@ def make_folder_like_its_parent(folder: Path, group: int | None = None) -> None:
         # Keep an inherited setgid bit: Traefik may have access only through the group of the parent folder.
         inherited = stat.S_IMODE(folder.stat().st_mode) & stat.S_ISGID
         folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode) & 0o755 | inherited)
-    _admit(folder, group)
+    _admit(folder, group, 0o050)
 
 
-def _admit(folder: Path, group: int | None) -> None:
-    """Let a group, if one is given, read a folder."""
+def _admit(folder: Path, group: int | None, bits: int) -> None:
+    """Give a group, if one is given, permissions for a folder: 0o050 to read it, 0o010 to enter it."""
     if group is None:
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         _set_group(descriptor, folder, group)
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        if mode & 0o050 != 0o050:
-            os.fchmod(descriptor, mode | 0o050)
+        if mode & bits != bits:
+            os.fchmod(descriptor, mode | bits)
     finally:
         os.close(descriptor)
 
@@ -96,5 +111,14 @@ def _set_group(descriptor: int, path: Path, group: int | None) -> None:
     try:
         os.fchown(descriptor, -1, group)
     except PermissionError as error:
-        reason = f"it cannot be given to the group {group}, because the user of this process is not in that group"
-        raise PermissionError(errno.EPERM, reason, str(path)) from error
+        raise PermissionError(errno.EPERM, f"it {not_in_group(group)}", str(path)) from error
+
+
+def may_give(group: int) -> bool:
+    """Whether this process may give its files to a group (chown(2))."""
+    return os.geteuid() == 0 or group in (os.getegid(), *os.getgroups())
+
+
+def not_in_group(group: int) -> str:
+    """Return why a file cannot be given to a group: the rest of a sentence."""
+    return f"cannot be given to the group {group}, because the user of this process is not in that group"

@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+from .access import make_parents
+
 
 class HeldFolder:
     """Notices when a folder is replaced by another one with the same name. All methods block."""
@@ -45,6 +47,8 @@ class HeldFolder:
         """
         if self._descriptor is not None and not self.path.exists():
             before = os.fstat(self._descriptor)
+            with contextlib.suppress(OSError):
+                make_parents(self.path, before.st_gid if before.st_mode & 0o050 else None)
             self.path.mkdir(mode=0o700, parents=True)
             with contextlib.suppress(OSError):
                 os.chown(self.path, -1, before.st_gid)

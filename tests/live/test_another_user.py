@@ -39,7 +39,7 @@ async def test_it_serves_the_routes_and_the_certificate(
     tmp_path: Path, folder: Path, make_proxy: ProxyMaker, make_backend: BackendMaker, by: str, there: bool
 ) -> None:
     """Whichever way it watches the file; only its group can read them."""
-    watched = folder / "dynamic"
+    watched = folder / "dynamic" if there else folder / "hub" / "dynamic"
     if there:
         watched.mkdir()
         os.chown(watched, -1, GROUP)
@@ -56,7 +56,9 @@ async def test_it_serves_the_routes_and_the_certificate(
         traefik_entrypoint="web",
         **pair.traits,
     )
-    assert await proxy.get_all_routes() == {}  # makes the folder and the file, which Traefik needs at its start
+    umask = os.umask(0o077)  # as with UMask= in a unit
+    assert await proxy.get_all_routes() == {}  # makes the folders and the file, which Traefik needs at its start
+    os.umask(umask)
 
     async with traefik:
         await proxy.add_route("/user/a/", (await make_backend("a")).url, {})
@@ -66,7 +68,7 @@ async def test_it_serves_the_routes_and_the_certificate(
         assert traefik.complaints == []
 
     assert stat.S_IMODE(watched.stat().st_mode) == 0o750
-    readable = _open_to(watched)
+    readable = _open_to(watched)  # and not the folder above, which its group may only enter
     assert {group for group, _, _ in readable} == {GROUP}
     assert {mode for _, mode, _ in readable} == {0o640, 0o750}
     names = {name.rpartition("-")[2] for _, _, name in readable}

@@ -76,6 +76,25 @@ def test_one_that_is_gone_is_made_again_for_the_same_users(held: HeldFolder) -> 
     assert (held.moves, stat.S_IMODE(after.st_mode), after.st_gid) == (1, 0o750, before.st_gid)
 
 
+def test_the_folders_above_one_that_is_made_again_let_its_group_in(tmp_path: Path) -> None:
+    """Also with a umask that would not."""
+    held = HeldFolder(tmp_path / "above" / "state")
+    held.path.mkdir(parents=True)
+    os.chown(held.path, -1, another_group())
+    held.path.chmod(0o750)
+    held.hold()
+    before = held.path.stat()
+    shutil.rmtree(held.path.parent)
+    umask = os.umask(0o077)
+    held.restore()
+    os.umask(umask)
+    held.release()
+
+    above = held.path.parent.stat()
+    assert (stat.S_IMODE(above.st_mode), above.st_gid) == (0o710, before.st_gid)
+    assert stat.S_IMODE(held.path.stat().st_mode) == 0o750
+
+
 def test_a_folder_that_is_not_held_is_left_alone(tmp_path: Path) -> None:
     """Also after it has been released, twice."""
     held = HeldFolder(tmp_path / "state")
