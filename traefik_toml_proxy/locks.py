@@ -1,4 +1,4 @@
-"""Locks that name the process that holds them. Does I/O, never on the event loop."""
+"""Locks for files, which name the process that holds them, and for folders. Does I/O, never on the event loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 from pathlib import Path
+
+# Seconds between two attempts to lock a folder.
+_PAUSE = 0.02
 
 
 class LockHeld(OSError):
@@ -75,3 +79,46 @@ class OwnerLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+class FolderLock:
+    """A lock on a folder that processes of several users can hold, one at a time: they need only read it.
+
+    All methods block. It is for short times: who waits for it does so for some seconds.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._descriptor: int | None = None
+
+    def acquire(self, timeout: float) -> bool:
+        """Take the lock, once no other process has it; return whether that was so in time.
+
+        Args:
+            timeout: The maximum number of seconds to wait.
+
+        Raises:
+            OSError: If the folder cannot be opened or locked.
+        """
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(_PAUSE)
+                    continue
+                os.close(descriptor)
+                return False
+            except BaseException:
+                os.close(descriptor)
+                raise
+            self._descriptor = descriptor
+            return True
+
+    def release(self) -> None:
+        """Release the lock. May be called twice."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)

@@ -20,7 +20,9 @@ from support.waiting import PATIENCE
 
 from traefik_toml_proxy.errors import CommitFailed, ConfigurationError, StoreError, StoreTooNew
 from traefik_toml_proxy.files import AtomicFile, KeptFiles
+from traefik_toml_proxy.locks import FolderLock
 from traefik_toml_proxy.routes import Route, RouteTable, Snapshot
+from traefik_toml_proxy.stores import toml_file
 from traefik_toml_proxy.stores.toml_document import TomlRenderer, read_snapshot
 from traefik_toml_proxy.stores.toml_file import TomlFileStore
 from traefik_toml_proxy.traefik.dynamic import DynamicSettings
@@ -464,3 +466,59 @@ async def test_without_a_namespace_there_is_only_one_file(path: Path) -> None:
     path.with_name("copy.toml").write_bytes(path.read_bytes())
 
     await written(path, "")
+
+
+async def kept_open(path: Path, namespace: str) -> TomlFileStore | None:
+    """Open the store of a Hub that starts, and write its file; None if it is refused, since there is another one."""
+    store = toml_store(path, names=Names(namespace), watched=path.parent.parent)
+    try:
+        await store.open()
+        await store.commit(Snapshot(1, table_of("ada")))
+    except StoreError as error:
+        await store.close()
+        return None if "also has the routes of a Hub" in str(error) else store
+    return store
+
+
+@pytest.mark.parametrize(("other", "expected"), [("physics", 1), ("chemistry", 2)])
+async def test_of_two_hubs_with_the_same_names_one_is_refused(tmp_path: Path, other: str, expected: int) -> None:
+    """Also if both start for the first time and at the same moment. Others start, one after the other."""
+    for number in range(5):
+        files = [tmp_path / f"{number}" / name / "r.toml" for name in ("one", "two")]
+        found = await asyncio.gather(kept_open(files[0], "physics"), kept_open(files[1], other))
+        stores = [store for store in found if store]
+        for store in stores:
+            await store.close()
+
+        assert len(stores) == expected
+
+
+async def test_a_hub_waits_until_the_names_of_another_are_known(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no longer if that one ends before it has written anything."""
+    first, second = toml_store(path, names=Names("a")), toml_store(path.with_name("b.toml"), names=Names("b"))
+    await first.open()
+    opening = asyncio.create_task(second.open())
+    done, _ = await asyncio.wait([opening], timeout=0.2)
+    assert not done
+    await first.close()
+    await asyncio.wait_for(opening, 5 * PATIENCE)
+
+    monkeypatch.setattr(toml_file, "_LONGEST_CLAIM", 0.1)
+    third = toml_store(path.with_name("it's.toml"), names=Names("c"))
+    with pytest.raises(StoreError, match=rf"has kept {path.parent} locked for 0\.1 s.*fuser -v {path.parent}"):
+        await third.open()
+    await third.close()
+    await second.close()
+
+
+async def test_a_folder_that_cannot_be_locked_is_looked_at_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on some network file systems, or when the Hub may not list it."""
+    await written(path, "physics")
+    path.with_name("copy.toml").write_bytes(path.read_bytes())
+    monkeypatch.setattr(FolderLock, "acquire", mock.Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
+
+    await written(path.with_name("chemistry.toml"), "chemistry")
+    with pytest.raises(StoreError, match="also has the routes of a Hub"):
+        await written(path, "physics")

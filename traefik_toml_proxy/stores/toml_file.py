@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 from datetime import datetime, timezone
 from pathlib import Path
 
 from ..access import make_folder
 from ..errors import CommitFailed, StoreError, StoreLocked, StoreTooNew
 from ..files import AtomicFile, KeptFiles, ReplaceFailed, run_in_thread
-from ..locks import LockHeld
+from ..locks import FolderLock, LockHeld
 from ..routes import RouteTable, Snapshot
 from ..threads import in_thread
 from ..traefik.sharing import same_names
@@ -21,6 +22,8 @@ from .toml_document import NewerFormat, TomlRenderer, read_snapshot
 # Up to these limits, rendering takes a few milliseconds at most, about as long as a thread hop.
 _SMALL_TABLE_ROUTES = 50
 _SMALL_TABLE_CHARACTERS = 5_000
+# How long other Hubs that start at the same moment may take until their first commit, in seconds.
+_LONGEST_CLAIM = 10.0
 
 
 class TomlFileStore:
@@ -56,6 +59,8 @@ class TomlFileStore:
         self._needs = needs
         self._watched = watched
         self._touched: Path | None = None
+        # Held until the first commit: from then on, others can see which names are taken.
+        self._claim: FolderLock | None = None
         self._file: AtomicFile | None = None
 
     @property
@@ -93,13 +98,25 @@ class TomlFileStore:
     def _check_others(self) -> None:
         """Check that no file beside this one has the same names: Traefik would take the first of two routers with one name.
 
+        No other Hub does so before this one's file says which names it has, as two may be started at the same moment.
+
         Raises:
             StoreError: If one has. It may be a copy, or that of a Hub which no longer runs; then its routes would be served.
         """
         namespace = self._renderer.namespace
         if not namespace:
             return  # Traefik has only this file
-        other = file_with_same_names(self._path, self._watched or self._path.parent, namespace)
+        folder = self._watched or self._path.parent
+        self._claim = FolderLock(folder)
+        is_free = True
+        with contextlib.suppress(OSError):  # such as on a file system without locks: then it is only looked at
+            is_free = self._claim.acquire(_LONGEST_CLAIM)
+        if not is_free:
+            raise StoreError(
+                f"Another process has kept {folder} locked for {_LONGEST_CLAIM:g} s, as a Hub does for a moment when it "
+                f"starts. Find it with: fuser -v {shlex.quote(str(folder))}"
+            )
+        other = file_with_same_names(self._path, folder, namespace)
         if other is not None:
             raise StoreError(same_names(str(other), str(self._path), namespace))
 
@@ -157,6 +174,7 @@ class TomlFileStore:
                 f"{error.advice or 'The file is unchanged; check the free space and the permissions of its folder'}.",
             ) from error
         finally:
+            await self._release_claim()
             # Also after a cancellation, which does not stop the replacement. It was possible when the store was opened.
             if self._touched is not None:
                 with contextlib.suppress(OSError):
@@ -170,9 +188,15 @@ class TomlFileStore:
         return self._opened.damage() or (self._needs.damage() if self._needs else None)
 
     async def close(self) -> None:
-        """Release the lock; the file stays."""
+        """Release the locks; the file stays."""
+        await self._release_claim()
         if self._file is not None:
             await in_thread(self._file.unlock)
+
+    async def _release_claim(self) -> None:
+        if self._claim is not None:
+            claim, self._claim = self._claim, None
+            await run_in_thread(claim.release)
 
     @property
     def _opened(self) -> AtomicFile:
