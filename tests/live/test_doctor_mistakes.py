@@ -16,6 +16,7 @@ import pytest_asyncio
 from support.apart import started_apart
 from support.certificates import make_certificate
 from support.doctored import Patient
+from support.other_user import GROUP
 from support.ports import free_port
 from support.programs import script
 from support.traefik import TRAEFIK_COMMAND
@@ -149,6 +150,13 @@ async def _other_scheme(patient: Patient) -> None:
     patient.set("TraefikProxy.traefik_url", traefik.url.replace("http:", "https:"))
 
 
+async def _closed_to_the_group(patient: Patient) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files to any group")
+    patient.set("TraefikTomlProxy.dynamic_config_file_group", str(GROUP))
+    await patient.use_traefik_of_others()
+
+
 def of_others(**how: Any) -> Prepare:
     """Return what configures a Hub for a Traefik of others."""
 
@@ -264,6 +272,12 @@ MISTAKES_WITH_OTHERS = {
         _entry_point, "live", ('c.TraefikProxy.traefik_entrypoint = "public"',), at_start=True
     ),
     "https in place of http": Mistake(_other_scheme, "live", ("begin c.TraefikProxy.traefik_url",), at_start=True),
+    "a folder that keeps the group out": Mistake(
+        _closed_to_the_group,
+        "dynamic_config_file_group",
+        (f"The group '{GROUP}' may not enter", "chmod g+x"),
+        at_start=False,
+    ),
     "another file is broken": Mistake(_broken_neighbour, "live", ("theirs.yml", "is broken"), at_start=True),
     "changes are held back": Mistake(
         of_others(throttle="30s"),
@@ -380,3 +394,15 @@ def test_a_file_of_another_user_and_a_port_for_root_alone(patient: Patient) -> N
     assert "Run: chown -R " in found["state_dir"]
     assert "may not listen on that port" in found["entry point http"]
     assert "cap_net_bind_service" in found["entry point http"]
+
+
+def test_a_group_that_the_user_is_not_in(patient: Patient) -> None:
+    """The file could not be given to it."""
+    (patient.folder / "watched").mkdir()
+    patient.set("Proxy.should_start", False)
+    patient.set("TraefikTomlProxy.dynamic_config_file", str(patient.routes))
+    patient.set("TraefikTomlProxy.dynamic_config_file_group", str(GROUP))
+
+    found = patient.wrong_apart("true", user=1000)
+    assert "is not in that group" in found["dynamic_config_file_group"]
+    assert "usermod --append --groups" in found["dynamic_config_file_group"]

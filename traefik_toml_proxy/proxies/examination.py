@@ -28,6 +28,7 @@ from ..runtime.looks import (
     look_at_certificate,
     look_at_file,
     look_at_folder,
+    look_at_group,
     look_at_inotify,
     look_at_program,
     look_at_timeouts,
@@ -59,6 +60,8 @@ class Examination:
         program: Returns its program.
         check_extra_routes: Checks ``Proxy.extra_routes``.
         renderer: Returns what renders the routes, given what Traefik serves by default.
+        group: Returns the group that may read the file; None for no other one.
+        configured_group: The group as it was configured.
         copies: Returns the folder for the copies of certificates.
         read_transports: Reads the certificates for https targets.
         url: Returns the URL where the Hub reaches the entry point.
@@ -83,6 +86,8 @@ class Examination:
     program: Callable[[], Program]
     check_extra_routes: Callable[[], object]
     renderer: Callable[[ServedCertificate], TomlRenderer]
+    group: Callable[[], int | None]
+    configured_group: str
     copies: Callable[[], Path]
     read_transports: Callable[[], None]
     url: Callable[[], str]
@@ -149,7 +154,17 @@ class Examination:
 
     def _looks_at_outside(self) -> list[tuple[str, Callable[[], Iterator[Finding]]]]:
         """Return the looks at a Traefik that others run."""
-        return [("dynamic_config_file", self._beside), ("live", self._outside)]
+        return [
+            ("dynamic_config_file", self._beside),
+            ("dynamic_config_file_group", self._group),
+            ("live", self._outside),
+        ]
+
+    def _group(self) -> Iterator[Finding]:
+        group, watched = self.group(), self.watched()
+        if group is None:
+            return iter(())
+        return look_at_group(group, self.configured_group, watched.file, watched.folder or watched.file.parent)
 
     def _beside(self) -> Iterator[Finding]:
         """Look what Traefik finds in the folder that it watches."""

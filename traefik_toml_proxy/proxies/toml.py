@@ -150,6 +150,8 @@ class TraefikTomlProxy(TraefikProxy):
             program=functools.cache(self._find_program),
             check_extra_routes=self._check_extra_routes,
             renderer=self._examined_renderer,
+            group=lambda: group_id(self.dynamic_config_file_group),
+            configured_group=self.dynamic_config_file_group,
             copies=lambda: self._copies,
             read_transports=self._read_transports,
             url=lambda: self._reachable_url,

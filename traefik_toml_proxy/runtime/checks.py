@@ -184,12 +184,13 @@ def check_owner(folder: Path) -> None:
         # A new version of a file may have been renamed meanwhile, and a link may point to a file that is yet to be made.
         if not os.access(path, os.R_OK | os.W_OK) and path.exists():
             raise ConfigurationError(
-                f"{path} belongs to {_owner_of(path)}, and {_own_name()}, as whom the Hub runs, may not use it. Perhaps the "
-                f"Hub was once started as another user. Run: chown -R {_own_name()} {folder}"
+                f"{path} belongs to {_owner_of(path)}, and {own_name()}, as whom the Hub runs, may not use it. Perhaps the "
+                f"Hub was once started as another user. Run: chown -R {own_name()} {folder}"
             )
 
 
-def _own_name() -> str:
+def own_name() -> str:
+    """Return the name of the user of this process, or its number."""
     return _user_name(os.geteuid())
 
 

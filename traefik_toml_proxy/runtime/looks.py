@@ -6,21 +6,24 @@ Each look returns what it has found. An error of the checks that it shares with 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
+import shlex
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ..access import may_give, not_in_group
 from ..errors import MOUNT_OF_ITS_OWN, ConfigurationError, quoted
 from ..findings import Finding, fine, unknown, wrong
 from ..traefik.outside import seconds
 from ..traefik.static import Version
 from ..traefik.tls import validity_problem
 from .certificate import PairFiles, admins_pair
-from .checks import cannot_watch, check_address, check_folder, check_owner, may_listen, may_not_listen
+from .checks import cannot_watch, check_address, check_folder, check_owner, may_listen, may_not_listen, own_name
 from .listeners import has_socket, listening_inodes
 from .process import ProcessRecord
 from .program import Program, child_environment, find_program
@@ -129,6 +132,55 @@ def look_at_file(file: Path, trait: str) -> Iterator[Finding]:
         )
         return
     yield fine(trait, str(file))
+
+
+def look_at_group(group: int, name: str, file: Path, watched: Path) -> Iterator[Finding]:
+    """Look whether a group that is to read a file can do so.
+
+    Args:
+        group: The group.
+        name: Its name, or its number.
+        file: The absolute path of the file.
+        watched: The folder that Traefik watches, or the one around the file.
+    """
+    about = "dynamic_config_file_group"
+    real, watched = file.resolve(), watched.resolve()
+    there = [folder for folder in reversed(real.parents) if folder.is_dir()]
+    inherited = (
+        there[-1] == real.parent and there[-1].stat().st_mode & stat.S_ISGID and there[-1].stat().st_gid == group
+    )
+    if not (may_give(group) or inherited):
+        yield wrong(
+            about,
+            f"The file with the routes {not_in_group(group)}.",
+            f"Run: usermod --append --groups {shlex.quote(name)} {own_name()}, and start the Hub anew.",
+        )
+        return
+    for folder in there:
+        lists = folder in (real.parent, watched)
+        if not _group_has(folder, group, 0o5 if lists else 0o1):
+            what, mode = ("read", "rx") if lists else ("enter", "x")
+            path = shlex.quote(str(folder))
+            yield wrong(
+                about,
+                f"The group {quoted(name)} may not {what} {folder}, so Traefik does not see the routes.",
+                f"Run: chgrp {shlex.quote(name)} {path} && chmod g+{mode} {path}",
+            )
+            return
+    yield fine(about, name)
+
+
+def _group_has(folder: Path, group: int, bits: int) -> bool:
+    """Whether a group, or everybody, has permissions for a folder. An ACL may give more (acl(5)), and is not read."""
+    status = folder.stat()
+    shift = 3 if status.st_gid == group else 0
+    return stat.S_IMODE(status.st_mode) >> shift & bits == bits or _has_acl(folder)
+
+
+def _has_acl(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return "system.posix_acl_access" in os.listxattr(folder)
+    return False
 
 
 def _mount_points() -> set[str]:
