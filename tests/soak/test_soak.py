@@ -25,3 +25,5 @@ async def test_nothing_is_lost_wrong_or_left(
         await soak.run(60 * pytestconfig.getoption("--minutes"))
     finally:
         print(soak.told())  # pytest shows it if the test fails
+    with capsys.disabled():
+        print("".join(f"left out: {fault}: {why}\n" for fault, why in soak.left_out.items()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,17 +13,40 @@ from support.disk import STEPS_BEFORE
 SERVERS = ("hub", "s0", "s1", "s2", "s3", "s4")
 HUB = SERVERS[0]
 
-# What can happen. The names are those of the methods of ``run.Faults``.
+# What can happen. The names are those of the methods of ``faults.Faults``, and of ``expected.BOUNDS``.
 WITH_A_NEW_HUB = ("kill_the_hub", "kill_the_hub", "stop_the_hub", "kill_both", "renew_and_kill_the_hub")
-WITH_A_NEW_TRAEFIK = ("kill_traefik",)
-WITHOUT = ("break_the_disk", "renew_the_certificate", "delete_the_file", "empty_the_file")
+WITHOUT = (
+    *("break_the_disk", "renew_the_certificate", "stop_traefik"),
+    *("delete_the_file", "empty_the_file", "cut_the_file", "close_the_file"),
+    *("empty_the_folder", "close_the_folder"),
+)
+# Those that last, for as long as the plan says.
+LASTING = {"break_the_disk", "close_the_folder", "renew_the_certificate", "renew_and_kill_the_hub", "stop_traefik"}
+# Those that the proxy has to notice.
+QUIET = {"delete_the_file", "empty_the_file", "cut_the_file", "close_the_file", "empty_the_folder"}
 
-# The parts of a soak: their share of its time, and their faults. What leaks in a process is seen only while it lives, so the
-# Hub lives through the second and the third, and Traefik through the third.
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a soak.
+
+    Attributes:
+        share: Its share of the time.
+        faults: What happens in it.
+        more: What also happens in it, if there is time.
+    """
+
+    share: float
+    faults: tuple[str, ...]
+    more: tuple[str, ...] = ()
+
+
+# What leaks in a process is seen only while it lives, so the Hub lives through the second and the third, and Traefik through
+# the third.
 PARTS = (
-    (0.4, (*WITH_A_NEW_HUB, *WITH_A_NEW_TRAEFIK, *WITHOUT)),
-    (0.3, (*WITH_A_NEW_TRAEFIK * 3, *WITHOUT)),
-    (0.3, WITHOUT),
+    Part(0.4, (*WITH_A_NEW_HUB, "kill_traefik", "move_the_folder"), WITHOUT),
+    Part(0.3, ("kill_traefik", "replace_the_folder", *WITHOUT)),
+    Part(0.3, WITHOUT),
 )
 
 
@@ -75,6 +99,8 @@ class Fault:
         seconds: How long it lasts, if it is one that lasts.
         step: The step of writing the file that fails, if the disk does.
         number: With which errno.
+        mode: The permissions that a folder has meanwhile, if they are taken away.
+        quiet: Whether nobody changes routes meanwhile: a change mends some faults before the proxy has to notice them.
     """
 
     name: str
@@ -82,11 +108,18 @@ class Fault:
     seconds: float
     step: str
     number: int
+    mode: int
+    quiet: bool
 
     def __str__(self) -> str:
+        how = [f"for {self.seconds:.1f} s"] if self.seconds else []
         if self.name == "break_the_disk":
-            return f"{self.name} ({self.step}: {errno.errorcode[self.number]}, for {self.seconds:.1f} s)"
-        return self.name
+            how.append(f"{self.step}: {errno.errorcode[self.number]}")
+        if self.name == "close_the_folder":
+            how.append(f"{self.mode:03o}")
+        if self.quiet:
+            how.append("without changes")
+        return f"{self.name} ({', '.join(how)})" if how else self.name
 
 
 def changes(seed: int) -> Iterator[Changes]:
@@ -100,16 +133,18 @@ def changes(seed: int) -> Iterator[Changes]:
 
 
 def faults(seed: int, part: int) -> Iterator[Fault]:
-    """Yield the faults of a part without an end: all of them, then all of them again in another order."""
+    """Yield the faults of a part without an end: all of them, then all of them and more, again and again in other orders."""
     dice = random.Random(f"{seed} faults {part}")
-    while True:
-        names = list(PARTS[part][1])
+    for more in itertools.chain([()], itertools.repeat(PARTS[part].more)):
+        names = [*PARTS[part].faults, *more]
         dice.shuffle(names)
         for name in names:
             yield Fault(
                 name,
-                pause=dice.uniform(0.2, 2),
-                seconds=dice.uniform(0.5, 3),
+                pause=dice.uniform(0.2, 1),
+                seconds=dice.uniform(0.5, 3) if name in LASTING else 0,
                 step=dice.choice(STEPS_BEFORE),
                 number=dice.choice((errno.ENOSPC, errno.EIO, errno.EACCES)),
+                mode=dice.choice((0o000, 0o500)),
+                quiet=name in QUIET and dice.random() < 0.7,
             )

@@ -7,34 +7,37 @@ import contextlib
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from support.inside import traefik_pid
-from support.processes import alive, children, started_here
-from support.waiting import eventually
+from support.processes import children, started_here
+from support.waiting import PATIENCE, eventually
 
 from . import plan
 from .certificate import Certificate
-from .expected import EMPTIED, GONE, Expected
-from .held import Held
-from .hub import Hub, HubGone, Refused
-from .plan import MOVING, PARTS, STEADY, Fault, Place
+from .changes import Changes
+from .expected import Expected
+from .faults import NEEDED, Faults, files_in
+from .held import Held, More
+from .hub import Hub
+from .plan import MOVING, PARTS, STEADY, Fault
 from .servers import Servers, running_servers
-from .table import PLACES, Route, Table
-from .users import Connection, Failed, Users
+from .table import PLACES
+from .users import Users
 
 T = TypeVar("T")
 
 # How much more memory a process may have at the end of a part.
 MORE_KILOBYTES = {"Hub": 16 * 1024, "Traefik": 48 * 1024}
+# The Go runtime starts a thread whenever all others are busy, and keeps it.
+MORE_THREADS = {"Hub": 0, "Traefik": 8}
 
-# All that may be in state_dir at the end.
-FILES = {
-    *("certificates/{hash}-cert.pem", "certificates/{hash}-key.pem"),
-    *("dynamic.toml", "dynamic.toml.tmp/lock", "hub.lock", "traefik.log", "traefik.toml", "traefik.toml.tmp/lock"),
-}
+# Changes in peace: rounds of guests (see ``hub.py``), and how many looks before them are put together.
+ROUNDS_BEFORE = 6
+ROUNDS = 15
+LOOKS_BEFORE = 3
 
 
 class Soak:
@@ -43,6 +46,7 @@ class Soak:
     Attributes:
         expected: What users may see, and what they have seen.
         log: What was done, with the seconds since the beginning.
+        left_out: The faults that cannot be made here, and why.
     """
 
     def __init__(self, traits: Mapping[str, Any], folder: Path, seed: int) -> None:
@@ -53,8 +57,9 @@ class Soak:
             folder: For certificates, and the log of the Hub.
             seed: Decides what happens.
         """
-        self.expected = Expected()
+        self.expected = Expected(PATIENCE)
         self.log: list[str] = []
+        self.left_out = {} if Hub.prefix() is not None else {"close_the_folder": "as root, it needs setpriv"}
         self._seed = seed
         self._state = Path(traits["state_dir"])
         self._url = traits["public_url"]
@@ -62,16 +67,9 @@ class Soak:
         self._certificate = Certificate(folder, self.expected)
         self._traits = {**traits, **self._certificate.traits}
         self._users = Users(self._url, self.expected, seed)
-        self._table = Table(self.expected)
-        self._changes = plan.changes(seed)
-        self._change_log: list[str] = []
-        self._changes_made = 0
-        self._number = 0
-        self._may_change = asyncio.Event()
-        self._disk_is_broken = False
-        self._hub_is_ending = False
-        self._hub: Hub
         self._servers: Servers
+        self._changes: Changes
+        self._faults: Faults
 
     async def run(self, seconds: float) -> None:
         """Soak for about so many seconds, or longer if the faults take longer.
@@ -80,20 +78,24 @@ class Soak:
             AssertionError: If something was not as it should be.
         """
         async with running_servers() as self._servers:
+            changes = self._changes = Changes(
+                self._traits, self._hub_log, self._servers, self._users, self.expected, self._seed
+            )
+            self._faults = Faults(self._state, self._url, changes, self._certificate, self.expected)
             for place in STEADY:
-                self._table.may_hold(place, {(place.server or "", 0)})
-            self._hub = await Hub.started(self._traits, self._hub_log)
+                changes.table.may_hold(place, {(place.server or "", 0)})
+            await changes.start_hub()
             try:
-                await self._add_all()
-                self._may_change.set()
-                for part, (share, _) in enumerate(PARTS):
-                    await self._part(part, share * seconds)
+                await changes.add_all()
+                for part in range(len(PARTS)):
+                    await self._part(part, PARTS[part].share * seconds)
+                await self._changes_in_peace()
                 await self._end()
             finally:
                 # If it has failed. If it has not, both have ended.
                 with contextlib.suppress(TimeoutError):
-                    await self._hub.stop()
-                await self._hub.kill()
+                    await changes.hub.stop()
+                await changes.hub.kill()
                 self._end_traefik()
 
     def told(self) -> str:
@@ -103,8 +105,10 @@ class Soak:
         return "\n".join(
             [
                 *self.log,
-                f"-- {self._changes_made} changes, {seen}; the last changes:",
-                *self._change_log[-30:],
+                f"-- {seen}; the longest that a user has waited:",
+                *(f"{seconds:8.3f} s with {fault}" for fault, seconds in sorted(self.expected.longest.items())),
+                "-- The last changes:",
+                *self._changes.log[-30:],
                 "-- The last lines of the Hub:",
                 *hub_log[-60:],
                 f"-- {len(self.expected.problems)} things were seen that may not be; the first ones:",
@@ -123,47 +127,92 @@ class Soak:
         faults, end = plan.faults(self._seed, part), self.expected.now + seconds
         await self._use(faults, at_least=1)  # so that what is made only once has been made
         before = await self._at_rest()
-        await self._use(faults, at_least=len(PARTS[part][1]), until=end)
+        await self._use(faults, at_least=len(PARTS[part].faults), until=end)
         await self._at_rest(before, compare=("Hub", "Traefik")[:part])
 
     async def _use(self, faults: Iterator[Fault], *, at_least: int, until: float = 0) -> None:
         enough = asyncio.Event()
         async with self._users.about():
-            changing = asyncio.create_task(self._keep_changing(enough))
+            changing = asyncio.create_task(self._changes.go_on(enough))
             try:
                 while at_least > 0 or self.expected.now < until:
                     await self._commit(next(faults))
-                    assert not self.expected.problems, "something was seen that may not be"
+                    self._check()
                     at_least -= 1
             finally:
                 enough.set()
                 await changing
-        assert not self.expected.problems, "something was seen that may not be"
+        self._check()
+
+    async def _commit(self, fault: Fault) -> None:
+        if fault.name in self.left_out:
+            self._note(f"{fault}: left out: {self.left_out[fault.name]}")
+            return
+        await asyncio.sleep(fault.pause)
+        self._note(f"{fault}: begins")
+        seconds = await self._faults.commit(fault)
+        self._note(f"{fault}: is mended after {seconds:.1f} s")
+
+    def _check(self) -> None:
+        assert not self.expected.problems, f"something was seen that may not be: {self.expected.problems[0]}"
 
     async def _at_rest(
         self, before: Mapping[str, Held] | None = None, *, compare: tuple[str, ...] = ()
-    ) -> dict[str, Held]:
+    ) -> Mapping[str, Held]:
         """Return what the Hub and Traefik hold when there is nothing to do, and the routes are those of the beginning.
 
         Args:
             before: What they held before.
             compare: Which of them may not hold more.
         """
-        await asyncio.gather(*(self._change(place, None) for place in MOVING if self._table.route(place)))
-        changes, self._changes_made = self._changes_made, 0
-        await self._compare_table()
+        changes = self._changes
+        await asyncio.gather(*(changes.change(place, None) for place in MOVING if changes.table.route(place)))
+        made, changes.made = changes.made, 0
+        await changes.compare()
         await self._servers.hang_up()
-        held = await self._held()
+        return await self._compare(
+            before or {},
+            compare,
+            lambda name: More.amid_faults(made, kilobytes=MORE_KILOBYTES[name]),
+            f"after {made} changes",
+        )
 
-        async def leaks() -> list[str]:
+    async def _changes_in_peace(self) -> None:
+        """Changes, and nothing else: whatever is left of each of them is counted."""
+        hub = self._changes.hub
+        await hub.do("fill_pools")
+        await hub.do("guests", self._servers.urls["s0"], ROUNDS_BEFORE)
+        looks = [await self._held() for _ in range(LOOKS_BEFORE)]
+        before = {name: Held.most([look[name] for look in looks]) for name in looks[0]}
+        for name, holds in before.items():
+            self._note(f"before the changes in peace, {name} holds {holds}")
+        made = await hub.do("guests", self._servers.urls["s0"], ROUNDS)
+        await self._compare(
+            before,
+            tuple(before),
+            lambda name: More.in_peace(made, kilobytes=MORE_KILOBYTES[name], threads=MORE_THREADS[name]),
+            f"after {made} changes in peace",
+        )
+        await self._changes.compare()
+
+    async def _compare(
+        self, before: Mapping[str, Held], compare: tuple[str, ...], more: Callable[[str], More], when: str
+    ) -> Mapping[str, Held]:
+        """Return what the Hub and Traefik hold. They get a few seconds to let go of what they need no longer.
+
+        Args:
+            before: What they held before.
+            compare: Which of them are compared with that.
+            more: Returns what one of them may hold more.
+            when: When that is, for the log.
+        """
+        held: dict[str, Held] = {}
+
+        async def leaks() -> set[str]:
             held.update(await self._held())
-            return [
-                f"{name} has {leak}"
-                for name in compare
-                for leak in held[name].leaks_since(
-                    (before or {})[name], changes=changes, kilobytes=MORE_KILOBYTES[name]
-                )
-            ]
+            return {
+                f"{name} has {leak}" for name in compare for leak in held[name].leaks_since(before[name], more(name))
+            }
 
         async def is_as_before() -> bool:
             return not await leaks()
@@ -171,18 +220,21 @@ class Soak:
         with contextlib.suppress(AssertionError):
             await eventually(is_as_before, within=15)
         for name, holds in held.items():
-            self._note(f"after {changes} changes, {name} holds {holds}")
-        self._same("leaks", set(await leaks()), set())
+            self._note(f"{when}, {name} holds {holds}")
+        if compare:
+            self._same("leaks", await leaks(), set())
         return held
 
     async def _held(self) -> dict[str, Held]:
         """Return what they hold as soon as that stays the same for a moment."""
         held: dict[str, Held] = {}
+        # The proxy looks anew when users were last seen, and forgets the routes that are gone.
+        await self._changes.hub.do("routes")
 
         async def stays_the_same() -> bool:
             sockets = {name: holds.sockets for name, holds in held.items()}
             await asyncio.sleep(0.3)
-            held["Hub"] = Held.by(self._hub.pid, **await self._hub.do("inside"))
+            held["Hub"] = Held.by(self._changes.hub.pid, await self._changes.hub.do("inside"))
             held["Traefik"] = Held.by(traefik_pid(self._state))
             return sockets == {name: holds.sockets for name, holds in held.items()}
 
@@ -193,15 +245,16 @@ class Soak:
         """Compare everything with what it should be, when all is over."""
         for place in PLACES:
             await self._users.ask(place)
-        assert not self.expected.problems, "something was seen that may not be"
-        traefik = traefik_pid(self._state)
-        self._same("processes", started_here(), {self._hub.pid, self._servers.pid, traefik})
-        self._same("children of the Hub", children(self._hub.pid) - {traefik}, set())
-        await self._hub.stop()
+        self._check()
+        hub, traefik = self._changes.hub, traefik_pid(self._state)
+        self._same("processes", started_here(), {hub.pid, self._servers.pid, traefik})
+        self._same("children of the Hub", children(hub.pid) - {traefik}, set())
+        await hub.stop()
         self._same("processes after the end", started_here(), {self._servers.pid})
-        files = {str(file.relative_to(self._state)) for file in self._state.rglob("*") if file.is_file()}
-        self._same("files", {re.sub(r"[0-9a-f]{32}", "{hash}", name) for name in files}, FILES)
-        self._same("number of files", {len(files)}, {len(FILES)})
+        # A folder that was emptied has no log of Traefik any more.
+        files = [name for name in files_in(self._state) if name != "traefik.log"]
+        self._same("files", set(files), NEEDED - {"traefik-process.json"})
+        self._same("number of files", {len(files)}, {len(NEEDED) - 1})
         text = self._hub_log.read_text(errors="replace")
         bugs = {line for line in text.splitlines() if re.search("Traceback|unexpectedly|never retrieved", line)}
         self._same("bugs in the log of the Hub", bugs, set())
@@ -211,182 +264,7 @@ class Soak:
         assert not more, f"{what}: {more} should not be there"
         assert not missing, f"{what}: {missing} are missing"
 
-    # Changes.
-
-    async def _keep_changing(self, enough: asyncio.Event) -> None:
-        """Change routes, whenever there is a Hub."""
-        while not enough.is_set():
-            batch = next(self._changes)
-            await asyncio.sleep(batch.pause)
-            await self._may_change.wait()
-            # A delete of nothing is none.
-            changed = [(place, server) for place, server in batch.servers.items() if server or self._table.route(place)]
-            await asyncio.gather(*(self._change(place, server) for place, server in changed))
-            for place, _ in changed[:1]:
-                await self._users.ask(place)
-
-    async def _change(self, place: Place, server: str | None) -> None:
-        """Change one route, and expect what comes of it."""
-        self._number += 1
-        new = None if server is None else (server, self._number)
-        old = self._table.possible(place)
-        self._table.may_hold(place, old | {new})
-        outcome = "done"
-        try:
-            await self._ask_hub(place, new)
-            self._table.may_hold(place, {new})
-            self._changes_made += 1
-        except HubGone:
-            outcome = "the Hub has ended"
-        except Refused as error:
-            outcome = str(error)
-            if outcome.startswith("CommitFailed") and self._disk_is_broken:
-                self._table.may_hold(place, old)
-            elif not self._hub_is_ending:
-                self.expected.problem(f"{place.path} to {server}: {error}")
-        self._change_log.append(f"{self.expected.now:8.3f} {place.path} to {server}: {outcome}")
-
-    async def _ask_hub(self, place: Place, new: Route | None) -> None:
-        if new is None:
-            await self._hub.do("delete", place.path)
-        else:
-            await self._hub.do("add", place.path, self._servers.urls[new[0]], {"number": new[1]})
-
-    async def _add_all(self) -> None:
-        """Add all routes, as the Hub does when its proxy has started without any."""
-        added = self._table.begin_to_fill()
-        await asyncio.gather(*(self._ask_hub(place, route) for place, route in added.items()))
-        self._table.is_filled(added)
-
-    async def _compare_table(self) -> None:
-        names = {url: name for name, url in self._servers.urls.items()}
-        self._table.compare(await self._hub.do("routes"), names)
-
-    # Faults: each returns when what it has done is over.
-
-    async def _commit(self, fault: Fault) -> None:
-        await asyncio.sleep(fault.pause)
-        self._note(f"{fault}: begins")
-        doing: Callable[[Fault], Awaitable[None]] = getattr(self, f"_{fault.name}")
-        await doing(fault)
-        self._note(f"{fault}: is over")
-
-    @contextlib.asynccontextmanager
-    async def _no_new_changes(self, *, hub_ends: bool = True) -> AsyncIterator[None]:
-        """Let nobody ask for a change while the block runs; some may still be under way."""
-        self._may_change.clear()
-        self._hub_is_ending = hub_ends
-        try:
-            yield
-        finally:
-            self._hub_is_ending = False
-            self._may_change.set()
-
-    async def _kill_the_hub(self, _: Fault) -> None:
-        """SIGKILL; the next Hub takes over Traefik with all routes, and nobody notices."""
-        async with self._no_new_changes():
-            traefik = traefik_pid(self._state)
-            await self._hub.kill()
-            self._hub = await Hub.started(self._traits, self._hub_log)
-            if traefik_pid(self._state) != traefik:
-                self.expected.problem("a new Traefik was started, although there was one")
-            await self._compare_table()
-
-    async def _stop_the_hub(self, _: Fault) -> None:
-        """stop(); Traefik ends with it, and the next one is given all routes again."""
-        async with self._no_new_changes():
-            with self.expected.outage(GONE):
-                traefik = traefik_pid(self._state)
-                await self._hub.stop()
-                if alive(traefik):
-                    self.expected.problem("Traefik has not ended with its Hub")
-                await self._start_without_routes()
-
-    async def _kill_both(self, _: Fault) -> None:
-        """SIGKILL for both, as when the machine fails."""
-        async with self._no_new_changes():
-            with self.expected.outage(GONE):
-                traefik = traefik_pid(self._state)
-                await self._hub.kill()
-                os.kill(traefik, signal.SIGKILL)
-                # Its threads end one after another, and the last one closes its sockets.
-                await eventually(self._nobody_listens)
-                await self._start_without_routes()
-
-    async def _start_without_routes(self) -> None:
-        self._hub = await Hub.started(self._traits, self._hub_log)
-        table = await self._hub.do("routes")
-        if table:
-            self.expected.problem(f"a new Traefik has routes that the Hub has not confirmed: {table}")
-        await self._add_all()
-
-    async def _kill_traefik(self, _: Fault) -> None:
-        """SIGKILL; it is started again with all routes."""
-        with self.expected.outage(GONE):
-            traefik = traefik_pid(self._state)
-            os.kill(traefik, signal.SIGKILL)
-            await eventually(lambda: traefik_pid(self._state) != traefik, within=20)
-            await eventually(self._serves, within=20)
-
-    async def _break_the_disk(self, fault: Fault) -> None:
-        """No new version of the file can be written; changes fail, and nothing else."""
-        self._disk_is_broken = True
-        await self._hub.do("break_disk", fault.step, fault.number)
-        await asyncio.sleep(fault.seconds)
-        await self._hub.do("mend_disk")
-        # Changes are answered one after the other, so this one waits for those that the disk has failed.
-        await self._ask_hub(STEADY[0], self._table.route(STEADY[0]))
-        self._disk_is_broken = False
-        async with self._no_new_changes(hub_ends=False):
-            await eventually(lambda: all(map(self._table.is_known, PLACES)), within=60)
-            await self._compare_table()
-
-    async def _renew_the_certificate(self, fault: Fault) -> None:
-        """The old one is served until the new one is."""
-        await self._certificate.replace(fault.seconds)
-        await self._certificate.is_served(self._url)
-
-    async def _renew_and_kill_the_hub(self, fault: Fault) -> None:
-        """The Hub may have seen that the files have changed, but not yet that they stay so."""
-        await self._certificate.replace(fault.seconds)
-        await self._kill_the_hub(fault)
-        await self._certificate.is_served(self._url)
-
-    async def _delete_the_file(self, _: Fault) -> None:
-        """Traefik keeps what it has read, and the proxy writes the file again."""
-        file = self._state / "dynamic.toml"
-        file.unlink()
-        await eventually(file.exists, within=20)
-
-    async def _empty_the_file(self, _: Fault) -> None:
-        """Traefik serves nothing until the proxy has written the file again."""
-        file = self._state / "dynamic.toml"
-        with self.expected.outage(EMPTIED):
-            os.truncate(file, 0)
-            await eventually(lambda: file.stat().st_size, within=20)
-            # Traefik may read the empty file only now; but once a later revision is live, never again.
-            await self._change(STEADY[0], STEADY[0].server)
-
     def _end_traefik(self) -> None:
         """End what a Hub that was killed has left, when a soak has failed."""
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             os.kill(traefik_pid(self._state), signal.SIGKILL)
-
-    async def _nobody_listens(self) -> bool:
-        try:
-            (await Connection.open(self._url)).close()
-        except Failed:
-            return True
-        return False
-
-    async def _serves(self) -> bool:
-        """Whether there are routes at the public entry point."""
-        try:
-            connection = await Connection.open(self._url)
-            try:
-                await connection.get(STEADY[0].path)
-            finally:
-                connection.close()
-        except Failed:
-            return False
-        return True

@@ -175,14 +175,9 @@ class Users:
     async def about(self) -> AsyncIterator[None]:
         """Let them use the proxy while the block runs. At its end, each finishes what it does, and hangs up."""
         self._leave.clear()
-        kinds = (
-            (_VISITORS, self._visit),
-            (_PASSERS_BY, self._pass_by),
-            (_TALKERS, self._talk),
-            (_DOWNLOADERS, self._download),
-        )
+        kinds = ((_VISITORS, "visit"), (_PASSERS_BY, "pass_by"), (_TALKERS, "talk"), (_DOWNLOADERS, "download"))
         tasks = [
-            asyncio.create_task(self._go_on(doing, random.Random(f"{self._seed} {doing.__name__} {number}")))
+            asyncio.create_task(self._user(f"{doing} {number}").go_on(doing))
             for count, doing in kinds
             for number in range(count)
         ]
@@ -197,22 +192,49 @@ class Users:
 
     async def ask(self, place: Place) -> None:
         """Send one request on a connection of its own."""
+        user = self._user("once")
         with contextlib.suppress(Failed):
-            connection = await self._connected(place)
-            try:
-                await self._ask(connection, place, "once")
-            finally:
-                connection.close()
+            await user.ask_once(place)
+        self._expected.leaves("once")
 
-    async def _go_on(self, doing: Callable[[random.Random], Awaitable[None]], dice: random.Random) -> None:
+    def _user(self, name: str) -> _User:
+        return _User(self._url, self._expected, name, random.Random(f"{self._seed} {name}"), self._leave)
+
+
+class _User:
+    """One user, who does the same thing again and again."""
+
+    def __init__(self, url: str, expected: Expected, name: str, dice: random.Random, leave: asyncio.Event) -> None:
+        self._url = url
+        self._expected = expected
+        self._name = name
+        self._dice = dice
+        self._leave = leave
+
+    async def go_on(self, doing: str) -> None:
+        """Do it until it is time to leave."""
+        do: Callable[[], Awaitable[None]] = getattr(self, f"_{doing}")
         while not self._leave.is_set():
             try:
-                await doing(dice)
+                await do()
             except Failed:
                 await self._for(0.02)
             except Exception as error:  # noqa: BLE001 - whatever it is, it may not be
-                self._expected.problem(f"{doing.__name__}: {type(error).__name__}: {error}")
+                self._expected.problem(f"{self._name}: {type(error).__name__}: {error}")
                 await self._for(0.1)
+        self._expected.leaves(self._name)
+
+    async def ask_once(self, place: Place) -> None:
+        """Send one request on a connection of its own.
+
+        Raises:
+            Failed: If there is no answer from a server.
+        """
+        connection = await self._connected(place)
+        try:
+            await self._ask(connection, place, "once")
+        finally:
+            connection.close()
 
     async def _for(self, seconds: float) -> None:
         """Wait, unless it is time to leave."""
@@ -220,20 +242,23 @@ class Users:
             await within(seconds, self._leave.wait())
 
     async def _connected(self, place: Place) -> Connection:
-        """Connect for a request; which certificate is shown, is judged here."""
-        with self._expected.asking(place.path) as question, self._expected.asking(CERTIFICATE) as certificate:
+        """Connect for a request. Who is shown another certificate hangs up, as a browser does."""
+        with self._expected.asking(place.path, self._name) as question, self._expected.asking(CERTIFICATE) as shown:
             try:
                 connection = await Connection.open(self._url)
             except Failed as error:
                 self._expected.judge(question, error.failure)
                 raise
-            shown = connection.certificate
-            self._expected.judge(certificate, shown if shown in certificate.answers else Failure.CERTIFICATE)
-            return connection
+            if connection.certificate in shown.answers:
+                self._expected.judge(shown, connection.certificate)
+                return connection
+            self._expected.judge(shown, Failure.CERTIFICATE)
+            connection.close()
+            raise Failed(Failure.CERTIFICATE)
 
     async def _ask(self, connection: Connection, place: Place, word: str) -> None:
         path = f"{place.path}{word}"
-        with self._expected.asking(place.path) as question:
+        with self._expected.asking(place.path, self._name) as question:
             try:
                 answer = await connection.get(path)
             except Failed as error:
@@ -242,53 +267,54 @@ class Users:
             server, _, seen_path = answer.partition(" ")
             self._expected.judge(question, server if seen_path == path else answer)
 
-    async def _visit(self, dice: random.Random) -> None:
+    async def _visit(self) -> None:
         """Send many requests on one connection."""
-        connection = await self._connected(dice.choice(STEADY))
+        connection = await self._connected(self._dice.choice(STEADY))
         try:
-            for number in range(dice.randrange(500)):
+            for number in range(self._dice.randrange(1, 500)):
                 if self._leave.is_set():
                     return
-                await self._ask(connection, _any_place(dice), str(number))
-                await self._for(dice.uniform(0, 0.03))
+                await self._ask(connection, self._any_place(), str(number))
+                await self._for(self._dice.uniform(0, 0.03))
         finally:
             connection.close()
 
-    async def _pass_by(self, dice: random.Random) -> None:
+    async def _pass_by(self) -> None:
         """Send one request on one connection."""
-        await self.ask(_any_place(dice))
-        await self._for(dice.uniform(0, 0.1))
+        await self.ask_once(self._any_place())
+        await self._for(self._dice.uniform(0, 0.1))
 
-    async def _talk(self, dice: random.Random) -> None:
+    async def _talk(self) -> None:
         """Keep a websocket open, with the server that had the route when it was opened."""
-        place = _any_place(dice)
+        place = self._any_place()
         connection = await self._connected(place)
         try:
-            with self._expected.asking(place.path) as question:
+            with self._expected.asking(place.path, self._name) as question:
                 try:
                     await connection.become_websocket(f"{place.path}echo")
                     server = await _echoed_by(connection, "0")
                     self._expected.judge(question, server)
-                    for number in range(1, dice.randrange(2, 300)):
+                    for number in range(1, self._dice.randrange(2, 300)):
                         if self._leave.is_set():
                             return
+                        self._expected.wants(self._name)
                         again = await _echoed_by(connection, str(number))
                         if again != server:
                             raise ValueError(f"a websocket with {server} got an answer from {again}")
-                        self._expected.answered += 1
-                        await self._for(dice.uniform(0, 0.2))
+                        self._expected.gets(self._name)
+                        await self._for(self._dice.uniform(0, 0.2))
                 except Failed as error:
                     self._expected.judge(question, error.failure)
                     raise
         finally:
             connection.close()
 
-    async def _download(self, dice: random.Random) -> None:
+    async def _download(self) -> None:
         """Read a large file; each byte is compared."""
-        place = _any_place(dice)
+        place = self._any_place()
         connection = await self._connected(place)
         try:
-            with self._expected.asking(place.path) as question:
+            with self._expected.asking(place.path, self._name) as question:
                 try:
                     _, headers = await connection.begin(f"{place.path}download")
                     server = headers.get("x-server", "")
@@ -296,13 +322,18 @@ class Users:
                     if headers["content-length"] != str(BLOCK * BLOCKS):
                         raise ValueError(f"a download has {headers['content-length']} bytes")
                     for number in range(BLOCKS):
+                        self._expected.wants(self._name)
                         if await connection.body(BLOCK) != block(server, number):
                             raise ValueError(f"block {number} of a download is not the one that {server} sent")
+                        self._expected.gets(self._name)
                 except Failed as error:
                     self._expected.judge(question, error.failure)
                     raise
         finally:
             connection.close()
+
+    def _any_place(self) -> Place:
+        return self._dice.choice((self._dice.choice(STEADY), self._dice.choice(MOVING)))
 
 
 async def _echoed_by(connection: Connection, word: str) -> str:
@@ -311,7 +342,3 @@ async def _echoed_by(connection: Connection, word: str) -> str:
     if text != word:
         raise ValueError(f"a websocket got {text!r} instead of {word!r}")
     return server
-
-
-def _any_place(dice: random.Random) -> Place:
-    return dice.choice((dice.choice(STEADY), dice.choice(MOVING)))
