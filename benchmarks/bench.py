@@ -14,7 +14,7 @@ from typing import Any
 from traefik_toml_proxy.conformance.processes import free_ports
 from traefik_toml_proxy.conformance.stage import write_certificate
 
-from .contenders import FLOORS, NAMES
+from .contenders import FLOORS, NAMES, OF_ROUTES
 from .contenders.base import Settings
 from .interpreter import ROOT, Interpreter, other_interpreter, this_interpreter
 from .machine import describe_machine, describe_versions
@@ -170,6 +170,7 @@ class Bench:
         return [
             self.contestant(name, existing, servers, tls=tls, all_answer=True)
             for name in self.installed
+            if name not in OF_ROUTES
             for existing in ((0,) if name in FLOORS else sizes)
         ]
 

@@ -17,6 +17,12 @@ _WHO = {
     "floor": "bare Traefik",
     "direct": "no proxy",
 }
+# Those that only the part routes has, in the table of changes.
+_OF_ROUTES = {
+    "etcd": "etcd, 3 replicas",
+    "files": "one file, 3 Traefiks",
+    "jtp-etcd": "jupyterhub-traefik-proxy, etcd, 1 replica",
+}
 _TABLES_OF_THEIR_OWN = ("ours", "chp", "jtp")
 
 _WAYS: Mapping[str, Mapping[str, bool]] = {
@@ -38,16 +44,20 @@ def list_tables(result: Mapping[str, Any]) -> dict[str, str]:
 def _routes(part: Mapping[str, Any]) -> str:
     adds = having(summaries(dict(part)), change="add")
     burst = part["parameters"]["burst"]
-    who = [name for name in _WHO if name != "direct"]
+    headings = {**_WHO, **_OF_ROUTES}
+    measured = {name for level in part["levels"] for name in level["contenders"]}
+    who = [name for name in headings if name in measured]
+    tried = {(level["existing"], name) for level in part["levels"] for name in level["contenders"]}
     rows = []
     for kind, what in (("single", "1 route"), ("burst", f"{burst} at once")):
         for (existing,) in sorted(distinct(having(adds, kind=kind), "existing")):
             cells = []
             for name in who:
                 found = having(adds, kind=kind, existing=existing, contender=name)
-                cells.append(_time_of_add(found[0], burst) if found else "failed")
+                failed = "failed" if (existing, name) in tried else ""
+                cells.append(_time_of_add(found[0], burst) if found else failed)
             rows.append([what, f"{existing:,}", *cells])
-    return _list_table(["adding", "to routes", *(_WHO[name] for name in who)], rows)
+    return _list_table(["adding", "to routes", *(headings[name] for name in who)], rows)
 
 
 def _time_of_add(row: Mapping[str, Any], burst: int) -> str:

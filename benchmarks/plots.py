@@ -22,6 +22,9 @@ _NAMES = {
     "jtp": ("jupyterhub-traefik-proxy", "#009E73"),
     "floor": ("bare Traefik", "#999999"),
     "direct": ("no proxy", "#CCCCCC"),
+    "etcd": ("traefik_toml_proxy, etcd, 3 replicas", "#CC79A7"),
+    "files": ("traefik_toml_proxy, file, 3 Traefiks", "#E69F00"),
+    "jtp-etcd": ("jupyterhub-traefik-proxy, etcd", "#000000"),
 }
 
 SETTINGS: dict[Any, Any] = {

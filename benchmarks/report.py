@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import report_before, report_routes, report_users
+from . import report_before, report_etcd, report_routes, report_users
 from .plain_text import Ratio, ratio_table
 
 
@@ -21,8 +21,13 @@ _TEXTS: Mapping[str, Callable[[Any], str]] = {
     "restart": report_users.restart_text,
 }
 
+
+def _routes_ratios(part: dict[str, Any]) -> list[Ratio]:
+    return [*report_routes.ratios(part), *report_etcd.ratios(part)]
+
+
 _RATIOS: Mapping[str, Callable[[Any], list[Ratio]]] = {
-    "routes": report_routes.ratios,
+    "routes": _routes_ratios,
     "requests": report_users.request_ratios,
     "churn": report_users.churn_ratios,
     "restart": report_users.restart_ratios,

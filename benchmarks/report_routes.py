@@ -32,7 +32,7 @@ def ratios(result: dict[str, Any]) -> list[Ratio]:
 
 
 def _one_add(result: dict[str, Any], existing: int, limit: float = 2) -> Ratio:
-    ours, floor = (_summary(result, existing, name, "single", "add") for name in ("ours", "floor"))
+    ours, floor = (summary_of(result, existing, name, "single", "add") for name in ("ours", "floor"))
     name = f"one add at {existing} routes, ours / floor"
     if ours is None or floor is None:
         return ratio(name, None, limit, "")
@@ -41,7 +41,7 @@ def _one_add(result: dict[str, Any], existing: int, limit: float = 2) -> Ratio:
 
 
 def _burst_in_reloads(result: dict[str, Any], existing: int) -> Ratio:
-    ours, floor = (_summary(result, existing, name, "burst", "add") for name in ("ours", "floor"))
+    ours, floor = (summary_of(result, existing, name, "burst", "add") for name in ("ours", "floor"))
     if ours is None or floor is None:
         return ratio(f"a burst of adds over {existing} routes, in reloads", None, 4, "")
     name = f"{ours['changes'] // ours['n']} adds at once over {existing} routes, in reloads"
@@ -50,7 +50,7 @@ def _burst_in_reloads(result: dict[str, Any], existing: int) -> Ratio:
 
 
 def _burst_beside_jtp(result: dict[str, Any], existing: int) -> Ratio:
-    ours, jtp = (_summary(result, existing, name, "burst", "add") for name in ("ours", "jtp"))
+    ours, jtp = (summary_of(result, existing, name, "burst", "add") for name in ("ours", "jtp"))
     name = f"adds per second over {existing} routes, ours / jtp"
     if ours is None or jtp is None:
         return ratio(name, None, 100, "", at_least=True)
@@ -64,7 +64,7 @@ def _burst_beside_jtp(result: dict[str, Any], existing: int) -> Ratio:
 def _commit(result: dict[str, Any], existing: int) -> Ratio:
     """Return the time until Traefik has the file as a fraction of the time after that."""
     commit = next((each for each in result["commits"] if each["existing"] == existing), None)
-    add = _summary(result, existing, "ours", "single", "add")
+    add = summary_of(result, existing, "ours", "single", "add")
     name = f"rendering, grouping and writing at {existing} routes / Traefik's own time"
     if commit is None or add is None:
         return ratio(name, None, 0.1, "")
@@ -75,7 +75,7 @@ def _commit(result: dict[str, Any], existing: int) -> Ratio:
 
 def loop_gaps(result: dict[str, Any], existing: int, name: str) -> dict[str, float | None]:
     """Return the longest delay of a contender's event loop in each kind of work, at one size of the table."""
-    found = _found(result, existing, name)
+    found = found_at(result, existing, name)
     gaps: dict[str, float | None] = {
         what: found[what]["start_gap_ms"] for what in ("start", "restart") if found.get(what)
     }
@@ -90,7 +90,7 @@ def loop_gaps(result: dict[str, Any], existing: int, name: str) -> dict[str, flo
 
 def _loop_delay(result: dict[str, Any], existing: int) -> Ratio:
     gaps = loop_gaps(result, existing, "ours")
-    start = _found(result, existing, "ours").get("start") or {}
+    start = found_at(result, existing, "ours").get("start") or {}
     note = ", ".join(f"{what} {gap:.1f}" for what, gap in gaps.items() if gap is not None)
     note += f"; an idle loop {start.get('idle_gap_ms', 0):.1f}"
     return ratio(f"longest delay of ours' event loop at {existing} routes, ms", longest(gaps.values()), 25, note)
@@ -100,7 +100,7 @@ def _bytes_per_route(result: dict[str, Any]) -> Ratio:
     memory = result["memory"] or {}
     value = memory.get("bytes_per_route")
     note = f"tracemalloc, {memory.get('routes', 0)} routes, in a fresh process"
-    start = _found(result, max(result["parameters"]["existing"]), "ours").get("start") or {}
+    start = found_at(result, max(result["parameters"]["existing"]), "ours").get("start") or {}
     if start.get("routes", 0) > 1:
         note += (
             f"; resident memory grew by {start['fill_rss_bytes'] / start['routes']:.0f} per route while it was filled"
@@ -108,7 +108,8 @@ def _bytes_per_route(result: dict[str, Any]) -> Ratio:
     return ratio("bytes of Python's memory per route, ours", value, 4096, note)
 
 
-def _found(result: dict[str, Any], existing: int, name: str) -> dict[str, Any]:
+def found_at(result: dict[str, Any], existing: int, name: str) -> dict[str, Any]:
+    """Return all that was measured of a contender at one size of the table; {} if it was not."""
     for level in result["levels"]:
         if level["existing"] == existing:
             found: dict[str, Any] = level["contenders"].get(name, {})
@@ -116,8 +117,9 @@ def _found(result: dict[str, Any], existing: int, name: str) -> dict[str, Any]:
     return {}
 
 
-def _summary(result: dict[str, Any], existing: int, name: str, kind: _Kind, change: str) -> Summary | None:
-    return summarize(_found(result, existing, name).get(kind, {}).get(change, []))
+def summary_of(result: dict[str, Any], existing: int, name: str, kind: _Kind, change: str) -> Summary | None:
+    """Return a summary of one kind of change; None if there is nothing to summarize."""
+    return summarize(found_at(result, existing, name).get(kind, {}).get(change, []))
 
 
 def summaries(result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from traefik_toml_proxy.conformance.processes import free_ports
 from traefik_toml_proxy.conformance.wire import BrokenMessage
 
 from .bench import Bench, progress
-from .contenders import FLOORS
+from .contenders import FLOORS, OF_ROUTES
 from .contenders.floor import Floor
 from .hub import Hub
 from .standing import write_database
@@ -104,7 +104,7 @@ async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> Non
     """Measure all contenders, one after another; fills ``result``, also if it is interrupted."""
     result.update(parameters=asdict(options), samples=[], starts=[], failures=[])
     for existing in options.existing:
-        for name in [name for name in bench.installed if name not in FLOORS]:
+        for name in [name for name in bench.installed if name not in (*FLOORS, *OF_ROUTES)]:
             try:
                 await _measure(bench, options, name, existing, result)
             except (TimeoutError, asyncio.TimeoutError, RuntimeError) as error:

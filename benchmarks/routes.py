@@ -13,10 +13,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .bench import Bench, Contestant, in_turns
+from .contenders import MOST_OF_ROUTES, OF_ROUTES
 from .remote import Remote
 
 # Seconds between two turns.
 _PAUSE = 0.05
+
+# Seconds for which the parts of a contender are watched while nothing happens.
+_IDLE_SECONDS = 15.0
 
 # Large enough for the memory per route to be exact.
 _MEMORY_ROUTES = 10_000
@@ -79,6 +83,9 @@ async def _measure(bench: Bench, options: Options, existing: int, levels: list[d
             if contestant.is_up:
                 contestant.result["usage"] = await contestant.ask("usage")
         for contestant in contestants:
+            if contestant.is_up and contestant.name == "etcd":
+                contestant.result["idle"] = await contestant.ask("idle", seconds=_IDLE_SECONDS)
+        for contestant in contestants:
             if contestant.is_up and contestant.name in ("ours", "before") and with_singles:
                 await _restart(contestant)
             if contestant.is_up:
@@ -93,7 +100,7 @@ async def _measure(bench: Bench, options: Options, existing: int, levels: list[d
 async def _start_all(bench: Bench, existing: int, contestants: list[Contestant]) -> None:
     """Start one after another; each is appended before it is started, so that it can be cleaned up."""
     for name in bench.installed:
-        if name != "direct":
+        if name != "direct" and (name not in OF_ROUTES or existing <= MOST_OF_ROUTES):
             contestants.append(bench.contestant(name, existing))
             contestants[-1].result["start"] = await contestants[-1].start()
 

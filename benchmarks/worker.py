@@ -170,6 +170,22 @@ class Worker:
             "proxy_rss_bytes": resident_bytes(self._proxies),
         }
 
+    async def do_idle(self, seconds: float) -> dict[str, Any]:
+        """Return how much of a core each part of it needs while nothing happens, in percent: the busiest of each kind."""
+        parts = {
+            name: [process for pid in pids if (process := identify(pid))]
+            for name, pids in self.contender.parts().items()
+        }
+        before = {name: [cpu_seconds([process]) for process in found] for name, found in parts.items()}
+        await asyncio.sleep(seconds)
+        return {
+            name: max(
+                (cpu_seconds([process]) - used) / seconds * 100
+                for process, used in zip(found, before[name], strict=True)
+            )
+            for name, found in parts.items()
+        }
+
     async def do_memory(self) -> dict[str, Any]:
         """Start, fill the table, and return how much more of Python's memory is in use per route."""
         self.contender.prepare()

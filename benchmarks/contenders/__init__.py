@@ -2,7 +2,8 @@
 
 ``ours``, ``chp`` and ``jtp`` are driven as JupyterHub drives them, through ``jupyterhub.proxy.Proxy``. ``before`` is
 ``ours`` again, but runs in another Python, which has another version of this package. ``floor`` is no proxy but the least
-that a proxy of our kind has to do, and ``direct`` is no proxy at all.
+that a proxy of our kind has to do, and ``direct`` is no proxy at all. ``etcd`` is this package with the routes in etcd and
+three replicas, ``files`` is what to compare that with: a file that three Traefiks watch. ``jtp-etcd`` is ``jtp`` with etcd.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ _CLASSES = {
     "chp": ("chp", "Chp"),
     "jtp": ("jtp", "Jtp"),
     "direct": ("direct", "Direct"),
+    "etcd": ("etcd", "EtcdReplicas"),
+    "files": ("files", "Files"),
+    "jtp-etcd": ("jtp_etcd", "JtpEtcd"),
 }
 
 # Those that need nothing but this Python.
@@ -25,6 +29,10 @@ NAMES = tuple(name for name in _CLASSES if name != "before")
 
 # Those without a table of their own: they need to be up only once beside contenders with tables of several sizes.
 FLOORS = ("floor", "direct")
+
+# Those that are compared in the part ``routes`` only, and with at most so many routes.
+OF_ROUTES = ("etcd", "files", "jtp-etcd")
+MOST_OF_ROUTES = 10_000
 
 
 def contender_class(name: str) -> type[Contender]:

@@ -115,6 +115,10 @@ class Contender(ABC):
     async def count(self) -> int:
         """Return how many routes ``get_all_routes`` returns."""
 
+    def parts(self) -> dict[str, list[int]]:
+        """Return the ids of its processes by what they are, if it consists of several."""
+        return {}
+
     @abstractmethod
     async def stop(self) -> None:
         """Stop the proxy."""

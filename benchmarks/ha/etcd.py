@@ -43,6 +43,7 @@ class Member:
         addresses: Where it listens for clients, and for other members: ``host:port``.
         token: Tells clusters apart.
         environment: Environment variables for its process.
+        syncs: Whether it waits until its data are on the disk.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class Member:
         addresses: Sequence[str],
         token: str,
         environment: Mapping[str, str],
+        *,
+        syncs: bool,
     ) -> None:
         self.name = name
         self.folder = folder
@@ -60,6 +63,7 @@ class Member:
         self.peer_url = f"http://{addresses[1]}"
         self.token = token
         self._environment = environment
+        self._syncs = syncs
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, cluster: str, options: Sequence[str]) -> None:
@@ -75,7 +79,8 @@ class Member:
                     *("--listen-client-urls", self.url, "--advertise-client-urls", self.url),
                     *("--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url),
                     *("--initial-cluster", cluster, "--initial-cluster-token", self.token),
-                    *("--logger", "zap", "--log-level", "error", "--unsafe-no-fsync"),
+                    *("--logger", "zap", "--log-level", "error"),
+                    *([] if self._syncs else ["--unsafe-no-fsync"]),
                     *("--heartbeat-interval", "100", "--election-timeout", "1000"),
                     *options,
                 ],
@@ -124,6 +129,7 @@ class Etcd:
         tls: Mapping[str, Path] | None = None,
         options: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        syncs: bool = False,
     ) -> None:
         """Start nothing yet.
 
@@ -133,6 +139,7 @@ class Etcd:
             tls: The files for ``--cert-file``, ``--key-file`` and so on, by option; without them it is plain.
             options: Further options of each member.
             environment: More environment variables for them.
+            syncs: Whether a change waits until it is on the disk. Tests need not lose power.
         """
         self._folder = folder
         self._addresses = [[f"{host}:{port}" for port in free_ports(2, host)] for host in hosts]
@@ -141,6 +148,7 @@ class Etcd:
         if tls and "trusted-ca-file" in tls:
             self._options.append("--client-cert-auth")
         self._environment = environment or {}
+        self._syncs = syncs
         self._generation = 0
         self.members: list[Member] = []
 
@@ -150,7 +158,7 @@ class Etcd:
         folder = self._folder / f"etcd-{self._generation}"
         folder.mkdir(parents=True)
         self.members = [
-            Member(f"m{number}", folder, self._scheme, addresses, folder.name, self._environment)
+            Member(f"m{number}", folder, self._scheme, addresses, folder.name, self._environment, syncs=self._syncs)
             for number, addresses in enumerate(self._addresses)
         ]
         for member in self.members:

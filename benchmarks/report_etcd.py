@@ -1,0 +1,71 @@
+"""What the part ``routes`` says about routes in etcd, beside one file that as many Traefiks watch. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .plain_text import Ratio, ratio
+from .report_routes import found_at, loop_gaps, summary_of
+from .stats import longest
+
+# The most milliseconds that one add may take longer with no routes, the sizes of the table with the largest ratio of one
+# add at them, and the largest ratio of a burst.
+_MORE_MS = 60
+_ONE_ADD = {1_000: 1.4, 10_000: 1.25}
+_BURST = (1_000, 1.4)
+# The longest delay of the Hub's event loop in milliseconds, and the largest share of a core of an idle agent in percent.
+_LOOP_MS = 25
+_IDLE_PERCENT = 1
+
+
+def ratios(part: dict[str, Any]) -> list[Ratio]:
+    """Return the ratios of routes in etcd; none if they were not measured."""
+    sizes = [level["existing"] for level in part["levels"] if "etcd" in level["contenders"]]
+    if not sizes:
+        return []
+    largest = max(sizes)
+    return [
+        _longer(part, min(sizes)),
+        *(_of_add(part, existing, "single", limit) for existing, limit in _ONE_ADD.items()),
+        _of_add(part, _BURST[0], "burst", _BURST[1]),
+        _loop(part, largest),
+        _idle(part, sizes),
+    ]
+
+
+def _longer(part: dict[str, Any], existing: int) -> Ratio:
+    etcd, files = (summary_of(part, existing, name, "single", "add") for name in ("etcd", "files"))
+    name = f"one add at {existing} routes, etcd - files, ms"
+    if etcd is None or files is None:
+        return ratio(name, None, _MORE_MS, "")
+    note = f"medians {etcd['median']:.1f} and {files['median']:.1f} ms, n {etcd['n']} and {files['n']}"
+    return ratio(name, etcd["median"] - files["median"], _MORE_MS, note)
+
+
+def _of_add(part: dict[str, Any], existing: int, kind: Any, limit: float) -> Ratio:
+    etcd, files = (summary_of(part, existing, name, kind, "add") for name in ("etcd", "files"))
+    what = "one add" if kind == "single" else f"{part['parameters']['burst']} adds at once"
+    name = f"{what} at {existing} routes, etcd / files"
+    if etcd is None or files is None:
+        return ratio(name, None, limit, "")
+    note = f"medians {etcd['median']:.1f} and {files['median']:.1f} ms, n {etcd['n']} and {files['n']}"
+    return ratio(name, etcd["median"] / files["median"], limit, note)
+
+
+def _loop(part: dict[str, Any], existing: int) -> Ratio:
+    # Without the start: the contender starts etcd and the agents in the same loop.
+    gaps = {what: gap for what, gap in loop_gaps(part, existing, "etcd").items() if what != "start"}
+    note = ", ".join(f"{what} {gap:.1f}" for what, gap in gaps.items() if gap is not None)
+    name = f"longest delay of the event loop at {existing} routes, etcd, ms"
+    return ratio(name, longest(gaps.values()), _LOOP_MS, note)
+
+
+def _idle(part: dict[str, Any], sizes: list[int]) -> Ratio:
+    found = {existing: found_at(part, existing, "etcd").get("idle") or {} for existing in sizes}
+    shares = {existing: idle["agent"] for existing, idle in found.items() if "agent" in idle}
+    note = "; ".join(
+        f"{existing} routes: " + ", ".join(f"{what} {share:.1f}" for what, share in found[existing].items())
+        for existing in shares
+    )
+    name = "share of a core of the busiest idle agent, etcd, percent"
+    return ratio(name, max(shares.values(), default=None), _IDLE_PERCENT, note)

@@ -1,0 +1,51 @@
+"""benchmarks.report_etcd: routes in etcd beside a file that as many Traefiks watch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.report_etcd import ratios
+
+
+def changes(ms: float, count: int = 1, gap: float = 5.0) -> dict[str, Any]:
+    """Return some adds of one kind."""
+    cpu = {"hub_cpu_ms": 1.0, "proxy_cpu_ms": 1.0}
+    return {"add": [{"ms": ms, "live_ms": ms, "changes": count, "missed": 0, "loop_gap_ms": gap, **cpu}], "delete": []}
+
+
+def level(existing: int, etcd: float, files: float, *, burst: float = 100.0, agent: float = 0.5) -> dict[str, Any]:
+    """Return what was measured at one size of the table."""
+    idle = {"agent": agent, "etcd": 1.5}
+    contenders = {
+        "etcd": {"single": changes(etcd), "burst": changes(burst, 200), "idle": idle, "start": {"start_gap_ms": 500.0}},
+        "files": {"single": changes(files), "burst": changes(100.0, 200)},
+    }
+    return {"existing": existing, "contenders": contenders}
+
+
+def kept(*levels: dict[str, Any]) -> list[bool | None]:
+    """Return which of the ratios are kept."""
+    return [each["kept"] for each in ratios({"parameters": {"burst": 200}, "levels": list(levels)})]
+
+
+def test_without_etcd_there_are_no_ratios() -> None:
+    assert kept({"existing": 0, "contenders": {"ours": {}}}) == []
+
+
+def test_all_are_kept_at_their_limits() -> None:
+    """What the contender does at its start does not count: it starts etcd and the agents as well."""
+    many = level(10_000, 125, 100)
+    many["contenders"]["etcd"]["burst"] = changes(100, 200, gap=25)
+
+    assert kept(level(0, 70, 10, agent=1), level(1_000, 140, 100, burst=140), many) == [True] * 6
+
+
+def test_none_is_kept_beyond_its_limit() -> None:
+    many = level(10_000, 126, 100)
+    many["contenders"]["etcd"]["burst"] = changes(100, 200, gap=26)
+
+    assert kept(level(0, 71, 10, agent=1.1), level(1_000, 141, 100, burst=141), many) == [False] * 6
+
+
+def test_what_failed_was_not_measured() -> None:
+    assert kept({"existing": 0, "contenders": {"etcd": {"failed": "it fell over"}}}) == [None] * 6
