@@ -15,6 +15,8 @@ from traefik_toml_proxy import __version__
 from traefik_toml_proxy.conformance import CASES, StartedByHub, run_all
 from traefik_toml_proxy.conformance.report import Results, as_json, comparison, line, summary
 
+from .ha import stage
+from .ha.etcd import etcd_version, find_etcd
 from .machine import package_version
 from .programs import find_chp, find_traefik, first_line, traefik_version
 
@@ -37,7 +39,7 @@ class Options:
 
 
 def _ours(traefik: str) -> list[StartedByHub]:
-    """Return this proxy in the two ways to run it."""
+    """Return this proxy in the ways to run it."""
     version = f"{__version__}, Traefik {traefik_version(traefik)}"
     started_by_hub = StartedByHub(
         "traefik_toml_proxy:TraefikTomlProxy",
@@ -61,7 +63,25 @@ def _ours(traefik: str) -> list[StartedByHub]:
         name="TraefikTomlProxy, started outside",
         version=version,
     )
-    return [started_by_hub, started_outside]
+    with_etcd = f"{version}, etcd {etcd_version()}"
+    replicas = [with_replicas(count, traefik, version=with_etcd) for count in (1, 3)]
+    return [started_by_hub, started_outside, *replicas]
+
+
+def with_replicas(count: int, *traefik: str, version: str = "") -> StartedByHub:
+    """Return TraefikEtcdProxy with one member of etcd, and so many replicas behind a balancer.
+
+    Args:
+        count: How many; with one, users reach its Traefik directly.
+        traefik: The Traefik command; if there is none, the agents look for one.
+        version: What to say about the versions.
+    """
+    command = [sys.executable, stage.__file__, "{folder}", "{port}", "{port1}", "{port2}", str(count), *traefik]
+    # As far as the suite is concerned, others start and stop it.
+    traits = {"should_start": False, "etcd_endpoints": ["http://127.0.0.1:{port1}"], "lease_seconds": 5}
+    name = f"TraefikEtcdProxy, {count} {'replica' if count == 1 else 'replicas'}"
+    proxy = "traefik_toml_proxy:TraefikEtcdProxy"
+    return StartedByHub(proxy, {"TraefikEtcdProxy": traits}, command=command, name=name, version=version)
 
 
 def _others(traefik: str, chp: str) -> list[StartedByHub]:
@@ -92,6 +112,7 @@ def run(options: Options) -> int:
     traefik, chp = find_traefik(options.traefik), find_chp(options.chp)
     there = {
         "traefik": traefik,
+        "etcd": find_etcd(),
         "configurable-http-proxy": chp,
         "jupyterhub-traefik-proxy": importlib.util.find_spec("jupyterhub_traefik_proxy"),
     }

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from .report_drill import slowest_change
 from .report_routes import summaries
 from .report_users import OF_USERS, PLAIN, distinct, having, median_of
 
@@ -39,6 +40,17 @@ _WAYS: Mapping[str, Mapping[str, bool]] = {
 def list_tables(result: Mapping[str, Any]) -> dict[str, str]:
     """Return a table for each part that was measured."""
     return {name: _TABLES[name](part) for name, part in result["parts"].items()}
+
+
+def drill_table(result: Mapping[str, Any]) -> str:
+    """Return what was done in a drill, and how long the slowest change took meanwhile."""
+    rows = []
+    for fault in result["faults"]:
+        took = slowest_change(result, fault)
+        seconds = "" if fault["ended"] is None else f"{fault['ended'] - fault['begun']:.1f}"
+        well = "" if fault["well"] is None else f"{fault['well'] - fault['ended']:.1f}"
+        rows.append([fault["what"], seconds, well, "" if took is None else f"{took:.1f}"])
+    return _list_table(["what", "for s", "all well after s", "slowest change, s"], rows)
 
 
 def _routes(part: Mapping[str, Any]) -> str:

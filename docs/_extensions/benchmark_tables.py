@@ -1,4 +1,4 @@
-"""The directive ``benchmark-table``: one part of benchmarks/results/results.json as a table."""
+"""The directive ``benchmark-table``: one part of the stored results of the benchmarks as a table."""
 
 from __future__ import annotations
 
@@ -10,20 +10,28 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
-from benchmarks.docs_tables import list_tables
+from benchmarks.docs_tables import drill_table, list_tables
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "results.json"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
 class BenchmarkTable(SphinxDirective):
-    """``.. benchmark-table:: routes`` is the table of the part ``routes``."""
+    """``.. benchmark-table:: routes`` is the table of the part ``routes``.
+
+    ``.. benchmark-table:: routes etcd`` is that of the results in the folder ``etcd``, and ``.. benchmark-table:: drill`` is
+    that of the drill.
+    """
 
     required_arguments = 1
+    optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Return the table."""
-        self.env.note_dependency(str(RESULTS))
-        return self.parse_text_to_nodes(list_tables(json.loads(RESULTS.read_text("utf-8")))[self.arguments[0]])
+        part, *folder = self.arguments
+        file = RESULTS / "drill" / "drill.json" if part == "drill" else Path(RESULTS, *folder, "results.json")
+        self.env.note_dependency(str(file))
+        result = json.loads(file.read_text("utf-8"))
+        return self.parse_text_to_nodes(drill_table(result) if part == "drill" else list_tables(result)[part])
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -8,15 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import ha_stage
 from support.processes import all_others, command_line
+from support.traefik import TRAEFIK_COMMAND
 from support.waiting import eventually
 
-from traefik_toml_proxy.conformance import CASES, StartedByHub, Subject
+from benchmarks.conformance import with_replicas
+from traefik_toml_proxy.conformance import CASES, Subject
 from traefik_toml_proxy.conformance.processes import kill_all
 from traefik_toml_proxy.conformance.suite import ProxyConformance
-
-PROXY = "traefik_toml_proxy:TraefikEtcdProxy"
 
 # Cases that Traefik itself fails; each is documented in the README.
 NOT_BY_TRAEFIK = {
@@ -30,14 +29,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def with_replicas(count: int) -> Subject:
-    """Return the proxy, with so many replicas behind a balancer."""
-    command = [sys.executable, ha_stage.__file__, "{folder}", "{port}", "{port1}", "{port2}", str(count)]
-    # As far as the suite is concerned, others start and stop it.
-    traits = {"should_start": False, "etcd_endpoints": ["http://127.0.0.1:{port1}"], "lease_seconds": 5}
-    return StartedByHub(PROXY, {"TraefikEtcdProxy": traits}, command=command)
-
-
 class TestOneReplica(ProxyConformance):
     """Users reach its Traefik directly."""
 
@@ -47,7 +38,7 @@ class TestOneReplica(ProxyConformance):
     @classmethod
     def subject(cls) -> Subject:
         """The proxy."""
-        return with_replicas(1)
+        return with_replicas(1, *TRAEFIK_COMMAND)
 
 
 class TestThreeReplicas(ProxyConformance):
@@ -59,7 +50,7 @@ class TestThreeReplicas(ProxyConformance):
     @classmethod
     def subject(cls) -> Subject:
         """The proxy."""
-        return with_replicas(3)
+        return with_replicas(3, *TRAEFIK_COMMAND)
 
 
 def processes_of(run: int) -> set[int]:

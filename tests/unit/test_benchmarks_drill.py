@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.ha.record import KINDS, Record, lost_routes, slowest
+from benchmarks.docs_tables import drill_table
+from benchmarks.ha.record import KINDS, Fault, Record, lost_routes, slowest
 from benchmarks.plot_drill import draw
 from benchmarks.report_drill import broken, text
 
@@ -98,8 +99,6 @@ def test_an_interrupted_or_failed_drill_is_broken() -> None:
 
 
 def test_a_request_may_fail_only_on_a_replica_to_which_something_is_done() -> None:
-    from benchmarks.ha.record import Fault
-
     record = Record()
     record.faults.append(Fault("Traefik is killed", "Traefik", 0.0, victims=("replica1",)))
     record.has_failed("replica1", record.now, "refused")
@@ -173,6 +172,13 @@ def test_the_plot_has_the_faults_the_replicas_and_the_machine(tmp_path: Path) ->
     again = (tmp_path / "drill.svg").read_text()
     draw(result(), tmp_path)
     assert (tmp_path / "drill.svg").read_text() == again
+
+
+def test_the_table_of_the_documentation_has_a_row_for_each_fault() -> None:
+    table = drill_table(result(faults=[fault(), fault("Hub", ended=None, well=None)]))
+
+    assert "   * - a member\n     - 2.0\n     - 1.0\n     - 0.5\n" in table
+    assert "   * - a Hub\n     -\n     -\n     - 0.5\n" in table
 
 
 def test_nothing_can_be_drawn_as_well(tmp_path: Path) -> None:

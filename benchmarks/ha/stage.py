@@ -1,7 +1,8 @@
-"""A program that runs an etcd, some agents, and before them a balancer that gives each connection to a random ready one.
+"""A program with an etcd, some agents, and before them a balancer that gives each connection to a random ready one. I/O.
 
-``python ha_stage.py <folder> <public port> <etcd port> <peer port> <agents>`` runs until its standard input ends, which it
-does with the process that has started it, also if that is killed. The conformance suite starts it for TraefikEtcdProxy.
+``python stage.py <folder> <public port> <etcd port> <peer port> <agents> [<traefik>]`` runs until its standard input ends,
+which it does with the process that has started it, also if that is killed. The conformance suite starts it for
+TraefikEtcdProxy.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ async def _start_etcd(folder: Path, client: str, peer: str) -> Process:
     )
 
 
-async def _start_agent(folder: Path, name: str, url: str, health: str, etcd: str) -> Process:
+async def _start_agent(folder: Path, name: str, url: str, health: str, etcd: str, traefik: list[str]) -> Process:
     settings = {
         "etcd_endpoints": json.dumps([etcd]),
         "replica_name": name,
@@ -49,7 +50,7 @@ async def _start_agent(folder: Path, name: str, url: str, health: str, etcd: str
         "health_address": urlsplit(health).netloc,
         "state_dir": str(folder / name),
         "leave_seconds": "0",
-        "traefik_command": json.dumps([os.environ["TEST_TRAEFIK"]] if "TEST_TRAEFIK" in os.environ else []),
+        "traefik_command": json.dumps(traefik),
         # So that what is left of it is found: Traefik inherits nothing else.
         "traefik_env": json.dumps({name: value for name, value in os.environ.items() if name == MARK}),
     }
@@ -100,15 +101,24 @@ def _is_ready(health: str) -> bool:
         return False
 
 
-async def main(folder: Path, port: int, etcd_port: int, peer_port: int, count: int) -> None:
-    """Run everything."""
+async def main(folder: Path, port: int, etcd_port: int, peer_port: int, count: int, *traefik: str) -> None:
+    """Run everything.
+
+    Args:
+        folder: For all files.
+        port: Where users are served.
+        etcd_port: Where etcd listens for clients.
+        peer_port: Where it listens for other members.
+        count: How many replicas there are. If it is one, users reach its Traefik, and there is no balancer.
+        traefik: The binary; if there is none, the agents look for one.
+    """
     etcd = f"http://127.0.0.1:{etcd_port}"
     started = [await _start_etcd(folder, etcd, f"http://127.0.0.1:{peer_port}")]
     ports = free_ports(2 * count)
     urls = [f"http://127.0.0.1:{number}" for number in ports]
     replicas = dict(zip(urls[:count] if count > 1 else [f"http://127.0.0.1:{port}"], urls[count:], strict=True))
     for number, (url, health) in enumerate(replicas.items()):
-        started.append(await _start_agent(folder, f"agent{number}", url, health, etcd))
+        started.append(await _start_agent(folder, f"agent{number}", url, health, etcd, [*traefik]))
     balancer = Balancer(replicas)
     if count > 1:
         await asyncio.start_server(balancer.accept, "127.0.0.1", port)
@@ -122,4 +132,6 @@ async def main(folder: Path, port: int, etcd_port: int, peer_port: int, count: i
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), *map(int, sys.argv[2:])))
+    _, given, *numbers_and_traefik = sys.argv
+    port, etcd_port, peer_port, count = map(int, numbers_and_traefik[:4])
+    asyncio.run(main(Path(given), port, etcd_port, peer_port, count, *numbers_and_traefik[4:]))
