@@ -41,7 +41,11 @@ async def proxy(etcd: Etcd) -> AsyncIterator[TraefikEtcdProxy]:
     """A proxy that has been started."""
     endpoints = list(etcd.settings.endpoints)
     proxy = TraefikEtcdProxy(
-        etcd_endpoints=endpoints, lease_seconds=LEASE_SECONDS, start_timeout=0, log=logging.getLogger("hub")
+        etcd_endpoints=endpoints,
+        lease_seconds=LEASE_SECONDS,
+        start_timeout=0,
+        check_route_timeout=10 * LEASE_SECONDS,
+        log=logging.getLogger("hub"),
     )
     await proxy.start()
     yield proxy
@@ -307,3 +311,80 @@ async def test_if_all_agents_are_cut_off_they_stay_ready(
             await agent.ready()
             await eventually(partial(served_by, agent, "/user/bob/"))
         await proxy.stop()
+
+
+@contextlib.asynccontextmanager
+async def cut_off(etcd: Etcd, make_agent: AgentMaker) -> AsyncIterator[list[tuple[AgentProcess, Relay]]]:
+    """Run two agents, each with its own way to etcd."""
+    port = urlsplit(etcd.members[0].url).port or 0
+    async with Relay(port) as first, Relay(port) as second:
+        both = [
+            (make_agent(name, EtcdSettings(endpoints=(relay.url,))), relay)
+            for name, relay in (("one", first), ("two", second))
+        ]
+        for agent, _ in both:
+            await agent.start()
+        yield both
+
+
+async def _without_etcd(etcd: Etcd, both: list[tuple[AgentProcess, Relay]]) -> None:
+    """Cut them off until the Hub waits for neither; both are ready all the same."""
+    for _, relay in both:
+        relay.is_silent = True
+    await eventually(lambda: etcd.control("get", "--prefix", f"{ROOT}/replicas/") == "", within=LEASE_SECONDS + 5)
+    assert [await agent.is_ready() for agent, _ in both] == [True, True]
+
+
+def _reconnect(relay: Relay) -> None:
+    relay.is_silent = False
+    relay.cut()
+
+
+async def test_when_all_were_cut_off_the_hub_goes_on_when_none_is_ready_that_still_is(
+    etcd: Etcd, proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    """One is back; the other one must be out of readiness before, and long enough for a balancer to notice."""
+    ada, eve = await make_backend("ada"), await make_backend("eve")
+    async with cut_off(etcd, make_agent) as ((one, way), (two, other)):
+        await proxy.add_route("/", ada.url, {})
+        await proxy.add_route("/user/eve/", eve.url, {})
+        await one.ready()
+        await two.ready()
+        await _without_etcd(etcd, [(one, way), (two, other)])
+        deleting = asyncio.ensure_future(proxy.delete_route("/user/eve/"))
+        _reconnect(way)
+        while await two.is_ready():
+            assert not deleting.done()
+        out = time.monotonic()
+        await within(3 * LEASE_SECONDS, deleting)
+
+        assert time.monotonic() - out > 0.5 * LEASE_SECONDS
+        assert not await two.is_ready()
+        assert await served_by(one, "/user/eve/") == "ada"
+        await one.ready()
+
+
+async def test_when_all_were_cut_off_and_are_back_the_hub_waits_for_no_lease(
+    etcd: Etcd, proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    """And when it goes on, no replica is ready that serves what was deleted."""
+    ada, eve = await make_backend("ada"), await make_backend("eve")
+    async with cut_off(etcd, make_agent) as both:
+        await proxy.add_route("/", ada.url, {})
+        await proxy.add_route("/user/eve/", eve.url, {})
+        for agent, _ in both:
+            await agent.ready()
+        await _without_etcd(etcd, both)
+        deleting = asyncio.ensure_future(proxy.delete_route("/user/eve/"))
+        back = time.monotonic()
+        for _, relay in both:
+            _reconnect(relay)
+        await within(3 * LEASE_SECONDS, deleting)
+        took = time.monotonic() - back
+        for agent, _ in both:
+            assert await served_by(agent, "/user/eve/") == "ada" or not await agent.is_ready()
+        for agent, _ in both:
+            await agent.ready()
+            assert await served_by(agent, "/user/eve/") == "ada"
+
+    assert took < 0.9 * LEASE_SECONDS

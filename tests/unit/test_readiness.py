@@ -20,7 +20,7 @@ def peers(*ages: float | None, asked: float = NOW - 0.5) -> dict[str, Peer | Non
 
 
 def test_the_limits_leave_the_balancer_most_of_the_lease() -> None:
-    assert Limits(oldest=4, offline=30) == LIMITS
+    assert Limits(oldest=4, fresh=2, offline=30) == LIMITS
 
 
 def test_a_replica_that_is_well_is_ready() -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from ..errors import EtcdRefused, StoreError
 from ..stores.etcd_gateway import EtcdGateway
 from ..stores.etcd_messages import KeyValue, Outcome, Transaction, get, put
-from ..stores.etcd_table import Keys, Report, read_head, read_report
+from ..stores.etcd_table import Keys, Report, read_head
+from .peers import Peers
 from .readiness import Served
+
+# Seconds in which etcd must have answered, and before it is asked again if it has not: the lease counts from the question.
+_TRY_SECONDS = 1.5
+_PAUSE = 0.1
 
 
 class Membership:
@@ -23,7 +28,6 @@ class Membership:
         renewed: When the lease was last renewed, at the earliest, on ``clock``; None if never.
         is_member: Whether it has the lease, as far as is known.
         required: The table when the Hub began to wait for this replica; None if there was none, or once that is served.
-        peers: The addresses of the other agents, by name.
     """
 
     def __init__(
@@ -34,9 +38,10 @@ class Membership:
         *,
         lease_seconds: int,
         clock: Callable[[], float],
-        report: Callable[[], Report],
+        report: Callable[[Served | None], Report],
         serves: Callable[[], Served | None],
         compare: Callable[[int, int], None],
+        peers: Peers,
         log: logging.Logger,
     ) -> None:
         """Write nothing yet.
@@ -47,9 +52,10 @@ class Membership:
             keys: The keys of the table.
             lease_seconds: How long the Hub waits for this replica after it was last heard of.
             clock: Tells the time in seconds, also while the machine is suspended.
-            report: Returns what to say.
+            report: Returns what to say, when the entry point serves this.
             serves: Returns what the entry point serves.
             compare: Gets the cluster and the revision of the head, at each renewal.
+            peers: The other agents, which may have to hear from etcd before the Hub goes on.
             log: Reports that etcd does not answer.
         """
         self._gateway = gateway
@@ -60,15 +66,17 @@ class Membership:
         self._report = report
         self._serves = serves
         self._compare = compare
+        self._peers = peers
         self._log = log
         self._lease = 0
         self._written: bytes | None = None
+        # What was last said to be served.
+        self._said: Served | None = None
         self._changed = asyncio.Event()
         self._logged = False
         self.renewed: float | None = None
         self.is_member = False
         self.required: Served | None = None
-        self.peers: Mapping[str, str] = {}
 
     def changed(self) -> None:
         """Write the report soon, as the entry point serves something else."""
@@ -84,9 +92,12 @@ class Membership:
         """Stay a member for ever."""
         interval = self._lease_seconds / 6
         while True:
+            pause = _PAUSE
             try:
                 await self._renew()
                 self._logged = False
+                if self.renewed is not None and self._clock() - self.renewed < interval:
+                    pause = interval
             except StoreError as error:
                 if not self._logged:
                     self._logged = True
@@ -95,19 +106,22 @@ class Membership:
                 self._log.exception("Renewing the lease failed unexpectedly; will retry")
             waiting = asyncio.ensure_future(self._changed.wait())
             try:
-                await asyncio.wait([waiting], timeout=interval)
+                await asyncio.wait([waiting], timeout=pause)
             finally:
                 waiting.cancel()
             self._changed.clear()
 
     async def _renew(self) -> None:
-        began, timeout = self._clock(), self._lease_seconds
+        began, timeout = self._clock(), _TRY_SECONDS
+        if self.renewed is not None:
+            self._peers.renewing(began - self.renewed)
         if self._lease and not await self._gateway.keep_alive(self._lease, timeout=timeout):
             self._lose()
         if not self._lease:
             self._lease = await self._gateway.grant(self._lease_seconds, timeout=timeout)
             began = self._clock()
-        value = self._report().to_bytes()
+        serves = self._serves() if self._peers.are_heard() else self._said
+        value = self._report(serves).to_bytes()
         say = [] if self.is_member and value == self._written else [put(self._key, value, self._lease)]
         try:
             outcome = await self._gateway.transact(
@@ -118,7 +132,7 @@ class Membership:
                 self._lose()
             raise
         if say:
-            self._written = value
+            self._written, self._said = value, serves
         self._learn(outcome, began)
 
     def _lose(self) -> None:
@@ -139,14 +153,7 @@ class Membership:
             self.required = current
         self.is_member, self.renewed = True, began
         self._catch_up()
-        peers = {}
-        for item in replicas.found:
-            if item.key != self._key:
-                try:
-                    peers[self._keys.replica_of(item.key)] = read_report(item.value).url
-                except ValueError as error:
-                    self._log.debug("A replica cannot be asked: %s", error)
-        self.peers = peers
+        self._peers.learn(outcome.cluster, outcome.revision, replicas.found)
 
     def _served_by(self, head: KeyValue | None) -> Served | None:
         if head is None:

@@ -40,16 +40,18 @@ class Limits:
     Attributes:
         oldest: How long ago the lease may have been renewed. After that, the Hub may soon go on without this replica. A
             replica that is older is ready only if its peers are no fresher, as when all of etcd is down.
+        fresh: How long ago it is renewed while all is well, at most; and how much fresher a peer must be to count.
         offline: How long after its start an agent that has never reached etcd serves what is on its disk.
     """
 
     oldest: float
+    fresh: float
     offline: float
 
     @classmethod
     def of_lease(cls, lease_seconds: float, offline: float) -> Limits:
         """Return the limits for a lease: the balancer has the rest of it to notice."""
-        return cls(oldest=0.4 * lease_seconds, offline=offline)
+        return cls(oldest=0.4 * lease_seconds, fresh=0.2 * lease_seconds, offline=offline)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,6 @@ def _judge_by_peers(state: State, limits: Limits, now: float, age: float) -> Ver
     if state.peers and not answers:
         return Verdict(False, f"neither etcd nor another agent has answered for {age:.1f} s")
     freshest = min((now - peer.renewed for peer in answers), default=age)
-    if freshest < age - limits.oldest / 2:
+    if freshest < age - limits.fresh:
         return Verdict(False, f"etcd has not answered for {age:.1f} s, but another agent {freshest:.1f} s ago")
     return Verdict(True, f"etcd has not answered anybody for {age:.1f} s; serving the last routes")

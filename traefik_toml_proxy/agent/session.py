@@ -29,13 +29,14 @@ from ..traefik.dynamic import DynamicSettings
 from ..traefik.static import StaticSettings, most_output, static_tree
 from .certificates import default_pair_in_child
 from .following import Follower
-from .health import HealthServer, ask_ages
+from .health import HealthServer
 from .membership import Membership
-from .readiness import Limits, Peer, State, Verdict, judge
+from .peers import Peers
+from .readiness import Limits, Served, State, Verdict, judge
 from .replica import Replica
 
 # Seconds between two rounds of asking the other agents, while etcd does not answer.
-_PEERS_SECONDS = 0.5
+_PEERS_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,6 @@ class Agent:
         self._log = log
         self._limits = Limits.of_lease(settings.lease_seconds, settings.offline_seconds)
         self._started = boot_clock()
-        self._peers: dict[str, Peer | None] = {}
         self._is_leaving = False
         # When this process was last seen to run, and when it last ran again after it was frozen.
         self._ran = self._started
@@ -111,6 +111,15 @@ class Agent:
             changed=lambda: self._membership.changed(),
             log=log,
         )
+        self._peers = Peers(
+            gateway,
+            settings.keys,
+            settings.name,
+            lease_seconds=settings.lease_seconds,
+            limits=self._limits,
+            clock=boot_clock,
+            log=log,
+        )
         self._follower = Follower(gateway, settings.keys, self._replica.offer, log)
         self._membership = Membership(
             gateway,
@@ -121,6 +130,7 @@ class Agent:
             report=self._report,
             serves=lambda: self._replica.serves,
             compare=self._follower.compare,
+            peers=self._peers,
             log=log,
         )
 
@@ -139,11 +149,10 @@ class Agent:
             is_member=membership.is_member,
             is_leaving=self._is_leaving,
             was_frozen=is_frozen or (renewed is not None and self._thawed > renewed),
-            peers={name: self._peers.get(name) for name in membership.peers},
+            peers={name: self._peers.answers.get(name) for name in self._peers.urls},
         )
 
-    def _report(self) -> Report:
-        serves = self._replica.serves
+    def _report(self, serves: Served | None) -> Report:
         return Report(
             serves.revision if serves else None,
             serves.secret if serves else "",
@@ -212,6 +221,7 @@ class Agent:
             ("replica", self._replica.run()),
             ("follower", self._follower.run()),
             ("lease", self._membership.run()),
+            ("watch of peers", self._peers.watch()),
             ("peers", self._ask_peers()),
         ):
             cleanup.add_task(asyncio.create_task(work, name=f"traefik_toml_proxy {name}"))
@@ -231,24 +241,22 @@ class Agent:
         write_served(served)
 
     async def _ask_peers(self) -> None:
-        """While etcd does not answer, find out whether it answers others."""
+        """While etcd does not answer, find out whether it answers others; also notice that this process was frozen."""
         while True:
-            await asyncio.sleep(_PEERS_SECONDS)
-            now = boot_clock()
+            await asyncio.sleep(min(_PEERS_SECONDS, self._limits.fresh / 4))
+            now, renewed = boot_clock(), self._membership.renewed
             if now - self._ran > self._limits.oldest:
                 self._thawed = now
             self._ran = now
-            renewed, peers = self._membership.renewed, self._membership.peers
-            if renewed is None or not peers or boot_clock() - renewed < self._limits.oldest / 2:
-                continue
-            ages = await ask_ages(peers)
-            now = boot_clock()
-            self._peers = {name: None if age is None else Peer(now, now - age) for name, age in ages.items()}
+            were_heard = self._peers.are_heard()
+            await self._peers.ask(None if renewed is None else now - renewed)
+            if not were_heard and self._peers.are_heard():
+                self._membership.changed()
 
     async def _let_others_take_over(self) -> None:
         """Give the balancer time to notice that Traefik has ended: a new one answers 404 until it has loaded its file."""
         self._replica.has_ended()
-        if self._membership.peers:
+        if self._peers.urls:
             self._log.info("Others serve the routes: Traefik is started in %g s", self._settings.leave_seconds)
             await asyncio.sleep(self._settings.leave_seconds)
 
