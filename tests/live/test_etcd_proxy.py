@@ -19,6 +19,7 @@ from support.etcd import Etcd, running_etcd
 from support.fixtures import BackendMaker
 from support.live_check_contract import CONTRACT, Stage
 from support.relay import Relay
+from support.waiting import eventually
 
 from traefik_toml_proxy import TraefikEtcdProxy
 from traefik_toml_proxy.errors import ConfigurationError, EtcdRefused, InvalidRoute, RouteNotLive
@@ -182,6 +183,33 @@ async def test_a_replica_that_joins_is_ready_with_all_routes(
                     assert await whoever_answers([first, late], f"/user/{number}/") == {"ada"}
                     checked += 1
             assert await whoever_answers([late], "/user/0/") == {"ada"}
+
+
+async def test_a_route_that_somebody_edits_is_put_right(
+    tmp_path: Path,
+    etcd: Etcd,
+    root: str,
+    make_ha_proxy: Callable[..., TraefikEtcdProxy],
+    make_backend: BackendMaker,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The Hub's table is what counts. It says so once, and users do not notice."""
+    ada = await make_backend("ada")
+    caplog.set_level(logging.INFO, "hub")
+    proxy, key = make_ha_proxy(), f"{root}/table/routes//user/ada/"
+    async with agents(tmp_path, etcd, root, 1) as (agent,):
+        await proxy.start()
+        await proxy.add_route("/user/ada/", ada.url, {"user": "ada"})
+        await agent.ready()
+        before = etcd.control("get", key, "--print-value-only")
+        async with asking(agent) as answers:
+            etcd.control("put", key, '{"target": "http://127.0.0.1:9", "data": {}}')
+            await eventually(lambda: etcd.control("get", key, "--print-value-only") == before)
+            await proxy.add_route("/user/bob/", ada.url, {})
+            await eventually(lambda: "is as it should be again" in caplog.text)
+
+    assert {*answers} == {("ada", True)}
+    assert caplog.text.count("has other routes than were written: writing it again") == 1
 
 
 async def test_without_a_replica_a_route_is_not_live(make_ha_proxy: Callable[..., TraefikEtcdProxy]) -> None:

@@ -7,7 +7,7 @@ import json
 import secrets
 import time
 from base64 import b64decode
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,8 +24,9 @@ from support.waiting import PATIENCE, eventually
 
 from traefik_toml_proxy.errors import CommitFailed, EtcdUnreachable, StoreError, StoreLocked
 from traefik_toml_proxy.routes import Change, Route, RouteTable, Snapshot
+from traefik_toml_proxy.stores.etcd_edits import EditWatch
 from traefik_toml_proxy.stores.etcd_gateway import EtcdGateway
-from traefik_toml_proxy.stores.etcd_messages import Outcome, Transaction
+from traefik_toml_proxy.stores.etcd_messages import Event, Outcome, Transaction
 from traefik_toml_proxy.stores.etcd_settings import EtcdSettings
 from traefik_toml_proxy.stores.etcd_store import EtcdStore
 
@@ -332,6 +333,72 @@ async def test_what_others_do_is_noticed_and_put_right(
     await store.close()
 
     assert routes_of(await make_store().open()) == set(table_of("ada", "bob"))
+
+
+EDITED = '{"target": "http://127.0.0.1:9", "data": {}}'
+
+
+async def test_a_route_with_another_value_is_noticed_and_put_right(
+    etcd: Etcd, root: str, make_store: Callable[..., EtcdStore]
+) -> None:
+    """There are as many routes as before, and the head is the same. Also if another route is changed meanwhile."""
+    store = make_store()
+    await store.open()
+    for revision in range(1, 4):
+        await store.commit(Snapshot(revision, table_of("ada", "bob")))
+        etcd.control("put", f"{root}/table/routes//user/ada/", EDITED)
+        await store.commit(Snapshot(10 + revision, table_of("ada", "bob", f"{revision}")))
+        assert await eventually(store.damage) == "has other routes than were written"
+        assert await store.damage() == "has other routes than were written"
+        await store.commit(Snapshot(20 + revision, table_of("ada", "bob")))
+        assert await store.damage() is None
+    await store.close()
+
+    assert routes_of(await make_store().open()) == set(table_of("ada", "bob"))
+
+
+async def test_what_a_hub_writes_is_no_edit(
+    etcd: Etcd, root: str, make_store: Callable[..., EtcdStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor what was there before. The edit after that is seen."""
+    first, store = make_store(), make_store()
+    await first.open()
+    await first.commit(Snapshot(1, MANY))
+    etcd.control("put", f"{root}/table/routes//user/ada/", EDITED)
+    await first.close()
+    seen: list[frozenset[bytes]] = []
+    look = EditWatch._look_at
+
+    def noting(self: EditWatch, events: Sequence[Event]) -> None:
+        seen.append(frozenset(event.key for event in events))
+        look(self, events)
+
+    monkeypatch.setattr(EditWatch, "_look_at", noting)
+    await store.open()
+    for revision in range(2, 22):
+        await store.commit(Snapshot(revision, table_of(*map(str, range(revision)))))
+    await eventually(lambda: any(f"{root}/table/routes//user/20/".encode() in keys for keys in seen))
+
+    assert await store.damage() is None
+    etcd.control("put", f"{root}/table/routes//user/0/", EDITED)
+    assert await eventually(store.damage)
+
+
+async def test_an_edit_is_seen_although_the_watch_was_cut_and_its_revisions_are_compacted(
+    etcd: Etcd, relay: Relay, root: str, make_store: Callable[..., EtcdStore]
+) -> None:
+    store = make_store(EtcdSettings(endpoints=(relay.url,)))
+    await store.open()
+    await store.commit(Snapshot(1, table_of("ada", "bob")))
+    relay.is_silent = True
+    relay.cut()
+    etcd.control("put", f"{root}/table/routes//user/ada/", EDITED)
+    etcd.control("put", "/elsewhere", "")
+    etcd.control("compaction", str(_revision(etcd)))
+    relay.is_silent = False
+    relay.cut()
+
+    assert await eventually(store.damage) == "has other routes than were written"
 
 
 async def test_what_others_do_just_before_a_commit_is_put_right_by_it(

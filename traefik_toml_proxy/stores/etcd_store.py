@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ..errors import CommitFailed, EtcdRefused, EtcdUnreachable, StoreError, StoreLocked, quoted
 from ..files import run_in_thread
 from ..routes import Route, Snapshot
+from .etcd_edits import EditWatch
 from .etcd_gateway import EtcdGateway
 from .etcd_messages import KeyValue, Transaction, get, is_created_at, is_modified_at, put
 from .etcd_reading import read_contents, read_whole
@@ -68,6 +69,7 @@ class EtcdStore:
         self._log = log
         self._gateway: EtcdGateway | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._edits: EditWatch | None = None
         self._token = secrets.token_hex(8)
         # The lease of the leader, and the revision of etcd at which this Hub became it: both are of no use to any other.
         self._lease = 0
@@ -95,6 +97,7 @@ class EtcdStore:
     async def open(self) -> Snapshot:
         """Become the leader, once the lease of a dead one has ended, and read the last whole table."""
         gateway = self._gateway = EtcdGateway(self._etcd)
+        self._edits = EditWatch(gateway, self._keys, self._log)
         try:
             await self._lead_at_last(gateway)
             self._keeper = asyncio.create_task(self._keep_lease(gateway), name="traefik_toml_proxy lease")
@@ -112,6 +115,8 @@ class EtcdStore:
         self._stored, self._head_at, self._cluster = contents.routes, contents.modified, contents.cluster
         self._base = contents.head.base if contents.head else 0
         self._unsure = False
+        if self._edits is not None:
+            await self._edits.begin(contents.revision)
         return Snapshot(whole.head.revision if whole.head else 0, await run_in_thread(whole.table, self._log))
 
     # Leading.
@@ -288,7 +293,7 @@ class EtcdStore:
             return "was replaced by another etcd"
         if (head.modified if head else 0) != self._head_at:
             return "was changed by somebody else" if head else "was emptied"
-        if self._stored is None or count != len(self._stored):
+        if self._stored is None or count != len(self._stored) or (self._edits is not None and self._edits.seen):
             return "has other routes than were written"
         return None
 
@@ -298,6 +303,9 @@ class EtcdStore:
         if keeper is not None:
             keeper.cancel()
             await asyncio.wait([keeper])
+        edits, self._edits = self._edits, None
+        if edits is not None:
+            await edits.end()
         gateway, self._gateway = self._gateway, None
         lease, self._lease, self._led, self._stored = self._lease, 0, 0, None
         if gateway is not None:
