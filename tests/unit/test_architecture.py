@@ -71,7 +71,7 @@ HOUSE = [
         "readiness runtime session stores documents messages files seams traefik routes errors threads",
     ),
     Room("readiness", PURE, "agent.readiness", ""),
-    Room("leftovers", PURE, "proxies.leftovers", "findings errors"),
+    Room("leftovers", PURE, "proxies.leftovers proxies.leftovers_etcd", "findings errors"),
     Room("inprocess", IO, "inprocess", ""),
     Room(
         "http",

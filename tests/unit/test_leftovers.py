@@ -151,7 +151,7 @@ def test_the_options_without_an_answer_are_few() -> None:
 
 def _named_in_answers() -> Iterator[tuple[str, str]]:
     """Return each setting that an answer names, as class and trait."""
-    texts = [text for table in (module._CHP, module._OPTIONS, module._JTP) for text in table.values()]
+    texts = [text for table in (module._CHP, module._OPTIONS, module.JTP) for text in table.values()]
     for text in [*texts, module._OTHER_STORE]:
         yield from re.findall(r"c\.(\w+)\.(\w+)", text)
 

@@ -17,6 +17,7 @@ from ..threads import in_thread
 from ..traefik.targets import check_target
 from . import etcd_traits
 from .base import RoutingProxy
+from .leftovers_etcd import etcd_leftovers
 
 
 class TraefikEtcdProxy(RoutingProxy):
@@ -65,6 +66,8 @@ class TraefikEtcdProxy(RoutingProxy):
         check_size(self._keys, route)
 
     async def _open_session(self) -> Session:
+        for leftover in etcd_leftovers(self.config, {cls.__name__ for cls in type(self).__mro__}):
+            self.log.warning("%s", leftover)
         if getattr(self.app, "internal_ssl", False):
             raise ConfigurationError("c.JupyterHub.internal_ssl is not possible yet with the routes in etcd.")
         try:

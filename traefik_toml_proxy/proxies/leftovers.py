@@ -63,7 +63,7 @@ _OPTIONS = {
     "--pid-file": _CHP["pid_file"],
     "--storage-backend": "it is not needed here: the routes outlive the Hub and the proxy",
 }
-_JTP = {
+JTP = {
     "traefik_api_url": _NO_API,
     "traefik_api_username": _NO_API,
     "traefik_api_password": _NO_API,
@@ -78,6 +78,22 @@ _JTP = {
     "dynamic_config_file": "use c.TraefikTomlProxy.dynamic_config_file",
     "toml_static_config_file": "use c.TraefikProxy.static_config_file",
     "toml_dynamic_config_file": "use c.TraefikTomlProxy.dynamic_config_file",
+}
+# Settings of jupyterhub-traefik-proxy's class TraefikEtcdProxy, which has the name of ours.
+_JTP_ETCD = {
+    "etcd_url": "use c.TraefikEtcdProxy.etcd_endpoints",
+    "kv_url": "use c.TraefikEtcdProxy.etcd_endpoints",
+    "kv_username": "use c.TraefikEtcdProxy.etcd_username",
+    "kv_password": "use c.TraefikEtcdProxy.etcd_password_file",
+    "kv_traefik_prefix": "use c.TraefikEtcdProxy.etcd_root",
+    "kv_jupyterhub_prefix": "use c.TraefikEtcdProxy.etcd_root",
+    "kv_separator": _NOT_NEEDED,
+    "etcd_client_ca_cert": "use c.TraefikEtcdProxy.etcd_ca",
+    "etcd_client_cert_crt": "use c.TraefikEtcdProxy.etcd_cert",
+    "etcd_client_cert_key": "use c.TraefikEtcdProxy.etcd_key",
+    "etcd_client_kwargs": _NOT_NEEDED,
+    "grpc_options": _NOT_NEEDED,
+    "traefik_url": "it is not needed here: each agent asks its own Traefik",
 }
 # What other classes share with ours, under the same name.
 _SHARED = (
@@ -110,10 +126,11 @@ def leftovers(config: Mapping[str, Mapping[str, object]], own: Collection[str]) 
                 if name not in copied:
                     found += _chp(f"{section}.{name}", name, settings)
         elif section in own:
-            found += [_line(f"{section}.{name}", _JTP[name]) for name in sorted(settings) if _is_foreign(section, name)]
+            names = [name for name in sorted(settings) if _is_foreign(section, name)]
+            found += [line_about(f"{section}.{name}", _of_the_same_name(section)[name]) for name in names]
         elif section.endswith("Proxy"):
             names = [name for name in sorted(settings) if not _is_ours_too(name, settings[name], config, own)]
-            found += [_line(f"{section}.{name}", _elsewhere(section, name)) for name in names]
+            found += [line_about(f"{section}.{name}", _elsewhere(section, name)) for name in names]
     return found
 
 
@@ -138,13 +155,18 @@ def _is_ours_too(name: str, value: object, config: Mapping[str, Mapping[str, obj
 
 def _is_foreign(section: str, name: str) -> bool:
     """Whether a setting of one of our classes is that of jupyterhub-traefik-proxy's class with the same name."""
-    return name in _JTP and (section, name) != ("TraefikTomlProxy", "dynamic_config_file")
+    return name in _of_the_same_name(section) and (section, name) != ("TraefikTomlProxy", "dynamic_config_file")
+
+
+def _of_the_same_name(section: str) -> Mapping[str, str]:
+    """Return the settings of jupyterhub-traefik-proxy's class with the name of ours, with what takes their place."""
+    return JTP | _JTP_ETCD if section == "TraefikEtcdProxy" else JTP
 
 
 def _chp(where: str, name: str, settings: Mapping[str, object]) -> Iterator[str]:
     """Return a sentence for a setting of configurable-http-proxy, and one for each option in its command."""
     advice = _CHP.get(_HUB.get(name, name))
-    yield _line(where, advice or _NOT_HERE)
+    yield line_about(where, advice or _NOT_HERE)
     if advice is not _CHP["command"]:
         return
     for option in _options(settings[name]):
@@ -168,8 +190,9 @@ def _elsewhere(section: str, name: str) -> str:
         return _CHP[name]
     if name in _SHARED:
         return f"use c.TraefikProxy.{name}"
-    return _JTP.get(name, _OTHER_STORE if any(part in section for part in _KV) else _NOT_HERE)
+    return JTP.get(name, _OTHER_STORE if any(part in section for part in _KV) else _NOT_HERE)
 
 
-def _line(where: str, advice: str) -> str:
+def line_about(where: str, advice: str) -> str:
+    """Return the sentence about a setting."""
     return f"c.{where} has no effect with this proxy: {advice}."
