@@ -119,6 +119,22 @@ async def test_an_agent_that_is_started_without_etcd_serves_from_its_disk(
     assert await served_by(agent, "/user/bob/") == "ada"
 
 
+async def test_an_agent_without_etcd_and_without_routes_is_not_ready(etcd: Etcd, make_agent: AgentMaker) -> None:
+    """As in a container with an empty disk: a balancer must not send anybody there. Nor after it was started again."""
+    etcd.members[0].kill()
+    agent = make_agent(offline_seconds=0)
+
+    async def says_why() -> bool:
+        answer = await asyncio.to_thread(agent.health)
+        return answer is not None and (answer["status"], answer["reason"]) == (503, reason)
+
+    reason = "etcd has not answered yet, and there are no routes on the disk"
+    for _ in range(2):
+        await agent.start()
+        await eventually(says_why)
+        await agent.stop()
+
+
 async def test_the_hub_waits_for_a_dead_agent_no_longer_than_its_lease(
     proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
 ) -> None:

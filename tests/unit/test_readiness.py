@@ -56,6 +56,14 @@ def test_what_was_on_the_disk_is_served_after_a_while_without_etcd() -> None:
     assert judge(state, LIMITS, NOW + 1).ready
 
 
+def test_a_replica_that_never_had_routes_waits_for_etcd() -> None:
+    """It would answer everybody with 404, while others serve what they had last."""
+    verdict = judge(State(started=NOW - 1000, has_routes=False), LIMITS, NOW)
+
+    assert verdict == (False, "etcd has not answered yet, and there are no routes on the disk")
+    assert judge(replace(WELL, has_routes=False), LIMITS, NOW).ready
+
+
 # Without an answer from etcd for longer than the limit.
 CUT_OFF = replace(WELL, renewed=NOW - 5)
 

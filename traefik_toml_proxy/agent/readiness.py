@@ -62,6 +62,7 @@ class State:
         started: When the agent started.
         renewed: When it last renewed its lease, at the earliest; None if never.
         serves: What its entry point serves; None if that does not answer, or it is not known.
+        has_routes: Whether there were routes on its disk when the agent started.
         required: What it must serve at least, because that was the table when the Hub began to wait for this replica; None
             if there was no table in etcd.
         is_member: Whether it has the lease, as far as it knows.
@@ -74,6 +75,7 @@ class State:
     started: float
     renewed: float | None = None
     serves: Served | None = None
+    has_routes: bool = True
     required: Served | None = None
     is_member: bool = False
     is_leaving: bool = False
@@ -92,6 +94,8 @@ def judge(state: State, limits: Limits, now: float) -> Verdict:
     """Return whether a replica may get requests now."""
     if state.is_leaving:
         return Verdict(False, "the agent is about to end")
+    if state.renewed is None and not state.has_routes:
+        return Verdict(False, "etcd has not answered yet, and there are no routes on the disk")
     if state.renewed is None:
         left = state.started + limits.offline - now
         if left > 0:

@@ -27,6 +27,7 @@ class Replica:
 
     Attributes:
         serves: What the entry point serves; None if that is not known.
+        has_routes: Whether there were routes on the disk when it was opened.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Replica:
         # How often Traefik has ended: an answer from before does not count.
         self._ended = 0
         self.serves: Served | None = None
+        self.has_routes = False
 
     async def open(self, first: Head) -> None:
         """Make sure that there is a file; one from before stays as it is.
@@ -130,7 +132,8 @@ class Replica:
             if self._store is not None:
                 await self._store.close()
             self._store = self._make_store(self._make_renderer(head))
-            await self._store.open()
+            snapshot = await self._store.open()
+            self.has_routes = self.has_routes or len(snapshot.table) > 0
             self._hub = hub
             if self._probe is not None:
                 await self._probe.close()

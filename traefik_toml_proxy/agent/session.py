@@ -145,6 +145,7 @@ class Agent:
             started=self._started,
             renewed=renewed,
             serves=self._replica.serves,
+            has_routes=self._replica.has_routes,
             required=membership.required,
             is_member=membership.is_member,
             is_leaving=self._is_leaving,
