@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from traefik_toml_proxy.errors import ConfigurationError
 from traefik_toml_proxy.routes import Route
 from traefik_toml_proxy.traefik.names import Names
 
@@ -94,14 +95,67 @@ def test_the_admin_names_our_objects_without_the_namespace() -> None:
     """So that the same configuration works everywhere; what has another name is the admin's own, and stays as it is."""
     route = NAMES.route(ALICE)
     extra = {
-        "http": {"routers": {"jupyterhub-front": {"tls": {}}, "mine": 1, route: {}, BESIDE.front: 2}, "odd": 3},
+        "http": {"routers": {"jupyterhub-front": {"tls": {}}, "mine": 1, route: {}, BESIDE.secret: 2}, "odd": 3},
         "tls": {"jupyterhub-front": {}},
     }
 
     assert BESIDE.in_namespace(extra) == {
-        "http": {"routers": {BESIDE.front: 2, "mine": 1, f"h2_{route}": {}}, "odd": 3},
+        "http": {"routers": {BESIDE.front: {"tls": {}}, "mine": 1, f"h2_{route}": {}, BESIDE.secret: 2}, "odd": 3},
         "tls": {"jupyterhub-front": {}},
     }
     assert NAMES.in_namespace(extra) == extra
     assert BESIDE.in_namespace({"http": "nonsense"}) == {"http": "nonsense"}
     assert BESIDE.in_namespace({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("parentRefs", ["jupyterhub-front", "mine"], ["h2_jupyterhub-front", "mine"]),
+        (
+            "middlewares",
+            ["jupyterhub-errors@file", "jupyterhub-x@docker"],
+            ["h2_jupyterhub-errors@file", "jupyterhub-x@docker"],
+        ),
+        ("service", NAMES.route(ALICE), BESIDE.route(ALICE)),
+        ("service", BESIDE.route(ALICE), BESIDE.route(ALICE)),
+        ("service", "mine", "mine"),
+        ("service", 7, 7),
+        ("rule", "jupyterhub-front", "jupyterhub-front"),
+    ],
+)
+def test_a_router_of_the_admin_refers_to_our_objects_without_the_namespace(
+    key: str, value: object, expected: object
+) -> None:
+    """Traefik would disable it if there was no such object."""
+    full = BESIDE.in_namespace({"http": {"routers": {"mine": {key: value}}}})
+
+    assert full == {"http": {"routers": {"mine": {key: expected}}}}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["h3_jupyterhub-front", "h2-2_jupyterhub-", "h3_jupyterhub-a\nb", Names("h3").route(ALICE), "h-_jupyterhub-x"],
+)
+@pytest.mark.parametrize("kind", ["routers", "services", "middlewares", "serversTransports"])
+def test_what_belongs_to_another_hub_is_refused(kind: str, name: str) -> None:
+    """Traefik takes the first of two objects with one name, whichever Hub it is of."""
+    with pytest.raises(ConfigurationError, match=r"^extra_dynamic_config: .* is the name of something of another Hub"):
+        BESIDE.in_namespace({"http": {kind: {name: {}}}})
+    for key, value in (("parentRefs", [name]), ("middlewares", ["mine", f"{name}@file"]), ("service", name)):
+        with pytest.raises(ConfigurationError, match="another Hub"):
+            BESIDE.in_namespace({"http": {"routers": {"mine": {key: value}}}})
+    assert NAMES.in_namespace({"http": {kind: {name: {}}}}) == {"http": {kind: {name: {}}}}
+
+
+def test_one_object_with_the_namespace_and_without_is_refused() -> None:
+    """Only one of the two would have an effect."""
+    with pytest.raises(ConfigurationError, match="'h2_jupyterhub-front' is there twice"):
+        BESIDE.in_namespace({"http": {"routers": {"jupyterhub-front": {}, BESIDE.front: {}}}})
+
+
+@pytest.mark.parametrize("name", ["my_router", "h3_mine", "JUPYTERHUB-front", "h3_user-ada", "_jupyterhub-front"])
+def test_other_names_are_the_admin_s_own(name: str) -> None:
+    """They stay as they are."""
+    for kind in ("routers", "services"):
+        assert BESIDE.in_namespace({"http": {kind: {name: {}}}}) == {"http": {kind: {name: {}}}}

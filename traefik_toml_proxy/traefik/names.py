@@ -17,6 +17,7 @@ from typing import Any
 
 import escapism
 
+from ..errors import ConfigurationError, quoted
 from ..routes import Route, parse_routespec
 
 _READABLE_LENGTH = 40
@@ -25,6 +26,10 @@ _ROUTE_DIGEST_BYTES = 20
 _REGION_DIGEST_BYTES = 10
 _ROUTE_NAME = re.compile(r"[a-z0-9-]+-[a-z2-7]{32}")
 _OWN = "jupyterhub-"
+# The name of an object of a proxy in some namespace.
+_IN_NAMESPACE = re.compile(rf"([a-z0-9-]+)_(?:{_OWN}.*|{_ROUTE_NAME.pattern})", re.DOTALL)
+# What refers to others in a router: to one of them, or to several.
+_REFERENCES = ("service", "middlewares", "parentRefs")
 
 
 class Names:
@@ -91,18 +96,62 @@ class Names:
         """Return the admin's dynamic configuration, in which the names of the proxy's objects may lack the namespace.
 
         Args:
-            extra: The configuration, as a tree that has not been checked. Only the names of objects of ``http`` are changed.
+            extra: The configuration, as a tree that has not been checked. Only the names of objects of ``http`` are changed,
+                and those that its routers refer to.
+
+        Raises:
+            ConfigurationError: If it names an object of a Hub in another namespace, or one of ours with the namespace and
+                without.
         """
         http = extra.get("http")
-        if not isinstance(http, Mapping):
+        if not isinstance(http, Mapping) or not self.namespace:
             return dict(extra)
         full = {
-            kind: self._in_namespace(table) if isinstance(table, Mapping) else table for kind, table in http.items()
+            kind: self._objects_in_namespace(table) if isinstance(table, Mapping) else table
+            for kind, table in http.items()
         }
+        routers = full.get("routers")
+        if isinstance(routers, Mapping):
+            full["routers"] = {name: self._references_in_namespace(router) for name, router in routers.items()}
         return {**extra, "http": full}
 
-    def _in_namespace(self, table: Mapping[str, Any]) -> dict[str, Any]:
-        return {self._prefix * _lacks_namespace(name) + name: value for name, value in table.items()}
+    def _objects_in_namespace(self, table: Mapping[str, Any]) -> dict[str, Any]:
+        full: dict[str, Any] = {}
+        for name, value in table.items():
+            in_namespace = self._in_namespace(name)
+            if in_namespace in full:
+                raise ConfigurationError(
+                    f"extra_dynamic_config: {quoted(in_namespace)} is there twice, with the namespace and without."
+                )
+            full[in_namespace] = value
+        return full
+
+    def _references_in_namespace(self, router: Any) -> Any:
+        if not isinstance(router, Mapping):
+            return router
+        return {
+            key: self._reference_in_namespace(value) if key in _REFERENCES else value for key, value in router.items()
+        }
+
+    def _reference_in_namespace(self, value: Any) -> Any:
+        match value:
+            case [*several]:
+                return [self._reference_in_namespace(one) for one in several]
+            case str() if value.partition("@")[2] in ("", "file"):
+                name, at, provider = value.partition("@")
+                return self._in_namespace(name) + at + provider
+        return value
+
+    def _in_namespace(self, name: str) -> str:
+        if name.startswith(_OWN) or _ROUTE_NAME.fullmatch(name):
+            return self._prefix + name
+        other = _IN_NAMESPACE.fullmatch(name)
+        if other and other[1] != self.namespace:
+            raise ConfigurationError(
+                f"extra_dynamic_config: {quoted(name)} is the name of something of another Hub, in the namespace "
+                f"{quoted(other[1])}. Configure that Hub instead. This Hub's own have names such as {_OWN}front here."
+            )
+        return name
 
     def region(self, text: str) -> str:
         """Return the name of the parent router of a region.
@@ -111,10 +160,6 @@ class Names:
             text: A text that identifies the region; may contain lone surrogates.
         """
         return f"{self._region}{_digest(text.encode('utf-8', 'surrogatepass'), _REGION_DIGEST_BYTES)}"
-
-
-def _lacks_namespace(name: str) -> bool:
-    return name.startswith(_OWN) or _ROUTE_NAME.fullmatch(name) is not None
 
 
 def _digest(data: bytes, length: int) -> str:
