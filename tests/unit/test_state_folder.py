@@ -115,6 +115,20 @@ async def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path) -> N
         await StateFolder(tmp_path / "state", LOG).open()
 
 
+async def test_a_folder_that_is_opened_to_others_meanwhile_is_named_once(
+    folder: StateFolder, static: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And once more when it is closed again. It is left to whoever has opened it."""
+    for mode in (0o777, 0o777, 0o770, 0o700, 0o700):
+        static.parent.chmod(mode)
+        await folder.repair()
+        assert static.parent.stat().st_mode & 0o777 == mode
+
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert f"can write to {static.parent} (mode 777)" in caplog.records[0].getMessage()
+    assert "chmod 700" in caplog.records[0].getMessage()
+
+
 async def test_without_a_static_configuration_there_is_none_to_repair(tmp_path: Path) -> None:
     """As while the Hub is still starting."""
     folder = StateFolder(tmp_path / "state", LOG)

@@ -160,18 +160,30 @@ def check_folder(folder: Path) -> None:
         ConfigurationError: If they can, or it cannot be examined. A folder that is not there is fine.
     """
     try:
-        mode = stat.S_IMODE(folder.stat().st_mode)
+        problem = others_can_write(folder)
     except FileNotFoundError:
         return
     except OSError as error:
         raise ConfigurationError(
             f"The folder {folder} cannot be used: {error.strerror}. c.TraefikProxy.state_dir sets this path."
         ) from error
-    if mode & 0o022:
-        raise ConfigurationError(
-            f"Users other than its owner can write to {folder} (mode {mode:o}), so they could redirect the Hub's users. "
-            "Run `chmod 700` on it, or choose another folder with c.TraefikProxy.state_dir."
-        )
+    if problem:
+        raise ConfigurationError(problem)
+
+
+def others_can_write(folder: Path) -> str:
+    """Return that others can write to the state folder, and what mends it; "" if they cannot.
+
+    Raises:
+        OSError: If it cannot be examined.
+    """
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if not mode & 0o022:
+        return ""
+    return (
+        f"Users other than its owner can write to {folder} (mode {mode:o}), so they could redirect the Hub's users. "
+        "Run `chmod 700` on it, or choose another folder with c.TraefikProxy.state_dir."
+    )
 
 
 def check_owner(folder: Path) -> None:

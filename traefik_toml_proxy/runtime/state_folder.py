@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from ..errors import ConfigurationError, StoreLocked
 from ..files import AtomicFile, ReplaceFailed, run_in_thread
 from ..locks import LockHeld, OwnerLock
 from ..threads import in_thread
-from .checks import check_folder, check_owner
+from .checks import check_folder, check_owner, others_can_write
 
 
 class StateFolder:
@@ -31,6 +32,8 @@ class StateFolder:
         self._static_text = b""
         # What is wrong, as it was logged last; "" if nothing is.
         self._problem = ""
+        # Whether others can write to it, and the log says so.
+        self._is_open = False
         self._repairing = asyncio.Lock()
 
     async def open(self) -> None:
@@ -67,7 +70,16 @@ class StateFolder:
         as before a restart of Traefik: two at a time would each close the files of the other.
         """
         async with self._repairing:
+            self._report_access(await in_thread(_open_to_others, self.folder))
             await self._repair()
+
+    def _report_access(self, problem: str) -> None:
+        """Say that others can write to the folder, or no longer can. Whoever has opened it may have had a reason."""
+        if problem and not self._is_open:
+            self._log.warning("%s", problem)
+        elif self._is_open and not problem:
+            self._log.info("Only its owner can write to %s again", self.folder)
+        self._is_open = bool(problem)
 
     async def _repair(self) -> None:
         damage = await in_thread(self._damage)
@@ -125,6 +137,13 @@ def _make(folder: Path) -> None:
             f"The folder {folder} cannot be created: {error.strerror}. c.TraefikProxy.state_dir sets this path."
         ) from error
     check_folder(folder)
+
+
+def _open_to_others(folder: Path) -> str:
+    """Return that others can write to the folder, or "". Blocks."""
+    with contextlib.suppress(OSError):  # if it is gone, it is made again
+        return others_can_write(folder)
+    return ""
 
 
 def _lock(acquire: Callable[[], None], what: Path, trait: str) -> None:
