@@ -80,6 +80,12 @@ def test_the_units_are_hardened(installed_units: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS)
+def test_traefik_may_read_how_many_connections_can_wait(unit: str) -> None:
+    """Otherwise, Go takes 128 (net/sock_linux.go, maxListenerBacklog), and users wait for seconds while it is busy."""
+    assert "\nProcSubset=" not in EXAMPLES.joinpath(unit).read_text()
+
+
+@pytest.mark.parametrize("unit", UNITS)
 def test_a_unit_starts_what_the_readme_installs(unit: str) -> None:
     """Its command has the paths to which the README copies the files."""
     path = CONFIGS[Path(unit).stem]
