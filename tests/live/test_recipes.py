@@ -110,6 +110,34 @@ async def test_campus_only(
     assert (await get(proxy.public_url, "/user/ada/")).status == status
 
 
+@pytest.mark.parametrize(
+    ("front", "forwarded_for", "status"),
+    [
+        ("127.0.0.1", "10.1.2.3", 200),
+        ("127.0.0.1", "192.0.2.7", 403),
+        ("127.0.0.1", "10.1.2.3, 192.0.2.7", 403),  # the browser wrote the first one
+        ("127.0.0.1", "192.0.2.7, 10.1.2.3, 127.0.0.1", 200),
+        ("127.0.0.1", None, 403),
+        ("10.0.0.5", "10.1.2.3", 403),  # nobody whom it trusts
+    ],
+)
+async def test_campus_only_behind_another_proxy(
+    make_proxy: ProxyMaker,
+    make_backend: BackendMaker,
+    recipe: Recipe,
+    front: str,
+    forwarded_for: str | None,
+    status: int,
+) -> None:
+    """The address that it has seen counts, and no other that a browser may name."""
+    proxy = make_proxy(config=recipe("recipes/campus_only_behind_proxy.py", {"10.0.0.5": front}))
+    await proxy.start()
+    await proxy.add_route("/", (await make_backend("hub")).url, {})
+    headers = {"X-Forwarded-For": forwarded_for} if forwarded_for else {}
+
+    assert (await get(proxy.public_url, "/user/ada/", headers=headers)).status == status
+
+
 @pytest.mark.parametrize(("balancer", "address"), [("127.0.0.1", "192.0.2.7"), ("10.0.0.5", "127.0.0.1")])
 async def test_proxy_protocol(
     make_proxy: ProxyMaker, make_backend: BackendMaker, recipe: Recipe, balancer: str, address: str
