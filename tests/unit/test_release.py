@@ -40,5 +40,5 @@ def test_workflows_run_what_ci_runs_with_as_few_rights_as_possible() -> None:
         assert actions
         assert [action for action in actions if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
         assert re.findall(r"(?m)^permissions:\n((?:  .*\n)+)", text) == ["  contents: read\n"]
-        assert f"            {oldest}\n" in text
-        assert re.search(r"(?m)^      - run: .*\.ci/run$", text)
+        assert f"          uv python install {oldest}\n" in text
+        assert re.search(r"(?m)^          \.ci/run$", text)
