@@ -41,6 +41,10 @@ class PrometheusMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self._replicas = Gauge(f"{_PREFIX}replicas", "Replicas that have a lease in etcd", registry=registry)
+        self._replicas_ready = Gauge(
+            f"{_PREFIX}replicas_ready", "Replicas that may get requests, as their agents say", registry=registry
+        )
         self._expiry = Gauge(
             f"{_PREFIX}certificate_expiry_timestamp_seconds",
             "When a certificate expires, in seconds since 1970",
@@ -70,6 +74,11 @@ class PrometheusMetrics:
     def count(self, event: Event) -> None:
         """Count an event."""
         self._events[event].inc()
+
+    def replicas(self, there: int, ready: int) -> None:
+        """Note how many replicas have a lease, and how many of them may get requests."""
+        self._replicas.set(there)
+        self._replicas_ready.set(ready)
 
     def certificate(self, which: str, expires: datetime) -> None:
         """Note when a certificate expires."""

@@ -148,6 +148,9 @@ class Metrics(Protocol):
     def count(self, event: Event) -> None:
         """Count an event."""
 
+    def replicas(self, there: int, ready: int) -> None:
+        """Note how many replicas have a lease, and how many of them may get requests, if there can be several."""
+
     def certificate(self, which: str, expires: datetime) -> None:
         """Note when a certificate expires.
 
@@ -170,6 +173,9 @@ class NoMetrics:
         """Do nothing."""
 
     def count(self, event: Event) -> None:
+        """Do nothing."""
+
+    def replicas(self, there: int, ready: int) -> None:
         """Do nothing."""
 
     def certificate(self, which: str, expires: datetime) -> None:

@@ -9,10 +9,12 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
+from prometheus_client import REGISTRY
 from support.agents import AgentProcess
 from support.backend import get
 from support.etcd import Etcd, running_etcd
@@ -225,6 +227,35 @@ async def test_a_route_that_etcd_cannot_hold_is_refused(make_ha_proxy: Callable[
     await proxy.start()
     with pytest.raises(InvalidRoute, match="etcd takes"):
         await proxy.add_route("/", "http://127.0.0.1:1", {"x": "x" * 2**21})
+
+
+async def test_the_metrics_of_the_hub_know_the_routes_and_the_replicas(
+    tmp_path: Path, etcd: Etcd, root: str, make_ha_proxy: Callable[..., TraefikEtcdProxy]
+) -> None:
+    """One that has left is not among them."""
+
+    def value(name: str) -> float | None:
+        return REGISTRY.get_sample_value(f"traefik_toml_proxy_{name}")
+
+    proxy = make_ha_proxy()
+    async with agents(tmp_path, etcd, root, 2) as (one, two):
+        await proxy.start()
+        commits = value("commits_total") or 0
+        for agent in (one, two):
+            await agent.ready()
+        await proxy.add_route("/user/ada/", "http://127.0.0.1:1", {})
+        await eventually(lambda: value("replicas") == value("replicas_ready") == 2)
+        assert [value("routes"), value("commits_total")] == [1, commits + 1]
+        await eventually(lambda: value("revision") == value("live_revision"))
+        await two.stop()
+        await eventually(lambda: value("replicas") == value("replicas_ready") == 1)
+
+
+async def test_internal_ssl_is_refused(make_ha_proxy: Callable[..., TraefikEtcdProxy]) -> None:
+    """With what to do about it."""
+    proxy = make_ha_proxy(app=SimpleNamespace(internal_ssl=True))
+    with pytest.raises(ConfigurationError, match=r"internal_ssl is not possible.*traefik-toml"):
+        await proxy.start()
 
 
 async def test_a_password_is_read_from_a_file(tmp_path: Path, make_ha_proxy: Callable[..., TraefikEtcdProxy]) -> None:

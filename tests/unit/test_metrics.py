@@ -78,6 +78,13 @@ def test_a_certificate(metrics: Metrics, registry: CollectorRegistry) -> None:
     assert value(registry, "certificate_expiry_timestamp_seconds", certificate="public") == 1893456000
 
 
+def test_replicas(metrics: Metrics, registry: CollectorRegistry) -> None:
+    assert value(registry, "replicas") == value(registry, "replicas_ready") == 0
+    metrics.replicas(3, 2)
+
+    assert (value(registry, "replicas"), value(registry, "replicas_ready")) == (3, 2)
+
+
 def test_every_event_has_a_counter(metrics: Metrics) -> None:
     """None is forgotten."""
     for event in Event:
@@ -98,6 +105,7 @@ def test_nobody_has_to_count() -> None:
     NO_METRICS.live(1)
     NO_METRICS.took(1)
     NO_METRICS.count(Event.REPAIR)
+    NO_METRICS.replicas(1, 1)
     NO_METRICS.certificate("public", datetime.now(timezone.utc))
 
 

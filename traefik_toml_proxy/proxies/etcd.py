@@ -10,6 +10,7 @@ from typing import Any
 from traitlets import Float
 
 from ..errors import ConfigurationError
+from ..metrics import hub_metrics
 from ..routes import Route
 from ..session import Session
 from ..stores.etcd_table import Keys, check_size
@@ -69,7 +70,10 @@ class TraefikEtcdProxy(RoutingProxy):
         for leftover in etcd_leftovers(self.config, {cls.__name__ for cls in type(self).__mro__}):
             self.log.warning("%s", leftover)
         if getattr(self.app, "internal_ssl", False):
-            raise ConfigurationError("c.JupyterHub.internal_ssl is not possible yet with the routes in etcd.")
+            raise ConfigurationError(
+                "c.JupyterHub.internal_ssl is not possible with the routes in etcd: the agents have no certificates of the "
+                'Hub. Set it to False, or use c.JupyterHub.proxy_class = "traefik-toml".'
+            )
         try:
             # Only this needs aiohttp, which JupyterHub 5 does not install.
             from ..runtime.replicas import ReplicasSettings, open_with_replicas
@@ -91,6 +95,7 @@ class TraefikEtcdProxy(RoutingProxy):
             check_route=self._check_route,
             live_timeout=self.check_route_timeout,
             start_timeout=self.start_timeout,
+            metrics=hub_metrics(),
         )
         return await open_with_replicas(settings, self.log)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..errors import RouteNotLive
 from ..publisher import RoutePublisher
 from ..routes import Route
+from ..seams import NO_METRICS, Metrics
 from ..session import Session, cleanup_on_error
 from ..stores.etcd_replicas import ReplicasCheck
 from ..stores.etcd_settings import EtcdSettings
@@ -26,6 +27,7 @@ class ReplicasSettings:
         check_route: Raises ValueError for a route that the replicas cannot serve.
         live_timeout: Seconds to wait for a change to become live.
         start_timeout: Seconds to wait at start until a replica serves the routes.
+        metrics: Is told what goes on.
     """
 
     etcd: EtcdSettings
@@ -33,6 +35,7 @@ class ReplicasSettings:
     check_route: Callable[[Route], object]
     live_timeout: float
     start_timeout: float
+    metrics: Metrics = NO_METRICS
 
 
 async def open_with_replicas(settings: ReplicasSettings, log: logging.Logger) -> Session:
@@ -47,10 +50,15 @@ async def open_with_replicas(settings: ReplicasSettings, log: logging.Logger) ->
         cleanup.add("the threads", hold_all())
         store = EtcdStore(settings.store, settings.etcd, log)
         cleanup.add("the store", store.close)
-        check = ReplicasCheck(settings.etcd, settings.store.keys, settings.store.secret, log)
+        check = ReplicasCheck(settings.etcd, settings.store.keys, settings.store.secret, log, settings.metrics)
         cleanup.add("the live check", check.close)
         publisher = RoutePublisher(
-            store, check, live_timeout=settings.live_timeout, check_route=settings.check_route, log=log
+            store,
+            check,
+            live_timeout=settings.live_timeout,
+            check_route=settings.check_route,
+            log=log,
+            metrics=settings.metrics,
         )
         await publisher.begin(await publisher.open())
         try:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 
 from ..errors import StoreError, quoted
-from ..seams import Answer
+from ..seams import NO_METRICS, Answer, Metrics
 from .etcd_gateway import EtcdGateway
 from .etcd_settings import EtcdSettings
 from .etcd_table import Keys, Report, read_report
@@ -30,7 +30,9 @@ class ReplicasCheck:
     commit before it is ready.
     """
 
-    def __init__(self, etcd: EtcdSettings, keys: Keys, secret: str, log: logging.Logger) -> None:
+    def __init__(
+        self, etcd: EtcdSettings, keys: Keys, secret: str, log: logging.Logger, metrics: Metrics = NO_METRICS
+    ) -> None:
         """Ask nothing yet.
 
         Args:
@@ -38,7 +40,9 @@ class ReplicasCheck:
             keys: The keys of the table.
             secret: The secret path of this Hub; what a replica serves of another one does not count.
             log: Reports what in etcd cannot be used.
+            metrics: Is told how many replicas there are.
         """
+        self._metrics = metrics
         self._gateway = EtcdGateway(etcd)
         self._keys = keys
         self._secret = secret
@@ -109,6 +113,7 @@ class ReplicasCheck:
             reports[name] = None
 
     def _answer(self, reports: dict[str, Report | None]) -> Answer:
+        self._metrics.replicas(len(reports), sum(report is not None and report.ready for report in reports.values()))
         if not reports:
             return Answer(
                 None,
