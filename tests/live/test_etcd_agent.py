@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
 from support.agents import AgentProcess
 from support.backend import Backend, get
+from support.certificates import Pair, make_certificate
 from support.etcd import Etcd, running_etcd
 from support.etcd_stores import etcd_store
 from support.fixtures import BackendMaker
-from support.waiting import eventually
+from support.ports import free_port
+from support.waiting import eventually, meanwhile
 
 from traefik_toml_proxy.routes import Change, Route, RouteTable, Snapshot
 from traefik_toml_proxy.stores.etcd_gateway import EtcdGateway
@@ -80,6 +86,66 @@ async def test_an_agent_serves_what_is_in_etcd(
         assert (await get(agent.url, "/user/ada/")).status == 404
         assert await agent.stop() == 0
     assert await reports(etcd, root) == {}
+
+
+async def served_at(url: str) -> bytes | None:
+    """Return the certificate that a new handshake shows; None if nobody listens."""
+    where = urlsplit(url)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        _, writer = await asyncio.open_connection(where.hostname, where.port, ssl=context)
+    except OSError:
+        return None
+    certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    return certificate
+
+
+def der(pair: Pair) -> bytes:
+    """Return the certificate as a handshake shows it."""
+    return ssl.PEM_cert_to_DER_cert(pair.cert.read_text())
+
+
+async def test_a_new_certificate_is_served_without_a_restart(
+    tmp_path: Path, etcd: Etcd, root: str, store: EtcdStore, make_backend: BackendMaker
+) -> None:
+    """As soon as the key fits, and with no moment in which the replica is not ready. Later changes are served as before."""
+    ada = await make_backend("ada")
+    pair = make_certificate(tmp_path, "hub")
+    await store.commit(Snapshot(1, table_to(ada, "ada")))
+    url = f"https://127.0.0.1:{free_port()}"
+    traits = {"public_url": url, "ssl_cert": str(pair.cert), "ssl_key": str(pair.key)}
+    async with AgentProcess(tmp_path, "one", etcd.settings, root, **traits) as agent:
+        await agent.ready()
+        traefik = agent.traefik_pid
+        assert await served_at(url) == der(pair)
+        new, was_ready = make_certificate(tmp_path, "new"), []
+
+        async def ask() -> None:
+            while True:
+                was_ready.append(await agent.is_ready())
+                await asyncio.sleep(0.02)
+
+        async with meanwhile(ask()):
+            shutil.copy(new.cert, pair.cert)
+            await eventually(lambda: "cannot be used" in agent.log.read_text(), within=20)
+            assert await served_at(url) not in (None, der(new))
+            shutil.copy(new.key, pair.key)
+
+            await eventually(lambda: "is in service" in agent.log.read_text(), within=20)
+            assert await served_at(url) == der(new)
+            await store.commit(Snapshot(2, table_to(ada, "ada", "bob")))
+
+            async def says_so() -> bool:
+                return (await reports(etcd, root))["one"].revision == 2
+
+            await eventually(says_so)
+        assert {*was_ready} == {True}
+        assert agent.traefik_pid == traefik
+        assert (await get(url, "/user/bob/", tls=new.client())).by == "ada"
+        copies = agent.state_dir / "certificates"
+        await eventually(lambda: len([*copies.glob("*.pem")]) == 2, what="the copies of the old pair are gone")
 
 
 async def test_an_agent_is_small(tmp_path: Path, etcd: Etcd, root: str, store: EtcdStore) -> None:

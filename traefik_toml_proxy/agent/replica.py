@@ -7,9 +7,10 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import StoreError
+from ..errors import RouteNotLive, StoreError
 from ..routes import RouteTable, Snapshot
-from ..runtime.probe import EntryPointProbe
+from ..runtime.probe import EntryPointProbe, ask_anew
+from ..seams import Answer
 from ..stores.etcd_table import Head
 from ..stores.toml_document import TomlRenderer
 from ..stores.toml_file import TomlFileStore
@@ -36,6 +37,7 @@ class Replica:
         make_renderer: Callable[[Head], TomlRenderer],
         url: str,
         *,
+        revision_name: Callable[[], str],
         server_name: Callable[[], str | None],
         changed: Callable[[], None],
         log: logging.Logger,
@@ -46,6 +48,8 @@ class Replica:
             make_store: Makes the store of the file.
             make_renderer: Makes what renders the tables of one Hub.
             url: The URL of the entry point.
+            revision_name: Returns what the revision route is called. Another name for what else is in the file, such as the
+                certificate, tells whether that is loaded: the revision is the Hub's, and stays the same.
             server_name: Returns the name to ask for with https.
             changed: Called when ``serves`` has changed.
             log: Reports what goes wrong.
@@ -53,12 +57,19 @@ class Replica:
         self._make_store = make_store
         self._make_renderer = make_renderer
         self._url = url
+        self._revision_name = revision_name
         self._server_name = server_name
         self._changed = changed
         self._log = log
         self._store: TomlFileStore | None = None
         self._probe: EntryPointProbe | None = None
-        self._hub: tuple[str, str] | None = None
+        # The Hub and the name of the revision route that these are for.
+        self._made_for: tuple[str, str, str] | None = None
+        self._written: tuple[Head, RouteTable] | None = None
+        # Held while the file is written.
+        self._writing = asyncio.Lock()
+        # Whether the entry point has answered with the current name of the revision route.
+        self._is_known = False
         self._wanted: tuple[Head, RouteTable] | None = None
         self._offered = asyncio.Event()
         # The last revision for which it was logged that Traefik does not serve it.
@@ -94,7 +105,6 @@ class Replica:
 
     async def run(self) -> None:
         """Write and ask for ever."""
-        written: tuple[Head, RouteTable] | None = None
         while True:
             waiting = asyncio.ensure_future(self._offered.wait())
             try:
@@ -106,10 +116,10 @@ class Replica:
             if wanted is None:
                 continue
             try:
-                if wanted is not written or await self._is_damaged():
-                    await self._write(*wanted)
-                    written = wanted
-                await self._ask(wanted[0], wait=self.serves is None or self.serves.revision != wanted[0].revision)
+                if wanted is not self._written or await self._is_damaged():
+                    await self._write(wanted)
+                is_live = self._is_known and self.serves is not None and self.serves.revision == wanted[0].revision
+                await self._ask(wanted[0], wait=not is_live)
             except StoreError as error:
                 self._log.error("%s", error)
             except Exception:  # noqa: BLE001 - a bug: log the traceback; the next try may succeed
@@ -121,23 +131,63 @@ class Replica:
             self._log.warning("The file with the routes %s: writing it again", damage)
         return damage is not None
 
-    async def _write(self, head: Head, table: RouteTable) -> None:
-        store = await self._store_for(head)
-        await store.commit(Snapshot(head.revision, table))
+    async def _write(self, wanted: tuple[Head, RouteTable]) -> None:
+        head, table = wanted
+        async with self._writing:
+            store = await self._store_for(head)
+            await store.commit(Snapshot(head.revision, table))
+            self._written = wanted
+
+    # For what else is in the file, as runtime.renewal.Commits.
+
+    @property
+    def revision(self) -> int:
+        """The revision of the last table that was written; 0 before the first one."""
+        return self._written[0].revision if self._written else 0
+
+    async def commit_again(self) -> None:
+        """Write the last table again, because something else in the file has changed.
+
+        Raises:
+            StoreError: If it cannot be written, or there is none yet.
+        """
+        if self._wanted is None:
+            raise StoreError("etcd has not answered yet, so there are no routes to write.")
+        await self._write(self._wanted)
+        self._offered.set()
+
+    async def wait_live(self, timeout: float) -> None:
+        """Wait until Traefik serves what was written last.
+
+        Raises:
+            RouteNotLive: If it does not in time.
+        """
+        assert self._probe is not None  # noqa: S101
+        answer = await self._probe.wait(self.revision, timeout)
+        if not answer.serves(self.revision):
+            location = self._store.location if self._store else ""
+            raise RouteNotLive(self.revision, location, timeout, answer.description, answer.advice)
+
+    async def ask_anew(self) -> Answer:
+        """Ask once over a new connection what Traefik serves, of what is in the file now."""
+        assert self._made_for is not None  # noqa: S101
+        secret, _, name = self._made_for
+        return await ask_anew(self._url, f"{secret}/{name}", self._server_name)
 
     async def _store_for(self, head: Head) -> TomlFileStore:
         """Return the store that renders the tables of the Hub that has written this head."""
-        hub = (head.secret, head.hub_url)
-        if self._store is None or hub != self._hub:
+        name = self._revision_name()
+        made_for = (head.secret, head.hub_url, name)
+        if self._store is None or made_for != self._made_for:
             if self._store is not None:
                 await self._store.close()
             self._store = self._make_store(self._make_renderer(head))
             snapshot = await self._store.open()
             self.has_routes = self.has_routes or len(snapshot.table) > 0
-            self._hub = hub
+            self._made_for, self._is_known = made_for, False
             if self._probe is not None:
                 await self._probe.close()
-            self._probe = EntryPointProbe(self._url, f"{head.secret}/revision", server_name=self._server_name)
+            self._probe = EntryPointProbe(self._url, f"{head.secret}/{name}", server_name=self._server_name)
         return self._store
 
     async def _ask(self, head: Head, *, wait: bool) -> None:
@@ -145,8 +195,9 @@ class Replica:
         assert probe is not None  # noqa: S101
         ended = self._ended
         answer = await (probe.wait(head.revision, _LOAD_SECONDS) if wait else probe.ask())
-        if ended != self._ended:
+        if ended != self._ended or probe is not self._probe:
             return
+        self._is_known = answer.revision is not None
         served = None if answer.revision is None else Served(head.secret, answer.revision)
         if wait and not answer.serves(head.revision) and self._missed != head.revision:
             self._missed = head.revision

@@ -16,6 +16,7 @@ from ..files import run_in_thread, write_private
 from ..locks import LockHeld, OwnerLock
 from ..runtime.certificate import PairFiles, ServedCertificate, admins_pair, name_to_ask_for, write_served
 from ..runtime.program import child_environment, find_program
+from ..runtime.renewal import CertificateWatcher
 from ..runtime.supervisor import TraefikSupervisor
 from ..session import CleanupStack, cleanup_on_error
 from ..stores.etcd_gateway import EtcdGateway
@@ -37,6 +38,9 @@ from .replica import Replica
 
 # Seconds between two rounds of asking the other agents, while etcd does not answer.
 _PEERS_SECONDS = 0.3
+
+# Seconds to wait until Traefik serves a new certificate.
+_LIVE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +84,11 @@ class AgentSettings:
     health_url: str
 
 
+def revision_name(served: ServedCertificate) -> str:
+    """Return what the revision route is called: another certificate gives another name, so that it is known to be loaded."""
+    return f"revision-{served.pair.digest}" if served.pair else "revision"
+
+
 def boot_clock() -> float:
     """Return the seconds since the machine was started, also those for which it was suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -107,6 +116,7 @@ class Agent:
             ),
             lambda head: TomlRenderer(settings.dynamic(head, served), writer="the traefik_toml_proxy agent"),
             settings.url,
+            revision_name=lambda: revision_name(served),
             server_name=lambda: name_to_ask_for(settings.url, served.current()),
             changed=lambda: self._membership.changed(),
             log=log,
@@ -224,6 +234,7 @@ class Agent:
             ("lease", self._membership.run()),
             ("watch of peers", self._peers.watch()),
             ("peers", self._ask_peers()),
+            ("certificate", self._certificates()),
         ):
             cleanup.add_task(asyncio.create_task(work, name=f"traefik_toml_proxy {name}"))
 
@@ -240,6 +251,17 @@ class Agent:
         certificate = settings.certificate
         served.use(admins_pair(certificate) if certificate else default_pair_in_child(settings.state_dir))
         write_served(served)
+
+    async def _certificates(self) -> None:
+        """Serve the admin's certificate anew whenever its files have changed, as the Hub does with one Traefik."""
+        await CertificateWatcher(
+            self._settings.certificate,
+            self._served,
+            self._replica,
+            self._replica.ask_anew,
+            live_timeout=_LIVE_SECONDS,
+            log=self._log,
+        ).run()
 
     async def _ask_peers(self) -> None:
         """While etcd does not answer, find out whether it answers others; also notice that this process was frozen."""

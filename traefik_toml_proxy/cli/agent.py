@@ -19,7 +19,7 @@ from traitlets.config.loader import Config, DeferredConfigString
 from .. import __version__
 from ..addresses import listen_address, reachable_url
 from ..agent.certificates import PairFilesInChild
-from ..agent.session import Agent, AgentSettings
+from ..agent.session import Agent, AgentSettings, revision_name
 from ..errors import ConfigurationError, ProxyError
 from ..proxies import etcd_traits
 from ..proxies.values import absolute
@@ -81,7 +81,13 @@ class AgentApp(Application):
         Where Traefik listens, as in JupyterHub.bind_url: http[s]://[host][:port].
         """,
     )
-    ssl_cert = Unicode("", config=True, help="The certificate (PEM) for https.")
+    ssl_cert = Unicode(
+        "",
+        config=True,
+        help="""
+        The certificate (PEM) for https. If its file and that of its key are replaced, the new pair is served within seconds.
+        """,
+    )
     ssl_key = Unicode("", config=True, help="The key (PEM) of ssl_cert, if it is not in the same file.")
     health_url = Unicode(
         "",
@@ -228,6 +234,7 @@ class AgentApp(Application):
         return DynamicSettings(
             entry_point=entry_point,
             secret_path=head.secret,
+            revision_name=revision_name(served),
             error_pages=ErrorPages(head.hub_url, url) if head.hub_url else None,
             trusted_proxies=check_trusted_proxies(tuple(self.trusted_proxies)),
             route_middlewares=plain(self.route_middlewares),

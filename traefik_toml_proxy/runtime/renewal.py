@@ -7,9 +7,9 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
+from typing import Protocol
 
 from ..errors import RouteNotLive, StoreError
-from ..publisher import RoutePublisher
 from ..seams import NO_METRICS, Answer, Metrics
 from ..tasks import LoggedOnce
 from ..threads import in_thread
@@ -27,6 +27,28 @@ _A_DAY = 24 * 3600.0
 Contents = tuple[bytes, bytes] | str
 
 
+class Commits(Protocol):
+    """Commits what is served: a :class:`~traefik_toml_proxy.publisher.RoutePublisher`, or an agent's replica."""
+
+    @property
+    def revision(self) -> int:
+        """The revision of the last commit."""
+
+    async def commit_again(self) -> None:
+        """Commit the same routes, because something else has changed. Does not wait until it is live.
+
+        Raises:
+            StoreError: If it could not be written.
+        """
+
+    async def wait_live(self, timeout: float) -> None:
+        """Wait until the last commit is live.
+
+        Raises:
+            RouteNotLive: If it is not live in time.
+        """
+
+
 class CertificateWatcher:
     """Looks at the admin's files, and has each new pair served that can be: by a commit of its own, with nothing restarted.
 
@@ -37,7 +59,7 @@ class CertificateWatcher:
         self,
         files: PairFiles | None,
         served: ServedCertificate,
-        publisher: RoutePublisher,
+        publisher: Commits,
         ask_anew: Callable[[], Awaitable[Answer]],
         *,
         live_timeout: float,

@@ -74,6 +74,7 @@ class DynamicSettings:
     Attributes:
         entry_point: The name of the public entry point. Every router names it; otherwise it would join all entry points.
         secret_path: The path that begins all paths that only the proxy knows; it must not end in a slash.
+        revision_name: What follows it in the path of the revision route.
         hosts: The host names of this Hub; empty for all. Other requests take no front router.
         shared_places: The places that contain the Hub's routes, if the entry point also serves others; those of further
             routes are found. None if all requests are for the Hub; then it also gets those that no route matches.
@@ -101,6 +102,7 @@ class DynamicSettings:
 
     entry_point: str
     secret_path: str
+    revision_name: str = "revision"
     hosts: tuple[str, ...] = ()
     shared_places: tuple[Place, ...] | None = None
     lowest_priority: int = 1
@@ -169,7 +171,7 @@ class DynamicSettings:
     @property
     def revision_path(self) -> str:
         """The path of the revision route, which tells which revision is live."""
-        return f"{self.secret_path}/revision"
+        return f"{self.secret_path}/{self.revision_name}"
 
     @property
     def anywhere_path(self) -> str:
