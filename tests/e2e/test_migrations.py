@@ -1,17 +1,21 @@
-"""examples/migrate-*: servers that were started behind the other proxy are reached behind ours."""
+"""Servers that were started behind another proxy are reached behind ours: examples/migrate-*, and between our own two."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from support.agents import LEASE_SECONDS, AgentProcess
 from support.backend import get
 from support.certificates import make_certificate
 from support.chp import CHP_COMMAND
+from support.etcd import running_etcd
 from support.examples import install
 from support.fixtures import BackendMaker
 from support.hub import RealHub
 from support.ports import free_ports
+from support.processes import alive
+from support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -64,3 +68,51 @@ async def test_from_jupyterhub_traefik_proxy(tmp_path: Path) -> None:
         assert await hub.start_server("bob") == await hub.server_of("bob")
         assert "traefik_toml_proxy" in (tmp_path / "rules.toml").read_text()
         assert "/user/bob/" in (tmp_path / "access.log").read_text()
+
+
+async def test_from_a_file_to_etcd_and_back(tmp_path: Path) -> None:
+    """With the commands of the how-to. No server is lost, none is started again, and none that has gone comes back."""
+    public = free_ports(1)[0]
+    url = f"http://127.0.0.1:{public}"
+    config = tmp_path / "config.py"
+    common = f'c.JupyterHub.bind_url = "{url}"\nc.JupyterHub.cleanup_servers = False\n'
+    in_file = common + 'c.JupyterHub.proxy_class = "traefik-toml"\n'
+    async with running_etcd(tmp_path) as etcd:
+        in_etcd = common + (
+            'c.JupyterHub.proxy_class = "traefik-etcd-ha"\n'
+            f"c.TraefikEtcdProxy.etcd_endpoints = {list(etcd.settings.endpoints)}\n"
+            f"c.TraefikEtcdProxy.lease_seconds = {LEASE_SECONDS}\n"
+        )
+        agent = AgentProcess(tmp_path, "one", etcd.settings, "/jupyterhub", public_url=url)
+        config.write_text(in_file)
+        async with RealHub(tmp_path, config, url) as hub:
+            ada = await hub.start_server("ada")
+            await hub.stop()
+
+            # To etcd.
+            config.write_text(in_etcd)
+            async with agent:
+                await hub.start()
+                assert "c.TraefikProxy.traefik_env has no effect with this proxy: use c.AgentApp" in hub.log
+                assert await hub.server_of("ada") == ada
+                bob = await hub.start_server("bob")
+                await hub.stop()
+                assert [await hub.server_of(name) for name in ("ada", "bob")] == [ada, bob]
+
+            # And back.
+            config.write_text(in_file)
+            await hub.start()
+            assert [await hub.server_of(name) for name in ("ada", "bob")] == [ada, bob]
+            cleo = await hub.start_server("cleo")
+            assert (await hub.api("users/ada/server", method="DELETE")).status in {202, 204}
+            await eventually(lambda: not alive(ada))
+            await hub.stop()
+
+            # To etcd once more, where an old table is left.
+            config.write_text(in_etcd)
+            assert "/user/ada/" in etcd.control("get", "--prefix", "/jupyterhub/table/routes/", "--keys-only")
+            etcd.control("del", "--prefix", "/jupyterhub/table/")
+            async with agent:
+                await hub.start()
+                assert [await hub.server_of(name) for name in ("ada", "bob", "cleo")] == [-1, bob, cleo]
+                await hub.stop()
