@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from jupyterhub import __version__
 
@@ -19,7 +20,8 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Say who this is."""
+        """Say who this is, after some seconds if the query says ``seconds=<number>``."""
+        time.sleep(float(parse_qs(urlsplit(self.path).query).get("seconds", ["0"])[0]))
         seen = {
             "name": os.environ["JUPYTERHUB_USER"],
             "pid": os.getpid(),

@@ -1,0 +1,187 @@
+"""What charts/traefik-proxy renders, run as processes: an etcd of three members, three replicas, and a real Hub."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.person import Person
+from support.charts import NAMESPACE, needs_helm, render
+from support.hub import RealHub
+from support.other_user import open_folder
+from support.pods.cluster import Cluster, Pod, running
+from support.pods.hub import HubPod
+from support.pods.network import missing
+from support.pods.service import Service
+from support.waiting import eventually, meanwhile, within
+
+needs_helm()
+
+_MISSING = missing()
+pytestmark = [
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(bool(_MISSING), reason=f"pods cannot be run here: {_MISSING}"),
+]
+
+# The default gives open requests more time.
+VALUES: dict[str, Any] = {"termination": {"leaveSeconds": 8}}
+NO_ROUTES = "etcd has not answered yet, and there are no routes on the disk"
+
+
+@dataclass
+class Stage:
+    """Everything, running."""
+
+    cluster: Cluster
+    service: Service
+    hub: RealHub
+    members: list[Pod]
+
+    @property
+    def replicas(self) -> list[Pod]:
+        """The replicas that run."""
+        return _replicas(self.cluster)
+
+
+def _replicas(cluster: Cluster) -> list[Pod]:
+    return [pod for pod in cluster.pods.values() if pod.container["name"] == "agent"]
+
+
+async def _started(folder: Path, stack: contextlib.AsyncExitStack) -> Stage:
+    cluster = await stack.enter_async_context(running(folder, render(VALUES), namespace=NAMESPACE))
+    service = Service(cluster.network, lambda: _replicas(cluster), 8000)
+    await stack.enter_async_context(service.open())
+    hub_pod = HubPod(cluster, service.url)
+    members = await cluster.start_members()
+    for member in members:
+        await member.ready()
+    for _ in range(3):
+        await cluster.start_replica("traefik-proxy")
+    hub = await stack.enter_async_context(hub_pod.running())
+    stage = Stage(cluster, service, hub, members)
+    for replica in stage.replicas:
+        await replica.ready()
+    await eventually(lambda: len(service.known) == 3, what="the Service knows of all replicas")
+    return stage
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    """The chart with its defaults, and a Hub with what the chart gives it."""
+    with open_folder() as folder:
+        async with contextlib.AsyncExitStack() as stack:
+            yield await _started(folder, stack)
+
+
+@dataclass
+class Use:
+    """What users get meanwhile, through the Service."""
+
+    requests: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    async def go_on(self, hub: RealHub, name: str, pid: int, seconds: float = 0) -> None:
+        """Ask the server of a user, one request after the other."""
+        while True:
+            self.requests += 1
+            try:
+                answer = await hub.ask(f"user/{name}/x?seconds={seconds}")
+                if answer.by != name or answer.seen["pid"] != pid:
+                    self.failed.append(f"{answer.status} {answer.body[:200]!r}")
+            except (OSError, ValueError, IndexError) as error:
+                self.failed.append(repr(error))
+            await asyncio.sleep(0.02)
+
+
+async def test_a_user_logs_in_and_computes(stage: Stage) -> None:
+    """Over a websocket, and each connection goes to another replica."""
+    person = Person(stage.hub.url, "grace")
+    try:
+        await person.log_in()
+        await person.open(await person.wait_for_server())
+        kernel = await person.start_kernel()
+        assert await person.run(kernel, "print(6 * 7)") == "42\n"
+    finally:
+        await person.aclose()
+    for pod in [*stage.replicas, *stage.members]:
+        assert [await pod.probe(name) for name in ("startupProbe", "livenessProbe", "readinessProbe")] == [True] * 3
+    assert [pod.name for pod in [*stage.replicas, *stage.members] if pod.restarts] == []
+    assert [line for line in stage.hub.warnings if "etcd" in line or "Traefik" in line] == []
+
+
+async def test_a_new_version_cuts_off_nobody(stage: Stage) -> None:
+    """Each replica is replaced under load, with requests under way that take six seconds: none fails."""
+    pid = await stage.hub.start_server("ada")
+    use = Use()
+    load = [use.go_on(stage.hub, "ada", pid) for _ in range(3)]
+    load += [use.go_on(stage.hub, "ada", pid, seconds=6) for _ in range(3)]
+    async with meanwhile(*load):
+        for old in stage.replicas:
+            new = await stage.cluster.start_replica("traefik-proxy")
+            await new.ready()
+            took = await old.end()
+            assert took > 8
+    assert use.failed == []
+    assert use.requests > 200
+    assert len(stage.replicas) == 3
+
+
+async def test_each_pod_may_die(stage: Stage) -> None:
+    """A member of etcd, a replica, and all of etcd; servers that are started meanwhile are reached at once."""
+    hub = stage.hub
+    pid = await hub.start_server("ada")
+
+    with_one_frozen = stage.members[1]
+    with_one_frozen.send(signal.SIGSTOP)
+    began = asyncio.get_running_loop().time()
+    await hub.start_server("bob")
+    assert asyncio.get_running_loop().time() - began < 10
+    with_one_frozen.send(signal.SIGCONT)
+
+    killed = stage.replicas[0]
+    killed.send(signal.SIGKILL)
+    await eventually(lambda: killed not in stage.service.known, what="the Service has noticed")
+    use = Use()
+    async with meanwhile(*(use.go_on(hub, "ada", pid) for _ in range(3))):
+        await hub.start_server("eve")
+        await killed.ready()  # its container was started again
+        assert killed.restarts == 1
+        for member in stage.members[1:]:
+            member.send(signal.SIGSTOP)
+        alone = stage.members[0]
+        await eventually(lambda: _is_not_ready(alone))
+        assert await alone.probe("livenessProbe")  # to start it again would help nobody
+        alone.send(signal.SIGSTOP)
+        late = await stage.cluster.start_replica("traefik-proxy")
+        assert await eventually(partial(_reason, stage, late), within=60) == NO_ROUTES
+        before = use.requests
+        await eventually(lambda: use.requests > before + 100, within=60)
+        assert not late.is_ready
+        for member in stage.members:
+            member.send(signal.SIGCONT)
+        await late.ready()
+    assert use.failed == []
+
+
+async def _is_not_ready(pod: Pod) -> bool:
+    return not await pod.probe("readinessProbe")
+
+
+async def _reason(stage: Stage, replica: Pod) -> str:
+    """Return why a replica is not ready; "" if it does not answer yet."""
+    try:
+        reader, writer = await stage.cluster.network.connect(replica.address, 8002)
+    except OSError:
+        return ""
+    writer.write(b"GET /readyz HTTP/1.0\r\n\r\n")
+    answer = await within(10, reader.read())
+    writer.close()
+    return str(json.loads(answer.partition(b"\r\n\r\n")[2])["reason"])

@@ -1,0 +1,1 @@
+"""The pods of a rendered chart as local processes, in namespaces of their own. Only root can start them."""

@@ -1,0 +1,95 @@
+"""The Hub of Zero to JupyterHub as a pod: a real JupyterHub with what the chart and the values of the example give it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import yaml
+
+from support.charts import EXAMPLE
+from support.hub import RealHub
+from support.waiting import PATIENCE
+
+from .cluster import Cluster, Pod
+
+# As in the Deployment of the Hub that Zero to JupyterHub renders.
+_SECURITY = {"fsGroup": 1000, "runAsUser": 1000, "runAsGroup": 1000}
+# What its jupyterhub_config.py does with that folder, and where the Hub listens.
+_CONFIG = """
+import glob
+for path in sorted(glob.glob("/usr/local/etc/jupyterhub/jupyterhub_config.d/*.py")):
+    load_subconfig(path)
+c.JupyterHub.hub_bind_url = "http://:8081"
+c.JupyterHub.hub_connect_url = "http://hub:8081"
+c.JupyterHub.cleanup_servers = False
+c.JupyterHub.db_url = "sqlite:///hub.sqlite"
+"""
+# Users' servers are in the pod of the Hub. One of them is a real one.
+_SERVERS = """
+c.Spawner.ip = {address!r}
+c.Spawner.start_timeout = c.Spawner.http_timeout = {patience}
+async def choose(spawner):
+    if spawner.user.name == "grace":
+        spawner.cmd = ["jupyterhub-singleuser"]
+        spawner.args = ["--ServerApp.allow_remote_access=True"]
+c.Spawner.pre_spawn_hook = choose
+"""
+
+
+def example_values() -> dict[str, Any]:
+    """Return the values of examples/zero-to-jupyterhub."""
+    found: dict[str, Any] = yaml.safe_load(EXAMPLE.joinpath("values.yaml").read_text("utf-8"))
+    return found
+
+
+class HubPod:
+    """The pod, and the Hub in it.
+
+    Attributes:
+        hub: What starts and asks it.
+    """
+
+    def __init__(self, cluster: Cluster, url: str) -> None:
+        """Start nothing yet.
+
+        Args:
+            cluster: Where it runs.
+            url: The URL of the Service for users.
+        """
+        given = example_values()["jupyterhub"]["hub"]
+        self._cluster = cluster
+        self._url = url
+        self._home = cluster.folder / "hub/volumes/home"
+        template = {
+            "metadata": {"labels": {}},
+            "spec": {
+                "securityContext": _SECURITY,
+                "volumes": [*given["extraVolumes"], {"name": "home", "emptyDir": {}}],
+                "containers": [
+                    {
+                        "name": "hub",
+                        "command": ["python3", "-m", "jupyterhub", "-f", str(self._home / "for_tests.py")],
+                        "volumeMounts": [*given["extraVolumeMounts"], {"name": "home", "mountPath": str(self._home)}],
+                    }
+                ],
+            },
+        }
+        self.pod = Pod(cluster, "hub", template)
+        cluster.pods["hub"] = self.pod
+        cluster.names["hub"] = self.pod.address
+        self.hub: RealHub
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[RealHub]:
+        """Run the Hub during the block."""
+        await self.pod.prepare()
+        config = self._home / "jupyterhub_config.py"
+        config.write_text(_CONFIG)
+        command = self.pod.command(folder=str(self._home), inherits=True)
+        more = _SERVERS.format(address=self.pod.address, patience=30 * PATIENCE)
+        self.hub = RealHub(self._home, config, self._url, more=more, command=command)
+        async with self.hub.kept() as hub:
+            await hub.start()
+            yield hub
