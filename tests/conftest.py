@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out the soak, which takes minutes, unless -m asks for it; give it the time it needs."""
     soak = [item for item in items if item.get_closest_marker("soak")]
     for item in soak:
-        item.add_marker(pytest.mark.timeout(60 * config.getoption("--minutes") + 300 * PATIENCE))
+        item.add_marker(pytest.mark.timeout(60 * config.getoption("--minutes") + 900 * PATIENCE))
     if soak and "soak" not in config.option.markexpr:
         items[:] = [item for item in items if item not in soak]
         config.hook.pytest_deselected(items=soak)
