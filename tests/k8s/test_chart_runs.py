@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import json
 import signal
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 from e2e.person import Person
+from support.backend import get
+from support.certificates import Authority, make_certificate
 from support.charts import NAMESPACE, needs_helm, render
 from support.hub import RealHub
 from support.other_user import open_folder
@@ -55,11 +58,19 @@ def _replicas(cluster: Cluster) -> list[Pod]:
     return [pod for pod in cluster.pods.values() if pod.container["name"] == "agent"]
 
 
-async def _started(folder: Path, stack: contextlib.AsyncExitStack) -> Stage:
-    cluster = await stack.enter_async_context(running(folder, render(VALUES), namespace=NAMESPACE))
-    service = Service(cluster.network, lambda: _replicas(cluster), 8000)
+async def _started(
+    folder: Path,
+    stack: contextlib.AsyncExitStack,
+    values: Mapping[str, Any] = VALUES,
+    files: Mapping[str, dict[str, bytes]] | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Stage:
+    cluster = await stack.enter_async_context(running(folder, render(values), namespace=NAMESPACE))
+    cluster.files |= files or {}
+    port, scheme = (8443, "https") if tls else (8000, "http")
+    service = Service(cluster.network, lambda: _replicas(cluster), port, scheme=scheme)
     await stack.enter_async_context(service.open())
-    hub_pod = HubPod(cluster, service.url)
+    hub_pod = HubPod(cluster, service.url, tls)
     members = await cluster.start_members()
     for member in members:
         await member.ready()
@@ -169,6 +180,65 @@ async def test_each_pod_may_die(stage: Stage) -> None:
             member.send(signal.SIGCONT)
         await late.ready()
     assert use.failed == []
+
+
+async def test_no_answer_is_stale(stage: Stage) -> None:
+    """Once a server is said to be there, all users reach it, also while a replica hangs, and while another one joins."""
+    hub, hung = stage.hub, stage.replicas[0]
+    await hub.start_server("ada")
+    for number in range(3):
+        if number == 1:
+            hung.send(signal.SIGSTOP)  # the agent; its Traefik goes on with the routes that it has
+        await hub.stop_server("ada")
+        joining = asyncio.create_task(stage.cluster.start_replica("traefik-proxy"))
+        pid = await hub.start_server("ada")
+        found = [await hub.server_of("ada") for _ in range(30)]
+        assert found == [pid] * 30, number
+        await (await joining).ready()
+        if number == 1:
+            hung.send(signal.SIGCONT)
+            await hung.ready()
+    await eventually(lambda: len(stage.service.known) == 6)
+
+
+async def test_https_and_other_certificates_for_etcd() -> None:
+    """Plain http is sent to https. Even another authority for etcd needs no restart of the Hub or of a replica."""
+    first, second = Authority("first"), Authority("second")
+    both = first.certificate + second.certificate
+    values = {"mode": "replace", "tls": {"secretName": "hub-tls"}, "etcd": {"tls": {"existingSecret": "etcd-pair"}}}
+    with open_folder() as folder:
+        pair = make_certificate(folder, "hub.example.org")
+        files = secrets(first.certificate, first)
+        files["hub-tls"] = {"tls.crt": pair.cert.read_bytes(), "tls.key": pair.key.read_bytes()}
+        async with contextlib.AsyncExitStack() as stack:
+            stage = await _started(folder, stack, VALUES | values, files, pair.client())
+            plain = Service(stage.cluster.network, lambda: stage.replicas, 8000)
+            await stack.enter_async_context(plain.open())
+            await eventually(lambda: plain.known)
+            answer = await get(plain.url, "/hub//login?a=1")
+            where = plain.url.replace("http:", "https:").rpartition(":")[0]
+            assert (answer.status, answer.headers["location"]) == (302, f"{where}/hub//login?a=1")
+
+            for trusted, authority in ((both, first), (both, second), (second.certificate, second)):
+                for name, changed in secrets(trusted, authority).items():
+                    stage.cluster.replace_files(name, changed)
+                for member in stage.members:
+                    restarts = member.restarts
+                    member.send(signal.SIGKILL)
+                    await eventually(partial(_has_started_again, member, restarts), within=60)
+            await stage.hub.start_server("ada")
+            assert [replica.restarts for replica in stage.replicas] == [0, 0, 0]
+
+
+def secrets(trusted: bytes, authority: Authority) -> dict[str, dict[str, bytes]]:
+    """Return the Secrets for etcd and the Hub, with certificates from an authority."""
+    members = [f"traefik-proxy-etcd-{number}.traefik-proxy-etcd.{NAMESPACE}.svc" for number in range(3)]
+    etcd, hub = authority.pair(*members, "localhost"), authority.pair()
+    return {"etcd-pair": {"ca.crt": trusted, **etcd}, "traefik-proxy-etcd-client": {"ca.crt": trusted, **hub}}
+
+
+def _has_started_again(pod: Pod, restarts: int) -> bool:
+    return pod.restarts > restarts and pod.is_ready
 
 
 async def _is_not_ready(pod: Pod) -> bool:

@@ -79,3 +79,47 @@ def make_certificate(
     pair.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     pair.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption))
     return pair
+
+
+class Authority:
+    """An authority for certificates."""
+
+    def __init__(self, name: str) -> None:
+        """Make its key."""
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._number = 0
+        self.certificate = self._certificate(self._name, self._key.public_key(), is_authority=True)
+
+    def _certificate(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        *,
+        is_authority: bool = False,
+        names: Sequence[str] = (),
+    ) -> bytes:
+        now = datetime.now(timezone.utc)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=30))
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        )
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(map(x509.DNSName, names)), critical=False)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def pair(self, *names: str) -> dict[str, bytes]:
+        """Return a certificate for these host names, and its key, as in a Secret of type kubernetes.io/tls."""
+        self._number += 1
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"number {self._number}")])
+        text = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return {"tls.crt": self._certificate(subject, key.public_key(), names=names), "tls.key": text}

@@ -229,6 +229,16 @@ class RealHub:
         assert pid > 0, f"the server of {name} is not reached"
         return pid
 
+    async def stop_server(self, name: str) -> None:
+        """Stop the server of a user."""
+        user = quote(name, safe="")
+        assert (await self.api(f"users/{user}/server", method="DELETE")).status in {202, 204}
+
+        async def stopped() -> bool:
+            return not json.loads((await self.api(f"users/{user}")).body)["servers"]
+
+        await eventually(stopped, within=30, what=f"the end of the server of {name}")
+
     async def server_of(self, name: str, path: str = "x") -> int:
         """Return the process id of the server that answers for a user; -1 if somebody else answers."""
         answer = await self.ask(f"user/{quote(name, safe='@~')}/{path}")

@@ -108,7 +108,9 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     """Links to files, images, includes, and files of this repository that are named in the text."""
     text = page.read_text("utf-8")
     beside = re.findall(r"`[^`]+<([^>:]+)>`_|^\.\. (?:image|include|literalinclude):: (\S+)", text, re.MULTILINE)
-    named = [literal for literal in _literals(page) if re.match(r"(benchmarks|docs|examples|tests)/\S*$", literal)]
+    named = [
+        literal for literal in _literals(page) if re.match(r"(benchmarks|charts|docs|examples|tests)/\S*$", literal)
+    ]
     files = [page.parent / (link or included) for link, included in beside] + [ROOT / name for name in named]
 
     assert [str(file) for file in files if not file.exists() and "_build" not in file.parts] == []
@@ -125,6 +127,7 @@ def test_all_code_is_in_blocks_that_are_checked(page: Path) -> None:
     # tests/live/test_proxy_in_front.py and tests/e2e/test_etcd_ha_example.py run these proxies, and test_doctor.py compares
     # what is printed.
     others = {"proxy-in-front.rst": {"nginx", "text"}, "many-proxies.rst": {"text"}, "doctor.rst": {"text"}}
+    others["zero-to-jupyterhub.rst"] = {"yaml"}  # tests/k8s give these values to the charts
     more = others.get(page.name, set())
     assert {block.language for block in found} <= {"bash", "ini", "python", "toml"} | more
 
@@ -273,6 +276,11 @@ def test_a_command_is_one_that_is_run(words: list[str]) -> None:
             pass  # tests/e2e/test_etcd_ha_example.py does it
         case ["etcdctl", "del", "--prefix", "/jupyterhub/table/"]:  # tests/e2e/test_migrations.py does it
             pass
+        case ["helm" | "kubectl" | "docker", *arguments]:
+            # They need a cluster or a registry. tests/k8s render the same charts with the same values, and lint the images.
+            places = [ROOT, ROOT / "examples/zero-to-jupyterhub"]
+            files = [word for word in arguments if "/" in word and not re.match(r"registry\.|app\.|deployment/", word)]
+            assert [file for file in files if not any(place.joinpath(file).exists() for place in places)] == []
         case ["pytest", "-m", "soak", *options]:
             named = set(re.findall(r'addoption\("(--\w+)"', ROOT.joinpath("tests/conftest.py").read_text()))
             assert {option for option in options if not option.isdigit()} <= named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -51,16 +52,18 @@ class HubPod:
         hub: What starts and asks it.
     """
 
-    def __init__(self, cluster: Cluster, url: str) -> None:
+    def __init__(self, cluster: Cluster, url: str, tls: ssl.SSLContext | None = None) -> None:
         """Start nothing yet.
 
         Args:
             cluster: Where it runs.
             url: The URL of the Service for users.
+            tls: Whom to trust there, if it is https.
         """
         given = example_values()["jupyterhub"]["hub"]
         self._cluster = cluster
         self._url = url
+        self._tls = tls
         self._home = cluster.folder / "hub/volumes/home"
         template = {
             "metadata": {"labels": {}},
@@ -89,7 +92,7 @@ class HubPod:
         config.write_text(_CONFIG)
         command = self.pod.command(folder=str(self._home), inherits=True)
         more = _SERVERS.format(address=self.pod.address, patience=30 * PATIENCE)
-        self.hub = RealHub(self._home, config, self._url, more=more, command=command)
+        self.hub = RealHub(self._home, config, self._url, more=more, command=command, tls=self._tls)
         async with self.hub.kept() as hub:
             await hub.start()
             yield hub

@@ -23,18 +23,20 @@ class Service:
         url: Where it listens, on this machine.
     """
 
-    def __init__(self, network: Network, pods: Callable[[], Iterable[Pod]], port: int) -> None:
+    def __init__(self, network: Network, pods: Callable[[], Iterable[Pod]], port: int, *, scheme: str = "http") -> None:
         """Listen nowhere yet.
 
         Args:
             network: The network of the cluster.
             pods: Returns the pods that it selects.
             port: Their port.
+            scheme: What the URL begins with.
         """
         self.url = ""
         self._network = network
         self._pods = pods
         self._port = port
+        self._scheme = scheme
         self._known: list[Pod] = []
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -57,7 +59,7 @@ class Service:
     async def open(self) -> AsyncIterator[None]:
         """Listen during the block."""
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        self.url = f"{self._scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         try:
             async with meanwhile(self._learn()):
                 yield
