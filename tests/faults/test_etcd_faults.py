@@ -155,7 +155,7 @@ async def test_the_hub_waits_for_a_dead_agent_no_longer_than_its_lease(
 
 
 def _renewed_alone(etcd: Etcd) -> bool:
-    return etcd.control("get", "--prefix", f"{ROOT}/replicas/", "--keys-only").split() == [f"{ROOT}/replicas/two"]
+    return _names_of_replicas(etcd) == ["two"]
 
 
 @pytest.mark.parametrize("knows_nobody", [False, True])
@@ -241,6 +241,51 @@ async def test_a_killed_traefik_is_started_again_once_the_balancer_has_noticed(
     assert (unready < PATIENCE, listens - unready > 1.5, is_ready) == (True, True, False)
     await one.ready()
     assert await served_by(one) == "ada"
+
+
+async def test_the_hub_goes_on_without_a_replica_whose_traefik_is_frozen(
+    etcd: Etcd, proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    """Not before the balancer can have noticed; and the replica is not ready again before it serves what has changed."""
+    ada, eve = await make_backend("ada"), await make_backend("eve")
+    one, two = make_agent("one", leave_seconds=1), make_agent("two")
+    await one.start()
+    await two.start()
+    await proxy.add_route("/", ada.url, {})
+    await proxy.add_route("/user/eve/", eve.url, {})
+    await one.ready()
+    await two.ready()
+    os.kill(one.traefik_pid, signal.SIGSTOP)
+    deleting = asyncio.ensure_future(proxy.delete_route("/user/eve/"))
+    await eventually(lambda: _is_unready(one))
+    unready = time.monotonic()
+    assert not deleting.done()
+    await within(20 * PATIENCE, deleting)
+    assert time.monotonic() - unready > 0.9
+    assert _names_of_replicas(etcd) == ["two"]
+    assert await served_by(two, "/user/eve/") == "ada"
+    os.kill(one.traefik_pid, signal.SIGCONT)
+    seen = []
+
+    async def is_ready() -> bool:
+        ready = await one.is_ready()
+        seen.append((ready, await served_by(one, "/user/eve/")))
+        return ready
+
+    await eventually(is_ready, within=15)
+    assert (True, "eve") not in seen
+    assert _names_of_replicas(etcd) == ["one", "two"]
+    await proxy.add_route("/user/bob/", eve.url, {})
+    assert [await served_by(agent, "/user/bob/") for agent in (one, two)] == ["eve", "eve"]
+
+
+async def _is_unready(agent: AgentProcess) -> bool:
+    return not await agent.is_ready()
+
+
+def _names_of_replicas(etcd: Etcd) -> list[str]:
+    keys = etcd.control("get", "--prefix", f"{ROOT}/replicas/", "--keys-only").split()
+    return [key.rpartition("/")[2] for key in keys]
 
 
 async def test_users_do_not_notice_that_etcd_was_exchanged(

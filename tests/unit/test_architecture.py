@@ -68,7 +68,7 @@ HOUSE = [
         "agent",
         IO,
         "agent agent.*",
-        "readiness runtime session stores documents messages files seams traefik routes errors threads",
+        "readiness runtime session standstill stores documents messages files seams traefik routes errors threads",
     ),
     Room("readiness", PURE, "agent.readiness", ""),
     Room("leftovers", PURE, "proxies.leftovers proxies.leftovers_etcd", "findings errors"),

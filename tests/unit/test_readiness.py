@@ -32,6 +32,7 @@ def test_a_replica_that_is_well_is_ready() -> None:
     [
         (replace(WELL, is_leaving=True), "about to end"),
         (replace(WELL, serves=None), "does not serve the routes"),
+        (replace(WELL, has_withdrawn=True), "the Hub does not know yet"),
         (replace(WELL, required=Served("/s", 8)), "serves revision 7, not 8 yet"),
         (replace(WELL, required=Served("/other", 3)), "serves revision 7, not 3 yet"),
     ],

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
 from support.ports import free_port
 from support.waiting import eventually, meanwhile
 
+from traefik_toml_proxy.agent import replica as module
 from traefik_toml_proxy.agent.readiness import Served
 from traefik_toml_proxy.agent.replica import Replica
 from traefik_toml_proxy.errors import RouteNotLive, StoreError
@@ -30,6 +32,12 @@ class Traefik:
         self.name = "one"
         self.committed: Snapshot | None = None
         self.loaded: tuple[str, int] | None = None
+        self.restarts = 0
+
+    async def restart(self) -> None:
+        """Load what was committed last, as a new process does."""
+        self.restarts += 1
+        self.load()
 
     def load(self) -> None:
         """Load what was committed last."""
@@ -83,6 +91,7 @@ async def replica(traefik: Traefik) -> AsyncIterator[Replica]:
         revision_name=lambda: traefik.name,
         server_name=lambda: None,
         changed=lambda: None,
+        restart=traefik.restart,
         log=logging.getLogger("agent"),
     )
     await replica._store_for(HEAD)
@@ -127,3 +136,19 @@ async def test_before_the_first_table_nothing_can_be_written_again(replica: Repl
     assert replica.revision == 0
     with pytest.raises(StoreError, match="etcd has not answered yet"):
         await replica.commit_again()
+
+
+async def test_a_traefik_that_has_stopped_loading_is_restarted(
+    traefik: Traefik, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As without inotify: it answers, but with what it had; the Hub would wait for this replica at each change."""
+    for seconds in ("_LOAD_SECONDS", "_CHECK_SECONDS"):
+        monkeypatch.setattr(module, seconds, 0.01)
+    replica.offer(HEAD, RouteTable())
+    await eventually(lambda: traefik.committed)
+    traefik.load()
+    await eventually(lambda: replica.serves)
+    replica.offer(replace(HEAD, revision=8), RouteTable())
+
+    await eventually(lambda: replica.serves == Served("/secret", 8))
+    assert traefik.restarts == 1

@@ -28,6 +28,7 @@ class Membership:
         renewed: When the lease was last renewed, at the earliest, on ``clock``; None if never.
         is_member: Whether it has the lease, as far as is known.
         required: The table when the Hub began to wait for this replica; None if there was none, or once that is served.
+        has_withdrawn: Whether the Hub does not wait for this replica, and may have changed routes that it still serves.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Membership:
         report: Callable[[Served | None], Report],
         serves: Callable[[], Served | None],
         compare: Callable[[int, int], None],
+        withdraws: Callable[[], bool],
         peers: Peers,
         log: logging.Logger,
     ) -> None:
@@ -55,17 +57,16 @@ class Membership:
             report: Returns what to say, when the entry point serves this.
             serves: Returns what the entry point serves.
             compare: Gets the cluster and the revision of the head, at each renewal.
+            withdraws: Returns whether the Hub is not to wait for this replica, because nobody is served here.
             peers: The other agents, which may have to hear from etcd before the Hub goes on.
             log: Reports that etcd does not answer.
         """
         self._gateway = gateway
-        self._key = key
-        self._keys = keys
+        self._key, self._keys = key, keys
         self._lease_seconds = lease_seconds
         self._clock = clock
-        self._report = report
-        self._serves = serves
-        self._compare = compare
+        self._report, self._serves = report, serves
+        self._compare, self._withdraws = compare, withdraws
         self._peers = peers
         self._log = log
         self._lease = 0
@@ -77,6 +78,7 @@ class Membership:
         self.renewed: float | None = None
         self.is_member = False
         self.required: Served | None = None
+        self.has_withdrawn = False
 
     def changed(self) -> None:
         """Write the report soon, as the entry point serves something else."""
@@ -94,9 +96,12 @@ class Membership:
         while True:
             pause = _PAUSE
             try:
-                await self._renew()
+                if self._withdraws():
+                    await self._withdraw()
+                else:
+                    await self._renew()
                 self._logged = False
-                if self.renewed is not None and self._clock() - self.renewed < interval:
+                if self.has_withdrawn or (self.renewed is not None and self._clock() - self.renewed < interval):
                     pause = interval
             except StoreError as error:
                 if not self._logged:
@@ -135,6 +140,14 @@ class Membership:
             self._written, self._said = value, serves
         self._learn(outcome, began)
 
+    async def _withdraw(self) -> None:
+        """End the lease, until this replica serves somebody again."""
+        if self._lease:
+            await self._gateway.revoke(self._lease, timeout=_TRY_SECONDS)
+            self._lose()
+            self._log.warning("Traefik serves nobody here, so the Hub goes on without this replica for now")
+        self.has_withdrawn = True
+
     def _lose(self) -> None:
         self._lease, self.is_member, self._written = 0, False, None
 
@@ -151,7 +164,7 @@ class Membership:
         superseded = self.required is not None and current is not None and current.secret != self.required.secret
         if not self.is_member or superseded:
             self.required = current
-        self.is_member, self.renewed = True, began
+        self.is_member, self.has_withdrawn, self.renewed = True, False, began
         self._catch_up()
         self._peers.learn(outcome.cluster, outcome.revision, replicas.found)
 

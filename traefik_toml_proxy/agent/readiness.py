@@ -66,6 +66,7 @@ class State:
         required: What it must serve at least, because that was the table when the Hub began to wait for this replica; None
             if there was no table in etcd.
         is_member: Whether it has the lease, as far as it knows.
+        has_withdrawn: Whether the Hub has gone on without it, so that what it serves may be out of date.
         is_leaving: Whether it is about to end.
         was_frozen: Whether the process stood still for a while, and has not renewed its lease since.
         peers: What the other agents have answered, by name; all that had a lease when it was last renewed are there, with
@@ -78,6 +79,7 @@ class State:
     has_routes: bool = True
     required: Served | None = None
     is_member: bool = False
+    has_withdrawn: bool = False
     is_leaving: bool = False
     was_frozen: bool = False
     peers: Mapping[str, Peer | None] = field(default_factory=dict)
@@ -103,6 +105,8 @@ def judge(state: State, limits: Limits, now: float) -> Verdict:
         return Verdict(True, "etcd has never answered; serving what was on the disk")
     if state.serves is None:
         return Verdict(False, "Traefik does not serve the routes")
+    if state.has_withdrawn:
+        return Verdict(False, "the Hub does not know yet that Traefik serves the routes again")
     if state.required is not None and not state.serves.is_at_least(state.required):
         return Verdict(False, f"Traefik serves revision {state.serves.revision}, not {state.required.revision} yet")
     age = now - state.renewed

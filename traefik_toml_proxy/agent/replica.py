@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from ..errors import RouteNotLive, StoreError
 from ..routes import RouteTable, Snapshot
 from ..runtime.probe import EntryPointProbe, ask_anew
 from ..seams import Answer
+from ..standstill import Standstill
 from ..stores.etcd_table import Head
 from ..stores.toml_document import TomlRenderer
 from ..stores.toml_file import TomlFileStore
@@ -28,6 +30,7 @@ class Replica:
 
     Attributes:
         serves: What the entry point serves; None if that is not known.
+        silent_since: Since when, on the monotonic clock, it has served nothing although there are routes; None if it does.
         has_routes: Whether there were routes on the disk when it was opened.
     """
 
@@ -40,6 +43,7 @@ class Replica:
         revision_name: Callable[[], str],
         server_name: Callable[[], str | None],
         changed: Callable[[], None],
+        restart: Callable[[], Awaitable[None]],
         log: logging.Logger,
     ) -> None:
         """Write nothing yet.
@@ -52,14 +56,13 @@ class Replica:
                 certificate, tells whether that is loaded: the revision is the Hub's, and stays the same.
             server_name: Returns the name to ask for with https.
             changed: Called when ``serves`` has changed.
+            restart: Called when Traefik answers, but has stopped loading what is written.
             log: Reports what goes wrong.
         """
-        self._make_store = make_store
-        self._make_renderer = make_renderer
-        self._url = url
-        self._revision_name = revision_name
-        self._server_name = server_name
-        self._changed = changed
+        self._make_store, self._make_renderer = make_store, make_renderer
+        self._url, self._revision_name, self._server_name = url, revision_name, server_name
+        self._changed, self._restart = changed, restart
+        self._standstill = Standstill()
         self._log = log
         self._store: TomlFileStore | None = None
         self._probe: EntryPointProbe | None = None
@@ -77,6 +80,7 @@ class Replica:
         # How often Traefik has ended: an answer from before does not count.
         self._ended = 0
         self.serves: Served | None = None
+        self.silent_since: float | None = None
         self.has_routes = False
 
     async def open(self, first: Head) -> None:
@@ -95,13 +99,21 @@ class Replica:
     def offer(self, head: Head, table: RouteTable) -> None:
         """Write that table soon, unless a later one comes before."""
         self._wanted = (head, table)
+        self._now_serves(self.serves)
         self._offered.set()
 
     def has_ended(self) -> None:
         """Traefik has: it serves nothing."""
         self._ended += 1
-        self.serves = None
+        self._now_serves(None)
         self._changed()
+
+    def _now_serves(self, served: Served | None) -> None:
+        self.serves = served
+        if served is not None:
+            self.silent_since = None
+        elif self.silent_since is None and self._wanted is not None:
+            self.silent_since = time.monotonic()
 
     async def run(self) -> None:
         """Write and ask for ever."""
@@ -203,8 +215,10 @@ class Replica:
             self._missed = head.revision
             self._log.warning("Traefik does not serve the last routes: %s", answer.description)
         if served != self.serves:
-            self.serves = served
+            self._now_serves(served)
             self._changed()
+        if self._standstill.found(answer, head.revision):
+            await self._restart()
 
     async def close(self) -> None:
         """Release the file, and close the connection. May be called twice."""

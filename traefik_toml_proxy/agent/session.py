@@ -108,6 +108,7 @@ class Agent:
         self._ran = self._started
         self._thawed = self._started
         self._cleanup = CleanupStack(log)
+        self._supervisor: TraefikSupervisor | None = None
         gateway = self._gateway = EtcdGateway(settings.etcd)
         served = self._served = ServedCertificate(settings.state_dir / "certificates", 0o600)
         self._replica = Replica(
@@ -119,6 +120,7 @@ class Agent:
             revision_name=lambda: revision_name(served),
             server_name=lambda: name_to_ask_for(settings.url, served.current()),
             changed=lambda: self._membership.changed(),
+            restart=self._replace_traefik,
             log=log,
         )
         self._peers = Peers(
@@ -140,6 +142,7 @@ class Agent:
             report=self._report,
             serves=lambda: self._replica.serves,
             compare=self._follower.compare,
+            withdraws=self._serves_nobody,
             peers=self._peers,
             log=log,
         )
@@ -158,10 +161,16 @@ class Agent:
             has_routes=self._replica.has_routes,
             required=membership.required,
             is_member=membership.is_member,
+            has_withdrawn=membership.has_withdrawn,
             is_leaving=self._is_leaving,
             was_frozen=is_frozen or (renewed is not None and self._thawed > renewed),
             peers={name: self._peers.answers.get(name) for name in self._peers.urls},
         )
+
+    def _serves_nobody(self) -> bool:
+        """Whether others serve, and the balancer has had the time to notice that Traefik does not serve the routes here."""
+        since = self._replica.silent_since
+        return since is not None and bool(self._peers.urls) and time.monotonic() - since > self._settings.leave_seconds
 
     def _report(self, serves: Served | None) -> Report:
         return Report(
@@ -204,7 +213,7 @@ class Agent:
         static = static_tree(settings.static, program.version)
         static_file, text = settings.state_dir / "traefik.toml", dumps(static).encode()
         await run_in_thread(write_private, static_file, text)
-        supervisor = TraefikSupervisor(
+        supervisor = self._supervisor = TraefikSupervisor(
             program,
             static_file,
             text,
@@ -282,6 +291,12 @@ class Agent:
         if self._peers.urls:
             self._log.info("Others serve the routes: Traefik is started in %g s", self._settings.leave_seconds)
             await asyncio.sleep(self._settings.leave_seconds)
+
+    async def _replace_traefik(self) -> None:
+        """Have a Traefik replaced that has stopped loading routes, once nobody is sent to it any more."""
+        await self._let_others_take_over()
+        if self._supervisor is not None:
+            await self._supervisor.replace("")
 
     async def leave(self) -> None:
         """Be ready no longer, and go on serving until the balancer has noticed."""
