@@ -73,7 +73,7 @@ async def test_nothing_goes_on_when_the_suite_is_killed() -> None:
     )
     try:
         # The program itself, etcd, and the Traefiks.
-        await eventually(lambda: len(processes_of(suite.pid)) == 5, within=15)
+        await eventually(lambda: len(processes_of(suite.pid)) == 5, within=60)
     finally:
         suite.kill()
         await suite.wait()

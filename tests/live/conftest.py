@@ -8,7 +8,21 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from support.etcd import Etcd, running_etcd
 from support.mock_hub import HubMaker, hub_config
+
+
+@pytest.fixture(scope="module")
+def etcd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of ``etcd``. No coroutine makes it: with as many folders as tests beside it, that takes long."""
+    return tmp_path_factory.mktemp("etcd")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def etcd(etcd_folder: Path) -> AsyncIterator[Etcd]:
+    """One member, for all tests of a module that leave it as it is."""
+    async with running_etcd(etcd_folder) as running:
+        yield running
 
 
 @pytest_asyncio.fixture

@@ -17,7 +17,7 @@ import pytest_asyncio
 from support.agents import AgentProcess
 from support.backend import Backend, get
 from support.certificates import Pair, make_certificate
-from support.etcd import Etcd, running_etcd
+from support.etcd import Etcd
 from support.etcd_stores import etcd_store
 from support.fixtures import BackendMaker
 from support.ports import free_port
@@ -27,13 +27,6 @@ from traefik_toml_proxy.routes import Change, Route, RouteTable, Snapshot
 from traefik_toml_proxy.stores.etcd_gateway import EtcdGateway
 from traefik_toml_proxy.stores.etcd_store import EtcdStore
 from traefik_toml_proxy.stores.etcd_table import Keys, Report, read_report
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def etcd(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Etcd]:
-    """One member for all tests that leave it as it is."""
-    async with running_etcd(tmp_path_factory.mktemp("etcd")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -13,7 +14,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-import pytest_asyncio
 from support.certificates import Pair, make_certificate
 from support.etcd import Etcd, running_etcd
 from support.hostile import RULE_INJECTIONS, TOML_INJECTIONS
@@ -22,7 +22,7 @@ from support.relay import Relay
 from support.waiting import PATIENCE, eventually, meanwhile, within
 
 from traefik_toml_proxy.errors import ConfigurationError, EtcdCompacted, EtcdRefused, EtcdUnreachable
-from traefik_toml_proxy.stores.etcd_gateway import EtcdGateway
+from traefik_toml_proxy.stores.etcd_gateway import EtcdGateway, _NoAnswer
 from traefik_toml_proxy.stores.etcd_messages import (
     Event,
     Transaction,
@@ -36,13 +36,6 @@ from traefik_toml_proxy.stores.etcd_messages import (
 from traefik_toml_proxy.stores.etcd_settings import EtcdSettings, endpoints_of
 
 TIMEOUT = 10 * PATIENCE
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def etcd(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Etcd]:
-    """One member for all tests that leave it as it is."""
-    async with running_etcd(tmp_path_factory.mktemp("etcd")) as running:
-        yield running
 
 
 @contextlib.asynccontextmanager
@@ -201,6 +194,25 @@ async def test_a_cut_watch_ends(etcd: Etcd) -> None:
         relay.cut()
         with pytest.raises(EtcdUnreachable):
             await within(TIMEOUT, anext(watch))
+
+
+async def test_a_watch_that_fails_while_it_is_cancelled_leaves_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the connection times out at that moment; asyncio would log that nobody has retrieved it."""
+    asked = asyncio.Event()
+
+    async def lines(*_: object) -> AsyncIterator[bytes]:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise _NoAnswer("timed out") from None
+        yield b""
+
+    async with client(EtcdSettings(endpoints=(f"http://127.0.0.1:{free_port()}",))) as gateway:
+        monkeypatch.setattr(gateway, "_lines", lines)
+        async with meanwhile(events_of(gateway, 1, [])):
+            await within(TIMEOUT, asked.wait())
+    gc.collect()
 
 
 async def test_a_lost_answer_is_asked_for_again(etcd: Etcd) -> None:

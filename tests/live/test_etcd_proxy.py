@@ -32,13 +32,6 @@ from traefik_toml_proxy.stores.etcd_settings import EtcdSettings
 from traefik_toml_proxy.stores.etcd_table import Keys, Report
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def etcd(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Etcd]:
-    """One member for all tests that leave it as it is."""
-    async with running_etcd(tmp_path_factory.mktemp("etcd")) as running:
-        yield running
-
-
 @pytest.fixture
 def root() -> str:
     """Keys that no other test has."""

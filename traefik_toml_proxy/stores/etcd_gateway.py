@@ -188,6 +188,8 @@ class EtcdGateway:
                 finally:
                     line.cancel()
                     await asyncio.wait([line])
+                    if not line.cancelled():
+                        line.exception()  # nobody waits any more for one that has just come
                 began = True
                 if message.events:
                     yield message
