@@ -185,22 +185,27 @@ async def test_each_pod_may_die(stage: Stage) -> None:
 
 
 async def test_no_answer_is_stale(stage: Stage) -> None:
-    """Once a server is said to be there, all users reach it, also while a replica hangs, and while another one joins."""
+    """Once a server is said to be there, all users reach it, also when a replica hangs just before, or joins."""
     hub, hung = stage.hub, stage.replicas[0]
-    await hub.start_server("ada")
-    for number in range(3):
-        if number == 1:
-            hung.send(signal.SIGSTOP)  # the agent; its Traefik goes on with the routes that it has
-        await hub.stop_server("ada")
+    for hangs in (False, True, False):
+        said = len(hub.log)
         joining = asyncio.create_task(stage.cluster.start_replica("traefik-proxy"))
-        pid = await hub.start_server("ada")
-        found = [await hub.server_of("ada") for _ in range(30)]
-        assert found == [pid] * 30, number
+        starting = asyncio.create_task(hub.start_server("ada"))
+        if hangs:
+            await eventually(partial(_says, hub, "Spawning", said))
+            hung.send(signal.SIGSTOP)  # the agent; its Traefik goes on with the routes that it has
+        pid = await starting
+        found = [await hub.server_of("ada") for _ in range(60)]
+        hung.send(signal.SIGCONT)
+        assert found == [pid] * 60, hangs
         await (await joining).ready()
-        if number == 1:
-            hung.send(signal.SIGCONT)
-            await hung.ready()
+        await hung.ready()
+        await hub.stop_server("ada")
     await eventually(lambda: len(stage.service.known) == 6)
+
+
+def _says(hub: RealHub, text: str, after: int) -> bool:
+    return text in hub.log[after:]
 
 
 async def test_https_and_new_certificates() -> None:
