@@ -80,6 +80,7 @@ class Pod:
 
     async def prepare(self) -> None:
         """Make its volumes and its network."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         spec = self.template["spec"]
         for volume in spec.get("volumes", []):
             lay_out(volume, self.volume(volume["name"]), self._cluster.files, spec["securityContext"]["fsGroup"])
@@ -184,7 +185,14 @@ class Pod:
 
     async def ready(self, within: float = 60) -> None:
         """Return when it is ready."""
-        await eventually(lambda: self.is_ready, within=within, what=f"{self.name} is ready:\n{self.log[-3000:]}")
+
+        def is_ready() -> bool:
+            for task in self._tasks:
+                if task.done():
+                    task.result()  # raises what has ended it
+            return self.is_ready
+
+        await eventually(is_ready, within=within, what=f"{self.name} is ready")
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to its first process."""
@@ -255,6 +263,17 @@ class Cluster:
         self.names: dict[str, str] = {}
         self._addresses: dict[str, str] = {}
         self._made = 0
+        self._members: dict[str, Object] = {}
+        for each in self.objects:
+            if each["kind"] == "StatefulSet":
+                self._name_members(each["metadata"]["name"], each["spec"])
+
+    def _name_members(self, name: str, spec: Object) -> None:
+        for number in range(spec["replicas"]):
+            member = f"{name}-{number}"
+            self.names[f"{member}.{spec['serviceName']}.{self.namespace}.svc"] = self.address_of(member)
+            self.claims[member] = [claim["metadata"]["name"] for claim in spec["volumeClaimTemplates"]]
+            self._members[member] = spec["template"]
 
     def address_of(self, name: str) -> str:
         """Return the address of the pod of that name, which may not run yet."""
@@ -275,16 +294,7 @@ class Cluster:
 
     async def start_members(self) -> list[Pod]:
         """Start the pods of all StatefulSets, all at once."""
-        found = []
-        for each in self.objects:
-            if each["kind"] == "StatefulSet":
-                name, spec = each["metadata"]["name"], each["spec"]
-                members = [f"{name}-{number}" for number in range(spec["replicas"])]
-                for member in members:
-                    host = f"{member}.{spec['serviceName']}.{self.namespace}.svc"
-                    self.names[host] = self.address_of(member)
-                    self.claims[member] = [claim["metadata"]["name"] for claim in spec["volumeClaimTemplates"]]
-                found += [self.pod(member, spec["template"]) for member in members]
+        found = [self.pod(member, template) for member, template in self._members.items()]
         for pod in found:
             await pod.start()
         return found
