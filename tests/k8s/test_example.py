@@ -12,7 +12,7 @@ import pytest
 import yaml
 from support.charts import (
     CHART,
-    EXAMPLE,
+    EXAMPLES,
     NAMESPACE,
     ROOT,
     Z2JH,
@@ -32,8 +32,11 @@ needs_helm()
 
 HADOLINT = shutil.which("hadolint")
 KUBECTL = shutil.which("kubectl")
-DOCKERFILES = [ROOT / "charts/Dockerfile", EXAMPLE / "hub/Dockerfile"]
-CHART_FILE: dict[str, Any] = yaml.safe_load(EXAMPLE.joinpath("Chart.yaml").read_text("utf-8"))
+DOCKERFILES = [ROOT / "charts/Dockerfile", EXAMPLES / "zero-to-jupyterhub/hub/Dockerfile"]
+CHART_FILE: dict[str, Any] = yaml.safe_load(EXAMPLES.joinpath("zero-to-jupyterhub/Chart.yaml").read_text("utf-8"))
+
+# What Zero to JupyterHub 4.4.0 runs configurable-http-proxy with, and cannot leave out.
+CHP = {("Deployment", "proxy"), ("NetworkPolicy", "proxy")}
 
 needs_kubectl = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")
 
@@ -47,9 +50,9 @@ def _without_required(table: Object) -> Object:
 def umbrella(tmp_path: Path) -> Path:
     """The example with its dependencies; that of Zero to JupyterHub only says which values it has got."""
     folder = tmp_path / "hub"
-    shutil.copytree(EXAMPLE, folder)
+    shutil.copytree(EXAMPLES / "zero-to-jupyterhub", folder)
     (ours,) = [each for each in CHART_FILE["dependencies"] if each["name"] == "traefik-proxy"]
-    assert (EXAMPLE / ours["repository"].removeprefix("file://")).resolve() == CHART
+    assert (EXAMPLES / "zero-to-jupyterhub" / ours["repository"].removeprefix("file://")).resolve() == CHART
     shutil.copytree(CHART, folder / "charts/traefik-proxy")
     theirs = folder / "charts/jupyterhub"
     theirs.joinpath("templates").mkdir(parents=True)
@@ -83,12 +86,26 @@ def test_one_release_has_both_charts(umbrella: Path) -> None:
     assert the(objects, "Deployment", "traefik-proxy")["metadata"]["labels"]["app.kubernetes.io/instance"] == "hub"
 
 
+def test_the_kustomization_removes_configurable_http_proxy() -> None:
+    """Each patch finds what it is to delete."""
+    file = EXAMPLES / "zero-to-jupyterhub/replace/kustomization.yaml"
+    deleted = set()
+    for patch in yaml.safe_load(file.read_text("utf-8"))["patches"]:
+        what, target = yaml.safe_load(patch["patch"]), patch["target"]
+        assert what["$patch"] == "delete"
+        assert (what["apiVersion"], what["kind"]) == (f"{target['group']}/{target['version']}", target["kind"])
+        assert what["metadata"]["name"] == target["name"]
+        deleted.add((target["kind"], target["name"]))
+
+    assert deleted == CHP
+
+
 @needs_z2jh
 @needs_kubectl
 def test_the_post_renderer_removes_configurable_http_proxy_and_nothing_else() -> None:
     """Its Deployment would be in the Services beside the replicas, without routes."""
     both = [*render({"mode": "replace"}), *z2jh()]
-    script = EXAMPLE / "replace/post-render.sh"
+    script = EXAMPLES / "zero-to-jupyterhub/replace/post-render.sh"
     done = subprocess.run([script], input=yaml.safe_dump_all(both), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
@@ -96,7 +113,7 @@ def test_the_post_renderer_removes_configurable_http_proxy_and_nothing_else() ->
         return {(each["kind"], each["metadata"]["name"]): each for each in objects}
 
     before, after = known(both), known(read(done.stdout))
-    assert before.keys() - after.keys() == {("Deployment", "proxy"), ("NetworkPolicy", "proxy")}
+    assert before.keys() - after.keys() == CHP
     assert after == {name: _without_nothing(before[name]) for name in after}
 
 
@@ -108,10 +125,10 @@ def _without_nothing(tree: Any) -> Any:
 
 
 def test_the_plugin_for_helm_runs_the_script() -> None:
-    plugin = yaml.safe_load(EXAMPLE.joinpath("replace/plugin.yaml").read_text("utf-8"))
-    (command,) = plugin["runtimeConfig"]["platformCommand"]
+    plugin = EXAMPLES / "zero-to-jupyterhub/replace/plugin.yaml"
+    (command,) = yaml.safe_load(plugin.read_text("utf-8"))["runtimeConfig"]["platformCommand"]
 
-    assert EXAMPLE.joinpath("replace", command["command"].removeprefix("${HELM_PLUGIN_DIR}/")).stat().st_mode & 0o111
+    assert plugin.with_name(command["command"].removeprefix("${HELM_PLUGIN_DIR}/")).stat().st_mode & 0o111
 
 
 def test_the_images_are_of_this_version() -> None:
@@ -120,7 +137,7 @@ def test_the_images_are_of_this_version() -> None:
     given = example_values()
 
     assert versions["traefik-proxy"] == given["traefik-proxy"]["image"]["tag"] == __version__
-    assert f"k8s-hub:{versions['jupyterhub']}\n" in EXAMPLE.joinpath("hub/Dockerfile").read_text()
+    assert f"k8s-hub:{versions['jupyterhub']}\n" in EXAMPLES.joinpath("zero-to-jupyterhub/hub/Dockerfile").read_text()
     assert given["jupyterhub"]["hub"]["image"]["tag"].startswith(versions["jupyterhub"])
     for file in DOCKERFILES:
         assert f'"traefik-toml-proxy[etcd]=={__version__}"' in file.read_text()

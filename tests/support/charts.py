@@ -14,7 +14,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/traefik-proxy"
-EXAMPLE = ROOT / "examples/zero-to-jupyterhub"
+EXAMPLES = ROOT / "examples"
 
 RELEASE, NAMESPACE = "hub", "jhub"
 

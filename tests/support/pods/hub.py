@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from support.charts import EXAMPLE
+from support.charts import EXAMPLES
 from support.hub import RealHub
 from support.waiting import PATIENCE
 
@@ -41,7 +41,7 @@ c.Spawner.pre_spawn_hook = choose
 
 def example_values() -> dict[str, Any]:
     """Return the values of examples/zero-to-jupyterhub."""
-    found: dict[str, Any] = yaml.safe_load(EXAMPLE.joinpath("values.yaml").read_text("utf-8"))
+    found: dict[str, Any] = yaml.safe_load(EXAMPLES.joinpath("zero-to-jupyterhub/values.yaml").read_text("utf-8"))
     return found
 
 
