@@ -844,6 +844,21 @@ class TestMetrics:
 
         assert values(registry, "changes_not_live_total", "change_live_seconds_count") == [1, 0]
 
+    async def test_repairs(self, desk: Desk, registry: CollectorRegistry) -> None:
+        """Of damage, and of what is not live for another reason."""
+        desk.place.damage = "was deleted"
+        assert await desk.publisher.repair_store()
+        assert values(registry, "repairs_total") == [1]
+        await desk.publisher.commit_once_more()
+
+        assert values(registry, "repairs_total") == [2]
+
+    async def test_what_is_live_when_a_caller_has_waited_for_it(self, desk: Desk, registry: CollectorRegistry) -> None:
+        """Before the watcher looks."""
+        await desk.add("ada")
+
+        assert values(registry, "live_revision") == [desk.publisher.revision]
+
     async def test_what_is_live_when_nobody_waits_for_it(self, desk: Desk, registry: CollectorRegistry) -> None:
         """The watcher tells."""
         assert values(registry, "revision", "live_revision") == [desk.publisher.revision, 0]
