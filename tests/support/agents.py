@@ -12,7 +12,8 @@ from .processes import MARK
 from .traefik import TRAEFIK_COMMAND
 from .waiting import PATIENCE
 
-LEASE_SECONDS = round(3 * PATIENCE)
+# An agent is taken for frozen when it has not run for 0.4 of it, as happens for a second on a busy machine.
+LEASE_SECONDS = round(5 * PATIENCE)
 
 
 class AgentProcess(shared.AgentProcess):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -42,12 +43,15 @@ class Prometheus(HttpProgram):
             )
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return the samples that a query has now.
+        """Return the samples that a query has now; none before Prometheus is ready.
 
         Raises:
             AssertionError: If it is not a query.
         """
-        answer = json.loads((await get(self.url, f"/api/v1/query?query={quote(expression)}")).body)
+        response = await get(self.url, f"/api/v1/query?query={quote(expression)}")
+        if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            return []
+        answer = json.loads(response.body)
         assert answer["status"] == "success", f"{answer['error']}: {expression}"
         samples: list[dict[str, Any]] = answer["data"]["result"]
         return samples
