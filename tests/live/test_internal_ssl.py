@@ -10,7 +10,9 @@ import json
 import logging
 import ssl
 import stat
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +20,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
+from prometheus_client import REGISTRY
 from support.backend import Backend, get
 from support.certificates import make_certificate
 from support.fixtures import BackendMaker, ProxyMaker
@@ -29,6 +32,7 @@ from support.waiting import eventually, meanwhile, within
 
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import ConfigurationError
+from traefik_toml_proxy.metrics import hub_metrics
 from traefik_toml_proxy.runtime import transport_files
 
 OF_ADA = {"user": "ada", "server_name": ""}
@@ -94,6 +98,21 @@ async def test_the_server_gets_all_requests_from_a_client_with_the_proxys_certif
     assert answers == [["ada"] * 75] * 4
     assert set(ada.clients) == {"proxy-client"}
     assert len(ada.clients) <= 8
+
+
+async def test_when_the_certificates_expire_is_in_the_metrics(
+    make_proxy: ProxyMaker, made: InternalCertificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Soon after the start."""
+    monkeypatch.setattr(transport_files, "_INTERVAL", 0.05)
+    hub_metrics().certificate("internal_ssl", datetime.fromtimestamp(0, timezone.utc))
+    await make_proxy(app=made.app).start()
+
+    def expiry() -> float:
+        name = "traefik_toml_proxy_certificate_expiry_timestamp_seconds"
+        return REGISTRY.get_sample_value(name, {"certificate": "internal_ssl"}) or 0
+
+    await eventually(lambda: expiry() > time.time())
 
 
 @pytest.mark.parametrize("certificate", [None, "of another authority"])

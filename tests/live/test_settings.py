@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import toml
 from support.backend import Backend, get
 from support.fixtures import BackendMaker, ProxyMaker
 from support.inside import revision_path, traefik_pid
@@ -88,6 +90,20 @@ async def test_the_admin_s_static_configuration_wins(make_proxy: ProxyMaker, mak
     await proxy.add_route("/", (await make_backend("hub")).url, {})
 
     assert (await get(proxy.public_url, "/a//b?c;d")).seen["path"] == "/a/b?c%3Bd"
+
+
+async def test_a_namespace_is_in_all_names_also_with_a_traefik_of_ones_own(
+    make_proxy: ProxyMaker, make_backend: BackendMaker, tmp_path: Path
+) -> None:
+    """So that the names stay when that Traefik is shared later."""
+    proxy = make_proxy(namespace="lab")
+    await proxy.start()
+    await proxy.add_route("/user/ada/", (await make_backend("ada")).url, {})
+    objects = toml.loads((tmp_path / "state/dynamic.toml").read_text())["http"]
+    names = [name for kind in ("routers", "services", "middlewares") for name in objects[kind]]
+
+    assert [name for name in names if not name.startswith("lab_")] == []
+    assert (await get(proxy.public_url, "/user/ada/")).by == "ada"
 
 
 async def test_an_object_of_ours_can_be_extended(make_proxy: ProxyMaker) -> None:
