@@ -1,0 +1,79 @@
+"""benchmarks/listening.py: the server of the tests leaves no connection open, however far it has come."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from support.certificates import make_certificate
+from support.servers import answering
+from support.waiting import within
+
+
+async def _never(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    await asyncio.Event().wait()
+
+
+def _connected(url: str) -> socket.socket:
+    where = urlsplit(url)
+    connection = socket.create_connection((where.hostname or "", where.port or 0))
+    connection.setblocking(False)
+    return connection
+
+
+@pytest.mark.parametrize("turns", range(8))
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+async def test_a_connection_that_has_just_come_is_closed_at_the_end(turns: int, tls: bool, tmp_path: Path) -> None:
+    """In each step of accepting it, also while it shakes hands. A socket that is left open would fail another test."""
+    context = make_certificate(tmp_path, "server").server() if tls else None
+    async with answering(_never, tls=context) as url:
+        clients = [_connected(url) for _ in range(3)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    for client in clients:
+        with client, pytest.raises(ConnectionError):
+            await within(5, _read_to_the_end(client))
+    gc.collect()
+
+
+async def _read_to_the_end(client: socket.socket) -> None:
+    """Read until the connection has been closed, in whichever way."""
+    while await asyncio.get_running_loop().sock_recv(client, 1000):
+        pass
+    raise ConnectionError
+
+
+async def test_what_a_client_does_not_read_keeps_no_connection_open() -> None:
+    """Nor one whose answer has returned before."""
+
+    async def much(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes(10_000_000))
+        answered.set()
+
+    answered = asyncio.Event()
+    async with answering(much) as url:
+        client = _connected(url)
+        await within(5, answered.wait())
+    with client, pytest.raises(ConnectionError):
+        await within(5, _read_to_the_end(client))
+    gc.collect()
+
+
+async def test_an_answer_that_fails_is_raised_at_the_end() -> None:
+    """It is a bug of the test."""
+
+    async def fail(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        raise LookupError("a bug")
+
+    async def ask() -> None:
+        async with answering(fail) as url:
+            with _connected(url) as client, pytest.raises(ConnectionError):
+                await within(5, _read_to_the_end(client))
+
+    with pytest.raises(LookupError, match="a bug"):
+        await ask()
