@@ -63,10 +63,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the soak, which takes minutes, unless -m asks for it; give it the time it needs."""
+    """Leave out the soak, which takes minutes, unless -m asks for it. Give it, and all others, the time they need."""
     soak = [item for item in items if item.get_closest_marker("soak")]
     for item in soak:
         item.add_marker(pytest.mark.timeout(60 * config.getoption("--minutes") + 900 * PATIENCE))
+    if config.getoption("--timeout") is None:
+        for item in {*items} - {*soak}:
+            marker = item.get_closest_marker("timeout")
+            seconds = float(marker.args[0] if marker else config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(seconds * PATIENCE), append=False)
     if soak and "soak" not in config.option.markexpr:
         items[:] = [item for item in items if item not in soak]
         config.hook.pytest_deselected(items=soak)

@@ -22,7 +22,7 @@ from support.waiting import PATIENCE, eventually, meanwhile
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 pytestmark = [
-    pytest.mark.timeout(180 * PATIENCE),
+    pytest.mark.timeout(180),
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sock_diag is a part of Linux"),
 ]
 
