@@ -81,7 +81,7 @@ async def test_it_is_started_again_when_it_dies_later(make_proxy: ProxyMaker, ki
     os.kill(killed_hub.traefik_pid, signal.SIGKILL)
 
     async def is_served() -> bool:
-        with contextlib.suppress(OSError, IndexError):
+        with contextlib.suppress(OSError):
             return (await get(proxy.public_url, "/user/ada/")).by == "ada"
         return False
 

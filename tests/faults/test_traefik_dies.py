@@ -37,7 +37,7 @@ async def served(proxy: TraefikTomlProxy, path: str) -> str | None:
     """Return the name of the backend that answers, or None."""
     try:
         return (await get(proxy.public_url, path)).by
-    except (OSError, IndexError):  # refused, or hung up without an answer
+    except OSError:  # refused, or hung up without an answer
         return None
 
 

@@ -45,7 +45,7 @@ async def is_served(url: str, path: str) -> bool:
     """Whether that server answers."""
     try:
         return (await get(url, path)).by == "ada"
-    except (OSError, IndexError):
+    except OSError:
         return False
 
 

@@ -103,6 +103,9 @@ async def get(
         method: Sent as it is.
         headers: More headers.
         tls: Speak TLS, whatever ``url`` begins with.
+
+    Raises:
+        OSError: If nobody listens, or the connection is closed without an answer, as by a proxy that is killed or stopped.
     """
     where = urlsplit(url)
     raw = path if isinstance(path, bytes) else path.encode()
@@ -116,7 +119,9 @@ async def get(
         data = await within(20, reader.read())
     finally:
         writer.close()
-    head, _, body = data.partition(b"\r\n\r\n")
+    head, end_of_head, body = data.partition(b"\r\n\r\n")
+    if not end_of_head:
+        raise ConnectionResetError(f"{where.netloc} has closed the connection without an answer: {data!r}")
     first, *fields = head.decode("latin-1").split("\r\n")
     received = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
     if received.get("transfer-encoding") == "chunked":
