@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from traefik_toml_proxy.conformance.processes import free_ports
+from traefik_toml_proxy.conformance.ports import free_ports
 from traefik_toml_proxy.conformance.stage import write_certificate
 
 from .contenders import FLOORS, NAMES, OF_ROUTES

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from traefik_toml_proxy.conformance.client import Connection
-from traefik_toml_proxy.conformance.processes import free_ports
+from traefik_toml_proxy.conformance.ports import free_ports
 from traefik_toml_proxy.conformance.wire import BrokenMessage
 
 from .bench import Bench, progress

@@ -17,7 +17,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from traefik_toml_proxy.conformance.processes import free_ports
+from traefik_toml_proxy.conformance.ports import free_ports
 
 from ..waiting import eventually
 

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from traefik_toml_proxy.conformance.processes import free_ports
+from traefik_toml_proxy.conformance.ports import free_ports
 from traefik_toml_proxy.errors import StoreError
 from traefik_toml_proxy.stores.etcd_gateway import EtcdGateway
 from traefik_toml_proxy.stores.etcd_messages import Transaction

@@ -17,7 +17,8 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from traefik_toml_proxy.conformance.processes import MARK, free_ports
+from traefik_toml_proxy.conformance.ports import free_ports
+from traefik_toml_proxy.conformance.processes import MARK
 
 # Seconds in which all must have ended that are told to.
 _SECONDS_TO_END = 15

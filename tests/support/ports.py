@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from traefik_toml_proxy.conformance.processes import free_ports
+from traefik_toml_proxy.conformance.ports import free_ports
 
 __all__ = ["free_port", "free_ports"]
 

@@ -1,11 +1,10 @@
-"""Processes as Linux's /proc shows them, and free ports. Does I/O: reads /proc, binds sockets, sends signals."""
+"""Processes as Linux's /proc shows them. Does I/O: reads /proc, sends signals."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,15 +19,6 @@ _SECONDS_TO_END = 5.0
 def folder_prefix() -> str:
     """Return what the names of this run's folders begin with: they tell its processes if those have lost their mark."""
     return f"conformance-{os.getpid()}-"
-
-
-def free_ports(number: int, host: str = "127.0.0.1") -> list[int]:
-    """Return ports that nobody listens on now, at an address on loopback."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind((host, 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def own_processes() -> set[int]:

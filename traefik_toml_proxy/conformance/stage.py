@@ -21,7 +21,8 @@ from jupyterhub.proxy import Proxy
 from .backend import Backend, Handler, respond_ok
 from .case import Failed, Options, expect
 from .client import Connection, Response
-from .processes import folder_prefix, free_ports
+from .ports import free_ports
+from .processes import folder_prefix
 from .setting import Setting
 from .subject import Subject
 from .wire import BrokenMessage, Headers

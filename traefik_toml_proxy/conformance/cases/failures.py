@@ -7,7 +7,7 @@ import time
 
 from ..backend import Exchange, respond_ok
 from ..case import Failed, Group, Level, expect, expect_equal
-from ..processes import free_ports
+from ..ports import free_ports
 from ..stage import Stage
 from ..wire import BrokenMessage
 
