@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from support.backend import get
 from support.certificates import make_certificate
 from support.servers import answering
 from support.waiting import within
@@ -77,3 +78,14 @@ async def test_an_answer_that_fails_is_raised_at_the_end() -> None:
 
     with pytest.raises(LookupError, match="a bug"):
         await ask()
+
+
+async def test_a_server_that_hangs_up_is_an_error_of_the_connection() -> None:
+    """For the client of the tests, as one that is not there: a proxy that is being restarted does either."""
+
+    async def hang_up(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+
+    async with answering(hang_up) as url:
+        with pytest.raises(ConnectionError):
+            await get(url)
