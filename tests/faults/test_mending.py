@@ -107,7 +107,8 @@ async def test_it_is_repaired_and_logged_once(
         return (await get(proxy.public_url, "/user/ada/")).by == "ada"
 
     await eventually(is_served)
-    ours = [record for record in caplog.records if not record.getMessage().startswith("Traefik: ")]
+    # On a busy machine, Traefik may take longer to load the routes than six looks, which are 0.6 s here.
+    ours = [record for record in caplog.records if not record.getMessage().startswith(("Traefik: ", "Revision "))]
     assert [record.levelno for record in ours] == [logging.WARNING]
     assert str(path) in ours[0].getMessage()
 

@@ -21,7 +21,7 @@ from support.inside import traefik_pid
 from support.mock_hub import HubMaker, ask, needs_mock_hub, start_server
 from support.ports import free_port
 from support.prometheus import Prometheus, needs_prometheus
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 from traitlets.config.loader import PyFileConfigLoader
 
 from traefik_toml_proxy.metrics import hub_metrics
@@ -73,7 +73,7 @@ async def test_the_hub_serves_them(make_hub: HubMaker, hub_traits: dict[str, Any
     assert after["revision"] == after["live_revision"] > before["revision"]
     growing = ("commits_total", "batch_changes_sum", "change_live_seconds_count")
     assert [after[name] - before[name] for name in growing] == [1, 1, 1]
-    assert 0 < after["change_live_seconds_sum"] - before["change_live_seconds_sum"] < 10
+    assert 0 < after["change_live_seconds_sum"] - before["change_live_seconds_sum"] < 10 * PATIENCE
 
 
 async def test_what_goes_wrong_is_counted(
@@ -88,11 +88,14 @@ async def test_what_goes_wrong_is_counted(
     await proxy.add_route("/", backend.url, {})
     await proxy.add_route("/user/ada/", f"http://127.0.0.1:{free_port()}", {})
     await get(proxy.public_url, "/user/ada/")
-    await eventually(lambda: counted == ["REQUEST_FAILED"])
+    await eventually(lambda: counted)
     (tmp_path / "state" / "dynamic.toml").unlink()
-    await eventually(lambda: counted == ["REQUEST_FAILED", "REPAIR"])
+    await eventually(lambda: "REPAIR" in counted)
     os.kill(traefik_pid(proxy), signal.SIGKILL)
-    await eventually(lambda: counted == ["REQUEST_FAILED", "REPAIR", "RESTART"])
+    await eventually(lambda: "RESTART" in counted)
+
+    # What is repaired is written once more if it takes seconds to be live.
+    assert list(dict.fromkeys(counted)) == ["REQUEST_FAILED", "REPAIR", "RESTART"]
 
 
 def queries() -> list[str]:
