@@ -36,8 +36,12 @@ async def ada(make_backend: BackendMaker) -> Backend:
     return await make_backend("ada")
 
 
+# Each of these is one or two system calls, as far as the Hub can see: it looks often here, and may write into the folder in
+# the middle of it.
+
+
 def delete(folder: Path) -> None:
-    shutil.rmtree(folder)
+    shutil.rmtree(folder.rename(folder.with_name("deleted")))
 
 
 def move_away(folder: Path) -> None:
@@ -45,21 +49,30 @@ def move_away(folder: Path) -> None:
 
 
 def replace_by_a_copy(folder: Path) -> None:
-    folder.rename(folder.with_name("moved"))
-    shutil.copytree(folder.with_name("moved"), folder)
-    folder.chmod(0o700)
+    copy = folder.with_name("copy")
+    shutil.copytree(folder, copy)
+    copy.chmod(0o700)
+    _replace(folder, copy)
 
 
 def delete_and_make_again(folder: Path) -> None:
-    shutil.rmtree(folder)
-    folder.mkdir(mode=0o700)
+    empty = folder.with_name("empty")
+    empty.mkdir(mode=0o700)
+    shutil.rmtree(_replace(folder, empty))
+
+
+def _replace(folder: Path, by: Path) -> Path:
+    """Put another folder in its place; return where it is now."""
+    moved = folder.rename(folder.with_name("moved"))
+    by.rename(folder)
+    return moved
 
 
 async def is_served(proxy: TraefikTomlProxy, path: str, name: str) -> bool:
     """Whether that server answers."""
     try:
         return (await get(proxy.public_url, path)).by == name
-    except (OSError, IndexError):  # Traefik is being replaced
+    except OSError:  # Traefik is being replaced
         return False
 
 

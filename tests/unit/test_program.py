@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.processes import MARK
 from support.programs import FOREVER, any_script, script, tells
-from support.waiting import PATIENCE
+from support.waiting import PATIENCE, eventually
 
 from traefik_toml_proxy.errors import TraefikNotFound, TraefikUnsupported
 from traefik_toml_proxy.runtime import program
@@ -164,10 +164,10 @@ class TestVersion:
         self, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The Hub may be stopped while the program has not answered yet."""
-        monkeypatch.setattr(program, "_VERSION_SECONDS", 0.3)
-        there = any_script(tmp_path / "traefik", FOREVER)
+        monkeypatch.setattr(program, "_VERSION_SECONDS", 1 * PATIENCE)
+        there = any_script(tmp_path / "traefik", f"touch {tmp_path / 'run'}; {FOREVER}")
         asking = asyncio.create_task(find_program([str(there)], environment))
-        await asyncio.wait([asking], timeout=0.1)
+        await eventually((tmp_path / "run").exists)
         asking.cancel()
         await asyncio.wait([asking])
 
