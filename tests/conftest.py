@@ -118,7 +118,7 @@ def nothing_is_left(tmp_path: Path) -> Iterator[None]:
     """Fail a test that leaves a process, or a half-written file of ours, behind."""
     before = started_here()
     yield
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 5 * PATIENCE
     while (left := started_here() - before) and time.monotonic() < deadline:
         time.sleep(0.02)
     names = {pid: " ".join(command_line(pid)) for pid in left}

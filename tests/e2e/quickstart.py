@@ -186,9 +186,9 @@ class Quickstart:
 
     def _serves(self) -> bool:
         connection = (
-            http.client.HTTPSConnection("127.0.0.1", self._port, timeout=5, context=self._tls)
+            http.client.HTTPSConnection("127.0.0.1", self._port, timeout=5 * PATIENCE, context=self._tls)
             if self._tls
-            else http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+            else http.client.HTTPConnection("127.0.0.1", self._port, timeout=5 * PATIENCE)
         )
         try:
             connection.request("GET", "/hub/health")

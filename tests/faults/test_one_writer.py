@@ -11,6 +11,7 @@ import pytest
 from support.backend import get
 from support.fixtures import BackendMaker, ProxyMaker
 from support.killed_hub import Hub
+from support.waiting import PATIENCE
 
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import StoreLocked
@@ -109,7 +110,7 @@ async def test_a_symbolic_link_to_the_file_is_served_and_stays(
     (tmp_path / "state").mkdir(mode=0o700)
     link = tmp_path / "state" / "dynamic.toml"
     link.symlink_to(tmp_path / "elsewhere" / "routes.toml")
-    proxy, ada = make_proxy(check_route_timeout=3), await make_backend("ada")
+    proxy, ada = make_proxy(check_route_timeout=3 * PATIENCE), await make_backend("ada")
     await proxy.start()
     for number in range(3):
         await proxy.add_route(f"/user/{number}/", ada.url, {})
@@ -124,7 +125,7 @@ async def test_a_symbolic_link_to_the_folder_is_served_and_stays(
     """The state folder may be on another disk."""
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     (tmp_path / "state").symlink_to(tmp_path / "elsewhere")
-    proxy, ada = make_proxy(check_route_timeout=3), await make_backend("ada")
+    proxy, ada = make_proxy(check_route_timeout=3 * PATIENCE), await make_backend("ada")
     await proxy.start()
     for number in range(3):
         await proxy.add_route(f"/user/{number}/", ada.url, {})

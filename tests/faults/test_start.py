@@ -185,7 +185,7 @@ class TestFailure:
         self, make_proxy: ProxyMaker, extra: dict[str, Any], words: list[str]
     ) -> None:
         """Traefik's own message is what helps with a mistake in extra_static_config."""
-        await fails(make_proxy(extra_static_config=extra, start_timeout=5), TraefikStartFailed, *words)
+        await fails(make_proxy(extra_static_config=extra, start_timeout=5 * PATIENCE), TraefikStartFailed, *words)
 
     async def test_a_setting_that_toml_cannot_hold(self, make_proxy: ProxyMaker) -> None:
         """The error names the trait."""
@@ -232,7 +232,7 @@ class TestFailure:
     async def test_a_program_that_does_not_serve(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
         """It has start_timeout seconds; then it is ended, and its last lines are in the error."""
         command = script(tmp_path / "traefik", f"echo I am thinking; {FOREVER}")
-        proxy = make_proxy(traefik_command=[str(command)], start_timeout=1)
+        proxy = make_proxy(traefik_command=[str(command)], start_timeout=1 * PATIENCE)
         await fails(proxy, TraefikStartFailed, "I am thinking", proxy.public_url, "no answer")
 
     async def test_a_program_that_ends_at_once(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ class TestFailure:
     ) -> None:
         """The error says what answered, and which trait to look at."""
         other = await make_backend("other")
-        proxy = make_proxy(traefik_url=other.url, start_timeout=1)
+        proxy = make_proxy(traefik_url=other.url, start_timeout=1 * PATIENCE)
         await fails(proxy, TraefikStartFailed, other.url, "answered 200", "traefik_url")
 
     async def test_a_state_folder_that_is_a_file(self, make_proxy: ProxyMaker, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from support.pods.cluster import Cluster, Pod, running
 from support.pods.hub import HubPod
 from support.pods.network import missing
 from support.pods.service import Service
-from support.waiting import eventually, meanwhile, within
+from support.waiting import PATIENCE, eventually, meanwhile, within
 
 needs_helm()
 
@@ -107,7 +107,7 @@ class Use:
                 answer = await hub.ask(f"user/{name}/x?seconds={seconds}")
                 if answer.by != name or answer.seen["pid"] != pid:
                     self.failed.append(f"{answer.status} {answer.body[:200]!r}")
-            except (OSError, ValueError, IndexError) as error:
+            except (OSError, ValueError) as error:
                 self.failed.append(repr(error))
             await asyncio.sleep(0.02)
 
@@ -156,7 +156,7 @@ async def test_each_pod_may_die(stage: Stage) -> None:
     with_one_frozen.send(signal.SIGSTOP)
     began = asyncio.get_running_loop().time()
     await hub.start_server("bob")
-    assert asyncio.get_running_loop().time() - began < 10
+    assert asyncio.get_running_loop().time() - began < 10 * PATIENCE
     with_one_frozen.send(signal.SIGCONT)
 
     killed = stage.replicas[0]

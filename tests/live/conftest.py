@@ -10,6 +10,19 @@ import pytest
 import pytest_asyncio
 from support.etcd import Etcd, running_etcd
 from support.mock_hub import HubMaker, hub_config
+from support.waiting import PATIENCE
+
+from traefik_toml_proxy.runtime import diagnosis, live_looks
+
+
+@pytest.fixture(autouse=True)
+def patient_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks for why routes are not live may take longer on a busy machine; tests/unit/test_diagnosis.py has the limit."""
+    for module, name in (
+        *((diagnosis, name) for name in ("_LONGEST_LOOK", "_ANYWHERE_TIMEOUT")),
+        *((live_looks, name) for name in ("_LIVE_SECONDS", "_REFUSED_SECONDS", "_TIMEOUT")),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name) * PATIENCE)
 
 
 @pytest.fixture(scope="module")

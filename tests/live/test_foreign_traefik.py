@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ from support.backend import get
 from support.fixtures import BackendMaker, ProxyMaker
 from support.ports import free_port
 from support.traefik import ForeignTraefik
-from support.waiting import eventually, meanwhile
+from support.waiting import PATIENCE, eventually, meanwhile
 
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import ConfigurationError, RouteNotLive, StoreLocked
@@ -159,7 +158,7 @@ async def test_the_first_call_does_not_wait_for_traefik(watched: Path, make_prox
     assert await proxy.get_all_routes() == {}
     assert await proxy.get_route("/user/a/") is None
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 1 * PATIENCE
     assert (watched / "routes.toml").stat().st_mode & 0o777 == 0o600
     assert _names(watched) == ["routes.toml", "routes.toml.tmp"]
 
@@ -179,7 +178,7 @@ async def test_an_add_fails_in_time_if_nobody_answers_at_traefik_url(watched: Pa
     with pytest.raises(RouteNotLive) as failure:
         await proxy.add_route("/user/a/", "http://127.0.0.1:1", {})
 
-    assert 1 <= time.monotonic() - began < 3
+    assert 1 <= time.monotonic() - began < 3 * PATIENCE
     said = str(failure.value)
     expected = (str(file), url, "no answer", "Traefik does not run", "c.TraefikProxy.traefik_url")
     assert [text for text in expected if text not in said] == []
@@ -195,7 +194,7 @@ async def test_an_add_fails_in_time_if_traefik_has_another_entry_point(
             should_start=False,
             dynamic_config_file=str(watched / "routes.toml"),
             traefik_url=traefik.url,
-            check_route_timeout=1,
+            check_route_timeout=1 * PATIENCE,
         )
 
         with pytest.raises(RouteNotLive, match=r"answered 404 \(Not Found\), without our revision"):
@@ -218,7 +217,8 @@ async def test_a_delete_that_is_not_live_in_time_only_warns(
 
     await proxy.delete_route("/user/a/")
 
-    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    # The watcher says so as well, if it has looked five times by then.
+    warnings = [record.getMessage() for record in caplog.records if "are not served" not in record.getMessage()]
     assert [warning[:30] for warning in warnings] == ["Deleting '/user/a/': Revision "]
     assert await proxy.get_all_routes() == {}
 

@@ -18,7 +18,7 @@ from support.waiting import PATIENCE
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import RouteNotLive
 
-_TIMEOUT = 1.0
+_TIMEOUT = 1.0 * PATIENCE
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from support.certificates import make_certificate
 from support.fixtures import BackendMaker, ProxyMaker
 from support.ports import free_port
 from support.servers import answering
-from support.waiting import within
+from support.waiting import PATIENCE, within
 
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import TraefikStartFailed
@@ -224,7 +224,7 @@ async def test_route_middlewares_are_for_all_routes_and_nothing_else(
 
 async def test_a_broken_route_middleware_is_an_error_at_start(make_proxy: ProxyMaker) -> None:
     """Traefik refuses the whole file; the error has its words."""
-    proxy = make_proxy(route_middlewares={"mine": {"noSuchKind": {}}}, start_timeout=3)
+    proxy = make_proxy(route_middlewares={"mine": {"noSuchKind": {}}}, start_timeout=3 * PATIENCE)
 
     with pytest.raises(TraefikStartFailed, match="noSuchKind"):
         await proxy.start()

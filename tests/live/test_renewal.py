@@ -23,7 +23,7 @@ from support.certificates import Pair, make_certificate
 from support.fixtures import BackendMaker, ProxyMaker
 from support.inside import traefik_pid
 from support.traefik import ForeignTraefik
-from support.waiting import PATIENCE, eventually, meanwhile
+from support.waiting import eventually, meanwhile
 
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import ConfigurationError
@@ -139,7 +139,7 @@ async def test_a_new_pair_is_served_within_15_s_without_a_route_change_or_a_rest
     shutil.copy(new.key, pair.key)
     shutil.copy(new.cert, pair.cert)
 
-    await eventually(lambda: serves(proxy.public_url, der(new)), within=15 / PATIENCE)
+    await eventually(lambda: serves(proxy.public_url, der(new)), within=15)
 
     assert traefik_pid(proxy) == pid
     await eventually(lambda: len(copies(proxy)) == 2)
@@ -273,8 +273,9 @@ async def test_a_copy_that_somebody_empties_is_written_again_and_said_once(
     await eventually(lambda: all(file.read_bytes() for file in copies(proxy)))
     await eventually(lambda: serves_again(proxy.public_url, der(pair)))
 
-    (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert "-cert.pem, which was changed: writing it again" in warning
+    # On a busy machine, there may be another line, about a revision that takes long to be live.
+    warnings = [record.getMessage() for record in caplog.records if "which was changed" in record.getMessage()]
+    assert ["-cert.pem, which was changed: writing it again" in warning for warning in warnings] == [True]
 
 
 @pytest.mark.parametrize("broken", ["key", "cert"])

@@ -24,6 +24,7 @@ from traefik_toml_proxy.findings import Finding
 from .ports import free_ports
 from .processes import MARK
 from .traefik import TRAEFIK_COMMAND, ForeignTraefik, write_default_certificate
+from .waiting import PATIENCE
 
 
 class Patient:
@@ -48,8 +49,8 @@ class Patient:
         self.set("TraefikProxy.state_dir", str(self.state))
         self.set("TraefikProxy.traefik_command", TRAEFIK_COMMAND)
         self.set("TraefikProxy.traefik_env", MARK)
-        self.set("TraefikProxy.check_route_timeout", 1.0)
-        self.set("TraefikProxy.start_timeout", 10.0)
+        self.set("TraefikProxy.check_route_timeout", 1.0 * PATIENCE)
+        self.set("TraefikProxy.start_timeout", 10.0 * PATIENCE)
 
     def set(self, trait: str, value: Any) -> None:
         """Set a trait, such as ``TraefikProxy.state_dir``; the last value counts."""

@@ -79,9 +79,11 @@ async def waiting_ends_when_the_time_is_up(stage: Stage) -> None:
     """When the revision is not live in time, the last answer is returned."""
     stage.serve(1)
     began = time.monotonic()
-    answer = await stage.live_check.wait(2, 0.1)
+    # Shorter, and a question might get no answer in that time where a machine is busy.
+    seconds = 0.5 * PATIENCE
+    answer = await stage.live_check.wait(2, seconds)
 
-    assert 0.1 <= time.monotonic() - began < 5 * PATIENCE
+    assert seconds <= time.monotonic() - began < 5 * PATIENCE
     assert (answer.revision, answer.answered) == (1, True)
 
 
