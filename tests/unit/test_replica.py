@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 import pytest_asyncio
-from support.ports import free_port
-from support.waiting import eventually, meanwhile
+from support.servers import answering
+from support.waiting import PATIENCE, eventually, meanwhile
 
 from traefik_toml_proxy.agent import replica as module
 from traefik_toml_proxy.agent.readiness import Served
@@ -45,18 +45,13 @@ class Traefik:
         self.loaded = (f"/secret/{self.name}", self.committed.revision)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            request = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:  # somebody tries https
-            writer.close()
-            return
+        request = await reader.readuntil(b"\r\n\r\n")
         path = request.split()[1].decode()
         revision = self.loaded[1] if self.loaded and path == self.loaded[0] else None
         header = "" if revision is None else f"{REVISION_HEADER}: {revision}\r\n"
         status = "404 Not Found" if revision is None else "418 I'm a teapot"
         writer.write(f"HTTP/1.1 {status}\r\n{header}Content-Length: 0\r\nConnection: close\r\n\r\n".encode())
         await writer.drain()
-        writer.close()
 
     # The store.
 
@@ -82,23 +77,21 @@ async def traefik() -> Traefik:
 @pytest_asyncio.fixture
 async def replica(traefik: Traefik) -> AsyncIterator[Replica]:
     """A replica of that, which runs."""
-    port = free_port()
-    server = await asyncio.start_server(traefik.answer, "127.0.0.1", port)
-    replica = Replica(
-        lambda _: traefik,  # type: ignore[arg-type,return-value]
-        lambda _: None,  # type: ignore[arg-type,return-value]
-        f"http://127.0.0.1:{port}",
-        revision_name=lambda: traefik.name,
-        server_name=lambda: None,
-        changed=lambda: None,
-        restart=traefik.restart,
-        log=logging.getLogger("agent"),
-    )
-    await replica._store_for(HEAD)
-    async with meanwhile(replica.run()):
-        yield replica
-    await replica.close()
-    server.close()
+    async with answering(traefik.answer) as url:
+        replica = Replica(
+            lambda _: traefik,  # type: ignore[arg-type,return-value]
+            lambda _: None,  # type: ignore[arg-type,return-value]
+            url,
+            revision_name=lambda: traefik.name,
+            server_name=lambda: None,
+            changed=lambda: None,
+            restart=traefik.restart,
+            log=logging.getLogger("agent"),
+        )
+        await replica._store_for(HEAD)
+        async with meanwhile(replica.run()):
+            yield replica
+        await replica.close()
 
 
 async def test_what_is_served_is_known(traefik: Traefik, replica: Replica) -> None:
@@ -126,7 +119,7 @@ async def test_another_certificate_is_known_to_be_loaded_although_the_revision_i
         await replica.wait_live(0.2)
     assert replica.serves == Served("/secret", 7)
     traefik.load()
-    await replica.wait_live(5)
+    await replica.wait_live(5 * PATIENCE)
     assert (await replica.ask_anew()).serves(replica.revision)
     assert replica.serves == Served("/secret", 7)
 
