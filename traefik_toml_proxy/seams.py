@@ -100,7 +100,8 @@ class LiveCheck(Protocol):
             if_refused: The maximum number of seconds to wait when all answers are refusals; None is ``timeout``.
 
         Returns:
-            The last answer; it does not serve ``revision`` if the time ran out. Does not raise.
+            The last answer, or the one before a silence that has only just begun; it does not serve ``revision`` if the time
+            ran out. Does not raise.
         """
 
     async def close(self) -> None:

@@ -203,6 +203,17 @@ class TestRefusals:
 
         assert refusals.certain == self.REFUSAL
 
+    def test_a_silence_that_has_only_just_begun_is_not_the_outcome(self) -> None:
+        """It says nothing about who answers there. A longer one does, and so does one without anything before."""
+        refusals = Refusals(None)
+        assert refusals.outcome(self.SILENCE, 9) == self.SILENCE
+        refusals.add(self.NOT_YET, 10)
+        refusals.add(self.SILENCE, 10.5)
+
+        assert refusals.outcome(self.SILENCE, 10.9) == self.NOT_YET
+        assert refusals.outcome(self.REFUSAL, 10.9) == self.REFUSAL
+        assert refusals.outcome(self.SILENCE, 11.1) == self.SILENCE
+
     def test_without_a_limit_it_is_never_certain(self) -> None:
         """The caller waits as long as it has time."""
         refusals = Refusals(None)

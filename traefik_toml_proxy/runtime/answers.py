@@ -19,6 +19,8 @@ _REVISION = re.compile(r"[0-9]{1,18}")
 _SECRET = re.compile(r"[0-9a-f]{32}")
 # Traefik answers 404 until it has loaded its first configuration; the others are about the moment, not about a rule.
 _MAY_CHANGE = {404, 408, 425, 429}
+# A silence of so many seconds may be that of a busy machine.
+_MOMENT = 1.0
 _WHERE = "traefik_url must be the URL of the entry point that traefik_entrypoint names"
 _NOT_LOADED = (
     "Look in Traefik's log for an error about that file, and check that Traefik reads it; if Traefik runs in a container, "
@@ -80,15 +82,30 @@ class Refusals:
         self.certain: Answer | None = None
         self._limit = math.inf if limit is None else limit
         self._since: float | None = None
+        # The last answer that was not silence, and when it came.
+        self._heard: Answer | None = None
+        self._heard_at = -math.inf
 
     def add(self, answer: Answer, now: float) -> None:
         """Note an answer that came at ``now``, in seconds."""
+        if answer.answered:
+            self._heard, self._heard_at = answer, now
         if answer.refused:
             self._since = now if self._since is None else self._since
             if now - self._since >= self._limit:
                 self.certain = answer
         elif answer.answered:
             self._since = None
+
+    def outcome(self, last: Answer, now: float) -> Answer:
+        """Return what to give up with at ``now``: the last answer, unless that is a silence which has only just begun.
+
+        There is little time for the last question, and a machine that is busy may stand still for so long. It would be wrong
+        to say then that nobody answers.
+        """
+        if last.answered or self._heard is None or now - self._heard_at > _MOMENT:
+            return last
+        return self._heard
 
 
 def read_response(url: str, status: int, headers: Mapping[str, str]) -> Answer:

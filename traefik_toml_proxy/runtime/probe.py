@@ -108,7 +108,7 @@ class EntryPointProbe:
                 )
                 waited = time.monotonic() - began
                 if refusals.certain is not None or answer.serves(revision) or waited >= timeout:
-                    return refusals.certain or answer
+                    return refusals.certain or refusals.outcome(answer, time.monotonic())
         finally:
             cancelled.set()
 
