@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from typing_extensions import Self
 
-from ..listening import answering
+from traefik_toml_proxy.conformance.listening import answering
 
 
 class Relay:

@@ -1,7 +1,7 @@
-"""A server on loopback that is one function, called for each connection (benchmarks/listening.py)."""
+"""A server on loopback that is one function, called for each connection (conformance/listening.py)."""
 
 from __future__ import annotations
 
-from benchmarks.listening import Answer, answering
+from traefik_toml_proxy.conformance.listening import Answer, answering
 
 __all__ = ["Answer", "answering"]

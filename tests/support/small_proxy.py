@@ -21,6 +21,7 @@ from traitlets import Unicode
 
 from traefik_toml_proxy.conformance import Setting, Subject
 from traefik_toml_proxy.conformance.hub import make_proxy
+from traefik_toml_proxy.conformance.listening import answering
 from traefik_toml_proxy.conformance.wire import LIMIT, BrokenMessage, Head, chunk, head_bytes, read_body, read_head
 
 _NO_BODY = {"204", "304"}
@@ -40,8 +41,7 @@ class SmallProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
         self._gone: set[str] = set()
         self._dead: set[str] = set()
         self._ever_added = False
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._listening = contextlib.AsyncExitStack()
         self._requests: set[asyncio.StreamWriter] = set()
         self._sockets: set[asyncio.StreamWriter] = set()
         self._slots: dict[str, asyncio.Semaphore] = {}
@@ -55,7 +55,8 @@ class SmallProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
     async def start(self) -> None:
         await asyncio.to_thread(self._lock)
         where = urlsplit(self.public_url)
-        self._server = await asyncio.start_server(self._serve, where.hostname, where.port, limit=LIMIT)
+        serving = answering(self._serve, host=where.hostname or "127.0.0.1", port=where.port or 0, limit=LIMIT)
+        await self._listening.enter_async_context(serving)
 
     def _lock(self) -> None:
         lock = Path(self.lock_file)
@@ -70,12 +71,7 @@ class SmallProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
     async def end(self) -> None:
         """Do what ``stop`` does without a fault."""
         await asyncio.to_thread(Path(self.lock_file).unlink, missing_ok=True)
-        if self._server is not None:
-            self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._listening.aclose()
 
     async def add_route(self, routespec: str, target: str, data: dict[str, Any]) -> None:
         accepted = self.has("api.bad-routespec") and "." in routespec.partition("/")[0]
@@ -181,9 +177,6 @@ class SmallProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
     # Requests.
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         self._requests.add(writer)
         try:
             while await self._respond(reader, writer):
@@ -192,8 +185,6 @@ class SmallProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
             writer.transport.abort()  # so that no client takes what it got for a complete response
         finally:
             self._requests.discard(writer)
-            self._tasks.discard(task)
-            writer.close()
 
     async def _respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Respond to one request; return whether another one can follow."""

@@ -114,7 +114,7 @@ HOUSE = [
         "stage",
         TRAITS,
         "conformance.stage conformance.subject conformance.started_by_hub conformance.hub conformance.processes "
-        "conformance.client conformance.backend conformance.wire conformance.ports",
+        "conformance.client conformance.backend conformance.wire conformance.ports conformance.listening",
         "results",
     ),
     Room("results", PURE, "conformance.case conformance.outcome conformance.report conformance.setting", ""),

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 
+from .listening import answering
 from .wire import LIMIT, BrokenMessage, Head, Headers, head_bytes, read_body, read_head
 
 # The header in which a backend gives its name; no proxy sets it.
@@ -91,13 +92,12 @@ class Backend:
         self.connections = 0
         self._handler = handler
         self._tls = tls
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._listening = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Backend:
-        self._server = await asyncio.start_server(self._serve_connection, "127.0.0.1", 0, ssl=self._tls, limit=LIMIT)
-        port = self._server.sockets[0].getsockname()[1]
-        self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}"
+        self.url = await self._listening.enter_async_context(
+            answering(self._serve_connection, tls=self._tls, limit=LIMIT)
+        )
         return self
 
     async def __aexit__(
@@ -107,12 +107,7 @@ class Backend:
 
     async def close(self) -> None:
         """Stop listening and close all connections. May be called twice."""
-        if self._server is not None:
-            self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._listening.aclose()
 
     @property
     def last(self) -> Exchange:
@@ -126,20 +121,11 @@ class Backend:
         return self.exchanges[-1]
 
     async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - start_server makes one
-        self._tasks.add(task)
         self.connections += 1
-        try:
-            while True:
+        with contextlib.suppress(BrokenMessage):
+            while not writer.is_closing():
                 exchange = Exchange(self.name, await read_head(reader), reader, writer)
                 self.exchanges.append(exchange)
                 await self._handler(exchange)
-                if exchange.last or writer.is_closing():
+                if exchange.last:
                     break
-        except (BrokenMessage, ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            with contextlib.suppress(OSError, RuntimeError):
-                writer.close()

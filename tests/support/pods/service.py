@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
 
+from support.servers import answering
 from support.waiting import meanwhile
 
 from .cluster import Pod
@@ -38,7 +39,6 @@ class Service:
         self._port = port
         self._scheme = scheme
         self._known: list[Pod] = []
-        self._connections: set[asyncio.Task[None]] = set()
 
     async def _learn(self) -> None:
         loop = asyncio.get_running_loop()
@@ -58,33 +58,16 @@ class Service:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Listen during the block."""
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.url = f"{self._scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
-            async with meanwhile(self._learn()):
-                yield
-        finally:
-            server.close()
-            for task in self._connections:
-                task.cancel()
-            await asyncio.gather(*self._connections, return_exceptions=True)
+        async with answering(self._accept) as url, meanwhile(self._learn()):
+            self.url = f"{self._scheme}:{url.partition(':')[2]}"
+            yield
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        try:
-            if self._known:
-                far_reader, far_writer = await self._network.connect(random.choice(self._known).address, self._port)
-                with contextlib.closing(far_writer):
-                    await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
-        except OSError:
-            pass  # as a client sees it whose packets get no answer, or are refused
-        except asyncio.CancelledError:
-            pass  # at the end of the block; asyncio would report it as an error
-        finally:
-            writer.close()
-            self._connections.discard(task)
+        # Without such a pod, as a client sees it whose packets get no answer, or are refused.
+        if self._known:
+            far_reader, far_writer = await self._network.connect(random.choice(self._known).address, self._port)
+            with contextlib.closing(far_writer):
+                await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

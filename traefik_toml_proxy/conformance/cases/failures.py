@@ -7,6 +7,7 @@ import time
 
 from ..backend import Exchange, respond_ok
 from ..case import Failed, Group, Level, expect, expect_equal
+from ..listening import answering
 from ..ports import free_ports
 from ..stage import Stage
 from ..wire import BrokenMessage
@@ -96,20 +97,12 @@ async def _comes_back(stage: Stage) -> None:
     expect((await stage.get("/user/ada/")).status >= 500, "there was a response although nothing listens")
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nup")
-            await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nup")
+        await writer.drain()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", port)
-    try:
+    async with answering(answer, port=port):
         response = await stage.get("/user/ada/")
-    finally:
-        server.close()
     expect_equal((response.status, response.body), (200, b"up"), "status and body")
 
 
