@@ -32,7 +32,10 @@ class AgentProcess:
         log: The file with what it logs.
         state_dir: Its folder.
         traits: Its settings.
+        answers_within: How many seconds it may take to say how it is.
     """
+
+    answers_within = 2.0
 
     def __init__(
         self,
@@ -112,7 +115,7 @@ class AgentProcess:
     def health(self, path: str = "readyz") -> dict[str, Any] | None:
         """Return what it answers, with its status; None if it does not answer."""
         try:
-            with urllib.request.urlopen(f"{self.health_url}/{path}", timeout=2) as response:
+            with urllib.request.urlopen(f"{self.health_url}/{path}", timeout=self.answers_within) as response:
                 return _read(response.status, response.read())
         except urllib.error.HTTPError as error:
             return _read(error.code, error.read())

@@ -12,8 +12,9 @@ import pytest
 import pytest_asyncio
 from support.etcd import Etcd, running_etcd
 from support.ports import free_port
-from support.waiting import eventually, meanwhile
+from support.waiting import PATIENCE, eventually, meanwhile
 
+from traefik_toml_proxy.agent import health
 from traefik_toml_proxy.agent.health import HealthServer
 from traefik_toml_proxy.agent.peers import Peers
 from traefik_toml_proxy.agent.readiness import Limits
@@ -75,8 +76,9 @@ class Table:
 
 
 @pytest_asyncio.fixture
-async def table(etcd: Etcd) -> AsyncIterator[Table]:
+async def table(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Table]:
     """A table with this replica and another one, as far as is known."""
+    monkeypatch.setattr(health, "_ASK_SECONDS", health._ASK_SECONDS * PATIENCE)
     table = Table(etcd, f"/test/{secrets.token_hex(4)}")
     table.put("own")
     table.put("one", "http://one")

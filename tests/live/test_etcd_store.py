@@ -443,7 +443,7 @@ async def test_another_etcd_gets_the_whole_table(tmp_path: Path) -> None:
 async def test_an_etcd_that_is_down_is_no_damage_and_fails_a_commit_in_time(tmp_path: Path) -> None:
     """When it is back, the table is put right."""
     async with running_etcd(tmp_path) as etcd:
-        store = etcd_store(etcd.settings, "/test", timeout=1)
+        store = etcd_store(etcd.settings, "/test", timeout=1 * PATIENCE)
         await store.open()
         await store.commit(Snapshot(1, table_of("ada")))
         etcd.members[0].kill()

@@ -19,6 +19,8 @@ LEASE_SECONDS = round(5 * PATIENCE)
 class AgentProcess(shared.AgentProcess):
     """An agent with the Traefik to test with, which is found if a test leaves it."""
 
+    answers_within = 2.0 * PATIENCE
+
     def __init__(self, folder: Path, name: str, etcd: EtcdSettings, root: str, **traits: Any) -> None:
         """Start nothing yet.
 

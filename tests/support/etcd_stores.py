@@ -46,7 +46,7 @@ class EtcdShelf:
         self._root = root
 
     def store(self) -> EtcdStore:
-        return etcd_store(EtcdSettings(endpoints=(self._relay.url,)), self._root, timeout=1)
+        return etcd_store(EtcdSettings(endpoints=(self._relay.url,)), self._root, timeout=1 * PATIENCE)
 
     @contextlib.contextmanager
     def full_disk(self) -> Iterator[None]:
