@@ -67,7 +67,7 @@ async def test_a_dead_server_leaves_one_line(
     # On a busy machine, a second may pass between two of these requests.
     monkeypatch.setattr(failures, "_PAUSE", 60.0)
     target = f"http://127.0.0.1:{free_port()}"
-    proxy = await start({"/user/ada/": target})
+    proxy = await start({"/user/ada/": target, "/user/bob/": target})
 
     # Through the escapes of three URLs, each inside the next.
     path = "/user/ada/it's a@b;c/%2Fü/%25//x".replace(" ", "%20").replace("ü", "%C3%BC")
@@ -75,9 +75,13 @@ async def test_a_dead_server_leaves_one_line(
     await eventually(lines)
     await get(proxy.public_url, "/user/ada/again?token=s3cret", headers=headers)
     await get(proxy.public_url, "/nowhere?token=s3cret", headers=headers)
+    # What was before it is known when this one is.
+    await get(proxy.public_url, "/user/bob/", headers=headers)
+    await eventually(lambda: any("/user/bob/" in line for line in lines()))
 
     assert lines() == [
-        f"A request for \"{path}\" failed: the route '/user/ada/' has the target {target!r}: connection refused"
+        f"A request for \"{path}\" failed: the route '/user/ada/' has the target {target!r}: connection refused",
+        f"A request for '/user/bob/' failed: the route '/user/bob/' has the target {target!r}: connection refused",
     ]
     assert "s3cret" not in caplog.text
     assert caplog.records[-1].levelno >= logging.WARNING
