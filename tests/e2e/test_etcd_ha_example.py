@@ -25,7 +25,7 @@ from support.hub import RealHub
 from support.ports import free_ports
 from support.processes import MARK, alive
 from support.traefik import TRAEFIK_COMMAND
-from support.waiting import eventually, meanwhile, within
+from support.waiting import PATIENCE, eventually, meanwhile, within
 
 # HAProxy may be where not every user looks.
 _PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin"
@@ -249,7 +249,7 @@ async def test_the_hub_knows_who_its_users_are(installed: Installed) -> None:
     reader, writer = await asyncio.open_connection(where.hostname, where.port, local_addr=("127.0.0.5", 0))
     lines = (f"Host: {where.netloc}", "X-Forwarded-For: 192.0.2.1", "X-Scheme: https", "Connection: close")
     writer.write("\r\n".join(("GET /hub/login?who HTTP/1.1", *lines, "", "")).encode())
-    assert b" 200 " in (await within(20, reader.read()))[:20]
+    assert b" 200 " in (await within(20 * PATIENCE, reader.read()))[:20]
     writer.close()
 
     said = await eventually(lambda: re.search(r"200 GET /hub/login\?who \(@(.*?)\)", installed.hub.log))

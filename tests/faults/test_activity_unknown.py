@@ -15,7 +15,7 @@ import pytest
 from support import activity_apart
 from support.ports import free_port
 from support.processes import MARK
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 from traefik_toml_proxy.routes import Route, RouteTable
 from traefik_toml_proxy.runtime.activity import ConnectionActivity
@@ -53,7 +53,7 @@ async def _process(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
 
 async def _line(process: asyncio.subprocess.Process) -> str:
     assert process.stdout is not None
-    return (await asyncio.wait_for(process.stdout.readline(), 60)).decode().strip()
+    return (await asyncio.wait_for(process.stdout.readline(), 60 * PATIENCE)).decode().strip()
 
 
 async def test_a_process_that_the_hub_may_not_look_into() -> None:

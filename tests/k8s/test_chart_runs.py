@@ -277,6 +277,6 @@ async def _reason(stage: Stage, replica: Pod) -> str:
     except OSError:
         return ""
     writer.write(b"GET /readyz HTTP/1.0\r\n\r\n")
-    answer = await within(10, reader.read())
+    answer = await within(10 * PATIENCE, reader.read())
     writer.close()
     return str(json.loads(answer.partition(b"\r\n\r\n")[2])["reason"])

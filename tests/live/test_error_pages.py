@@ -114,9 +114,9 @@ async def short_answer(url: str, path: str, headers: dict[str, str]) -> tuple[in
     try:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
-        head = (await within(10, reader.readuntil(b"\r\n\r\n"))).decode()
+        head = (await within(10 * PATIENCE, reader.readuntil(b"\r\n\r\n"))).decode()
         length = int(head.lower().partition("content-length: ")[2].split("\r\n")[0])
-        return int(head.split(" ")[1]), await within(10, reader.readexactly(length))
+        return int(head.split(" ")[1]), await within(10 * PATIENCE, reader.readexactly(length))
     finally:
         writer.close()
 

@@ -115,7 +115,7 @@ async def _get_over_http_2(
         body = b""
         while True:
             writer.write(connection.data_to_send())
-            received = await within(10, reader.read(2**16))
+            received = await within(10 * PATIENCE, reader.read(2**16))
             assert received, "the connection was closed"
             for event in connection.receive_data(received):
                 if isinstance(event, h2.events.ResponseReceived):

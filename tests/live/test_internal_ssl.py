@@ -28,7 +28,7 @@ from support.internal_ssl import InternalCertificates
 from support.ports import free_port
 from support.servers import answering
 from support.traefik import ForeignTraefik
-from support.waiting import eventually, meanwhile, within
+from support.waiting import PATIENCE, eventually, meanwhile, within
 
 from traefik_toml_proxy import TraefikTomlProxy
 from traefik_toml_proxy.errors import ConfigurationError
@@ -249,7 +249,7 @@ async def test_a_websocket_stays_open_when_the_certificate_is_renewed(
             await eventually(lambda: "renewed" in ada.clients)
 
         writer.write(b"still there?\n")
-        assert await within(10, reader.readline()) == b"still there?\n"
+        assert await within(10 * PATIENCE, reader.readline()) == b"still there?\n"
         writer.close()
 
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 from support.fixtures import ProxyMaker
 from support.servers import answering
-from support.waiting import within
+from support.waiting import PATIENCE, within
 
 _IDLE_LIMIT = 0.1
 _PAUSE = 20 * _IDLE_LIMIT
@@ -89,7 +89,7 @@ async def _asking(url: str, head: str) -> AsyncIterator[tuple[asyncio.StreamRead
 
 
 async def _head(reader: asyncio.StreamReader) -> bytes:
-    return await within(60, reader.readuntil(b"\r\n\r\n"))
+    return await within(60 * PATIENCE, reader.readuntil(b"\r\n\r\n"))
 
 
 async def upload(url: str) -> list[bytes]:
@@ -142,7 +142,7 @@ async def websocket(url: str) -> list[bytes]:
         for part in _PARTS:
             await asyncio.sleep(_PAUSE)
             writer.write(part)
-            echoes.append(await within(10, reader.readexactly(len(part))))
+            echoes.append(await within(10 * PATIENCE, reader.readexactly(len(part))))
         return echoes
 
 

@@ -21,7 +21,7 @@ from support.fixtures import ProxyMaker
 from support.fronts import NAMES, Front, installed
 from support.hub import RealHub
 from support.ports import free_port
-from support.waiting import eventually, within
+from support.waiting import PATIENCE, eventually, within
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
@@ -90,7 +90,7 @@ async def ask(url: str, headers: Mapping[str, str], path: str = "/", *, tls: ssl
         sent = {"Host": f"localhost:{where.port}", "Connection": "close", **headers}
         lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
         writer.write(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
-        return await within(20, reader.read())
+        return await within(20 * PATIENCE, reader.read())
     finally:
         writer.close()
 

@@ -17,7 +17,7 @@ from support.examples import install
 from support.fixtures import BackendMaker, ProxyMaker
 from support.inside import revision_path
 from support.ports import free_port
-from support.waiting import eventually, within
+from support.waiting import PATIENCE, eventually, within
 from traitlets.config import Config
 
 Recipe = Callable[..., Config]
@@ -149,7 +149,7 @@ async def test_proxy_protocol(
     where = urlsplit(proxy.public_url)
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     writer.write(b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 80\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    answer = await within(10, reader.read())
+    answer = await within(10 * PATIENCE, reader.read())
     writer.close()
 
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["headers"]["X-Forwarded-For"] == address

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .servers import answering
-from .waiting import within
+from .waiting import PATIENCE, within
 
 
 class Backend:
@@ -116,7 +116,7 @@ async def get(
         # In one write: a server that refuses the first line may close before the rest arrives.
         writer.write(f"{method} ".encode() + raw + f" HTTP/1.1\r\n{lines}\r\n".encode())
         # A Hub waits 10 seconds for a server to stop before it answers (slow_stop_timeout).
-        data = await within(20, reader.read())
+        data = await within(20 * PATIENCE, reader.read())
     finally:
         writer.close()
     head, end_of_head, body = data.partition(b"\r\n\r\n")

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from .http_program import HttpProgram
 from .ports import free_ports
-from .waiting import within
+from .waiting import PATIENCE, within
 
 # The command, or None if it is not installed.
 CHP_COMMAND = os.environ.get("CHP_COMMAND") or shutil.which("configurable-http-proxy")
@@ -49,7 +49,7 @@ class Chp(HttpProgram):
         reader, writer = await asyncio.open_connection("127.0.0.1", self._api_port)
         try:
             writer.write(head.encode() + body)
-            answer = await within(10, reader.read())
+            answer = await within(10 * PATIENCE, reader.read())
         finally:
             writer.close()
         assert answer.startswith(b"HTTP/1.1 201"), answer

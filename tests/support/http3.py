@@ -15,7 +15,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import QuicEvent
 
 from .backend import Response
-from .waiting import within
+from .waiting import PATIENCE, within
 
 
 class _Client(QuicConnectionProtocol):
@@ -44,7 +44,7 @@ class _Client(QuicConnectionProtocol):
         headers = [(name.encode(), value.encode()) for name, value in asked.items()]
         self._http.send_headers(stream, headers, end_stream=True)
         self.transmit()
-        await within(10, self._answered)
+        await within(10 * PATIENCE, self._answered)
         return Response(int(self._headers[":status"]), self._headers, self._body)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from support.inside import traefik_pid
+from support.waiting import PATIENCE
 from traefik_toml_proxy import TraefikTomlProxy
 
 TESTS = Path(__file__).parents[1]
@@ -39,7 +40,7 @@ class Hub:
             env={**os.environ, "PYTHONPATH": f"{TESTS}:{os.environ.get('PYTHONPATH', '')}"},
         )
         assert process.stdout is not None
-        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"ready\n"
+        assert await asyncio.wait_for(process.stdout.readline(), 60 * PATIENCE) == b"ready\n"
         return cls(process, traefik_pid(Path(traits["state_dir"])))
 
     async def kill(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from support.backend import get
 from support.certificates import make_certificate
 from support.servers import answering
-from support.waiting import within
+from support.waiting import PATIENCE, within
 
 
 async def _never(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
@@ -38,7 +38,7 @@ async def test_a_connection_that_has_just_come_is_closed_at_the_end(turns: int, 
 
     for client in clients:
         with client, pytest.raises(ConnectionError):
-            await within(5, _read_to_the_end(client))
+            await within(5 * PATIENCE, _read_to_the_end(client))
     gc.collect()
 
 
@@ -59,9 +59,9 @@ async def test_what_a_client_does_not_read_keeps_no_connection_open() -> None:
     answered = asyncio.Event()
     async with answering(much) as url:
         client = _connected(url)
-        await within(5, answered.wait())
+        await within(5 * PATIENCE, answered.wait())
     with client, pytest.raises(ConnectionError):
-        await within(5, _read_to_the_end(client))
+        await within(5 * PATIENCE, _read_to_the_end(client))
     gc.collect()
 
 
@@ -75,7 +75,7 @@ async def test_an_answer_that_fails_is_told_to_the_event_loop() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
     async with answering(fail) as url:
         with _connected(url) as client, pytest.raises(ConnectionError):
-            await within(5, _read_to_the_end(client))
+            await within(5 * PATIENCE, _read_to_the_end(client))
 
     assert [type(error) for error in told] == [LookupError]
 
