@@ -80,9 +80,10 @@ async def _ask(proxy: TraefikTomlProxy, path: str = "/user/ada/", method: str = 
 async def test_the_server_gets_all_requests_from_a_client_with_the_proxys_certificate(
     proxy: TraefikTomlProxy, ada: Backend
 ) -> None:
-    """Connections are kept: hundreds of requests need no more than two for each client, whatever other routes do.
+    """Connections are kept: hundreds of requests need no more than four for each client, whatever other routes do.
 
-    Go may open a connection for a request that another one becomes free for in the meantime.
+    Go may open a connection for a request that another one becomes free for in the meantime, the more so where the handshake
+    takes long.
     """
 
     async def ask() -> list[str | None]:
@@ -97,7 +98,7 @@ async def test_the_server_gets_all_requests_from_a_client_with_the_proxys_certif
 
     assert answers == [["ada"] * 75] * 4
     assert set(ada.clients) == {"proxy-client"}
-    assert len(ada.clients) <= 8
+    assert len(ada.clients) <= 16
 
 
 async def test_when_the_certificates_expire_is_in_the_metrics(
