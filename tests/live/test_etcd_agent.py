@@ -21,7 +21,7 @@ from support.etcd import Etcd
 from support.etcd_stores import etcd_store
 from support.fixtures import BackendMaker
 from support.ports import free_port
-from support.waiting import eventually, meanwhile
+from support.waiting import PATIENCE, eventually, meanwhile
 
 from traefik_toml_proxy.routes import Change, Route, RouteTable, Snapshot
 from traefik_toml_proxy.stores.etcd_gateway import EtcdGateway
@@ -169,3 +169,19 @@ def test_an_agent_imports_neither_jupyterhub_nor_what_reads_certificates() -> No
     assert {"jupyterhub", "sqlalchemy", "tornado", "cryptography", "prometheus_client"} & {
         *done.stdout.split()
     } == set()
+
+
+def test_an_agent_whose_certificates_for_etcd_cannot_be_read_ends_and_says_so(tmp_path: Path) -> None:
+    """It could never reach etcd."""
+    given = {
+        "etcd_endpoints": "https://127.0.0.1:1",
+        "etcd_ca": tmp_path / "missing.crt",
+        "state_dir": tmp_path / "one",
+    }
+    arguments = [f"--AgentApp.{name}={value}" for name, value in given.items()]
+    program = [sys.executable, "-m", "traefik_toml_proxy", "agent", *arguments]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=20 * PATIENCE)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("ConfigurationError: etcd_ca, etcd_cert and etcd_key cannot be used")
+    assert done.stderr.count("\n") == 1

@@ -22,6 +22,7 @@ from support.relay import Relay
 from support.waiting import PATIENCE, eventually, meanwhile, within
 
 from traefik_toml_proxy.errors import ConfigurationError, EtcdCompacted, EtcdRefused, EtcdUnreachable
+from traefik_toml_proxy.stores import etcd_gateway
 from traefik_toml_proxy.stores.etcd_gateway import EtcdGateway, _NoAnswer
 from traefik_toml_proxy.stores.etcd_messages import (
     Event,
@@ -422,6 +423,28 @@ async def test_a_renewed_certificate_is_used(tmp_path: Path) -> None:
             expired.cert.write_bytes(theirs.cert.read_bytes())
             expired.key.write_bytes(theirs.key.read_bytes())
             await gateway.range(b"/x", timeout=10 * PATIENCE)
+
+
+async def test_certificates_that_do_not_fit_each_other_yet_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of a pair are replaced one after the other, and etcd may not answer in between."""
+    monkeypatch.setattr(etcd_gateway, "_CERTIFICATES_SECONDS", 0)
+    ours, theirs, renewed = (make_certificate(tmp_path, name) for name in ("etcd", "hub", "renewed"))
+    tls = {"cert-file": ours.cert, "key-file": ours.key, "trusted-ca-file": _bundle(tmp_path, ours, theirs, renewed)}
+    async with running_etcd(tmp_path, tls=tls) as etcd:
+        settings = dataclasses.replace(etcd.settings, ca=ours.cert, cert=theirs.cert, key=theirs.key)
+        await etcd.ready(settings)
+        async with client(settings) as gateway:
+            await gateway.range(b"/x", timeout=TIMEOUT)
+            etcd.kill()
+            theirs.cert.write_bytes(renewed.cert.read_bytes())
+            with pytest.raises(EtcdUnreachable):
+                await gateway.range(b"/x", timeout=1)
+            etcd.restart(etcd.members[0])
+            await gateway.range(b"/x", timeout=10 * PATIENCE)
+            theirs.key.write_bytes(renewed.key.read_bytes())
+            await gateway.range(b"/x", timeout=TIMEOUT)
 
 
 async def test_a_name_is_looked_up_while_the_hub_looks_up_others(etcd: Etcd) -> None:

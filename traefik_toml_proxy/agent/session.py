@@ -20,7 +20,7 @@ from ..runtime.renewal import CertificateWatcher
 from ..runtime.supervisor import TraefikSupervisor
 from ..session import CleanupStack, cleanup_on_error
 from ..stores.etcd_gateway import EtcdGateway
-from ..stores.etcd_settings import EtcdSettings
+from ..stores.etcd_settings import EtcdSettings, tls_context
 from ..stores.etcd_table import Head, Keys, Report
 from ..stores.toml_document import TomlRenderer
 from ..stores.toml_file import TomlFileStore
@@ -258,6 +258,7 @@ class Agent:
         except OSError as error:
             raise ConfigurationError(f"{settings.state_dir} cannot be used: {error}. state_dir sets it.") from error
         certificate = settings.certificate
+        tls_context(settings.etcd)  # here, a file that cannot be used ends the agent
         served.use(admins_pair(certificate) if certificate else default_pair_in_child(settings.state_dir))
         write_served(served)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from ..errors import EtcdCompacted, EtcdRefused, EtcdUnreachable, quoted
+from ..errors import ConfigurationError, EtcdCompacted, EtcdRefused, EtcdUnreachable, quoted
 from ..files import run_in_thread
 from .etcd_messages import (
     Failure,
@@ -210,7 +210,8 @@ class EtcdGateway:
     async def close(self) -> None:
         """Close all connections. May be called twice."""
         self._closed = True
-        session, self._session = self._session, None
+        async with self._opening:
+            session, self._session = self._session, None
         for ends in self._failing.values():
             if not ends.done():
                 ends.set_result(None)
@@ -341,20 +342,28 @@ class EtcdGateway:
             if self._closed:
                 raise EtcdUnreachable(self.location, "this client has been closed")
             if self._session is None:
-                context = await run_in_thread(tls_context, self._settings)
-                # No limit: each watch keeps a connection.
-                connector = aiohttp.TCPConnector(limit=0, ssl=context, resolver=OwnThreadsResolver())
-                self._opened = asyncio.get_running_loop().time()
-                self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+                self._session = await self._new_session()
             return self._session
+
+    async def _new_session(self) -> aiohttp.ClientSession:
+        self._opened = asyncio.get_running_loop().time()
+        context = await run_in_thread(tls_context, self._settings)
+        # No limit: each watch keeps a connection.
+        connector = aiohttp.TCPConnector(limit=0, ssl=context, resolver=OwnThreadsResolver())
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
     async def _read_certificates_again(self) -> None:
         """Let the next request open new connections, if there are certificates that may have been renewed meanwhile."""
-        session, settings = self._session, self._settings
-        age = asyncio.get_running_loop().time() - self._opened
-        if session is not None and (settings.ca or settings.cert) and age > _CERTIFICATES_SECONDS:
-            self._session = None
-            await session.close()
+        async with self._opening:
+            session, settings = self._session, self._settings
+            age = asyncio.get_running_loop().time() - self._opened
+            if session is None or not (settings.ca or settings.cert) or age <= _CERTIFICATES_SECONDS:
+                return
+            try:
+                self._session = await self._new_session()
+            except ConfigurationError:
+                return  # they are just being replaced, and do not fit each other yet
+        await session.close()
 
     async def _log_in(self, left: float) -> str | None:
         """Return the token of the user, which takes etcd 100 ms to make; None without a user."""
