@@ -486,6 +486,13 @@ def test_what_is_not_a_member_is_refused(text: str) -> None:
         endpoints_of([text])
 
 
+@pytest.mark.parametrize("text", ["https://hub:word@etcd1", "hub:word@etcd1:2379", "https://hub:word@["])
+def test_a_password_in_what_is_not_a_member_is_not_shown(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"etcd1|\[") as caught:
+        endpoints_of([text])
+    assert "word" not in str(caught.value)
+
+
 def test_no_members_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="etcd_endpoints is empty"):
         endpoints_of([])

@@ -65,6 +65,8 @@ def test_a_list_or_a_dict_in_the_environment_is_json(settings: Callable[..., Age
         ({"ETCD_ENDPOINTS": "[]"}, "etcd_endpoints is empty"),
         ({"ETCD_ROOT": "/"}, "etcd_root is empty"),
         ({"HEALTH_ADDRESS": "8002"}, "health_address"),
+        ({"HEALTH_ADDRESS": "0.0.0.0:8002"}, "every address: set health_url"),
+        ({"HEALTH_ADDRESS": "[::]:8002"}, "every address: set health_url"),
         ({"PUBLIC_URL": "https://:443"}, "ssl_cert"),
         ({"ETCD_PASSWORD_FILE": "/no/such/file"}, "etcd_password_file"),
     ],
@@ -72,6 +74,20 @@ def test_a_list_or_a_dict_in_the_environment_is_json(settings: Callable[..., Age
 def test_a_wrong_setting_is_named(settings: Callable[..., AgentSettings], variables: dict[str, str], says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         settings(**variables)
+
+
+@pytest.mark.parametrize("address", ["fd00::5:8002", "[fd00::5]:8002"])
+def test_an_address_of_ipv6_becomes_a_url(settings: Callable[..., AgentSettings], address: str) -> None:
+    """Kubernetes gives the address of a pod without brackets."""
+    made = settings(HEALTH_ADDRESS=address)
+
+    assert (made.health_host, made.health_port, made.health_url) == ("fd00::5", 8002, "http://[fd00::5]:8002")
+
+
+def test_with_a_url_of_its_own_an_agent_may_answer_at_every_address(settings: Callable[..., AgentSettings]) -> None:
+    made = settings(HEALTH_ADDRESS="0.0.0.0:8002", HEALTH_URL="http://10.0.0.5:8002/")
+
+    assert (made.health_host, made.health_url) == ("0.0.0.0", "http://10.0.0.5:8002")
 
 
 def test_https_needs_a_certificate(settings: Callable[..., AgentSettings]) -> None:

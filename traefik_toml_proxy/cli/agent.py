@@ -95,7 +95,7 @@ class AgentApp(Application):
         help="""
         The URL at which the balancer and the other agents reach this one, such as http://10.0.0.5:8002.
 
-        Default: http://127.0.0.1:8002, for agents that are all on one machine.
+        Default: that of health_address, which by default is http://127.0.0.1:8002, for agents that are all on one machine.
         """,
     )
     health_address = Unicode(
@@ -123,7 +123,8 @@ class AgentApp(Application):
         min=0,
         config=True,
         help="""
-        Seconds after its start, in which an agent has never reached etcd, until it serves the routes that it had last.
+        Seconds after its start, in which an agent has never reached etcd, until it serves the routes that it had last; but
+        not while another agent has reached etcd.
         """,
     )
     leave_seconds = Float(
@@ -186,9 +187,7 @@ class AgentApp(Application):
     def _settings(self) -> AgentSettings:
         """Return the settings. Blocks."""
         state_dir = absolute(self.state_dir)
-        host, _, port = self.health_address.rpartition(":")
-        if not host or not port.isdigit():
-            raise ConfigurationError(f"health_address is {self.health_address!r}, but must be host:port.")
+        host, port = self._health_address()
         tls = urlsplit(self.public_url).scheme == "https"
         if tls != bool(self.ssl_cert):
             raise ConfigurationError(
@@ -218,10 +217,27 @@ class AgentApp(Application):
             url=url,
             certificate=self._certificate(),
             dynamic=lambda head, served: self._dynamic(head, served, entry_point, url),
-            health_host=host.strip("[]"),
-            health_port=int(port),
-            health_url=(self.health_url or f"http://{self.health_address}").rstrip("/"),
+            health_host=host,
+            health_port=port,
+            health_url=self._health_url(host, port),
         )
+
+    def _health_address(self) -> tuple[str, int]:
+        host, _, port = self.health_address.rpartition(":")
+        if not host or not port.isdigit():
+            raise ConfigurationError(f"health_address is {self.health_address!r}, but must be host:port.")
+        return host.strip("[]"), int(port)
+
+    def _health_url(self, host: str, port: int) -> str:
+        if self.health_url:
+            return self.health_url.rstrip("/")
+        if host in ("0.0.0.0", "::"):  # noqa: S104 - nothing is bound here
+            # Another agent that asks there would ask itself.
+            raise ConfigurationError(
+                f"health_address is {self.health_address!r}, which is every address: set health_url to the one at which the "
+                "other agents reach this one."
+            )
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def _certificate(self) -> PairFiles | None:
         if not self.ssl_cert:

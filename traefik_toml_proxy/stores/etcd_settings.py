@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError, quoted
+from ..masking import without_secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +52,21 @@ def endpoints_of(texts: list[str]) -> tuple[str, ...]:
             parts = urlsplit(url)
             port = parts.port or 2379
         except ValueError:
-            raise ConfigurationError(f"etcd_endpoints: {quoted(text)} is not a URL.") from None
+            raise ConfigurationError(f"etcd_endpoints: {_shown(text)} is not a URL.") from None
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         rest = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
         if parts.scheme not in ("http", "https") or not host or rest:
             raise ConfigurationError(
-                f"etcd_endpoints: {quoted(text)} is not http[s]://host:port, without anything else."
+                f"etcd_endpoints: {_shown(text)} is not http[s]://host:port, without anything else."
             )
         endpoints.append(f"{parts.scheme}://{host}:{port}")
     return tuple(endpoints)
+
+
+def _shown(text: str) -> str:
+    """Return it for a message, without a password that somebody has written into it."""
+    scheme, separator, rest = text.rpartition("://")
+    return quoted(without_secrets(f"{scheme or 'https'}://{rest}") if separator or "@" in rest else text)
 
 
 def tls_context(settings: EtcdSettings) -> ssl.SSLContext:
