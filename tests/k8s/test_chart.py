@@ -107,6 +107,11 @@ def test_kubernetes_accepts_every_object(version: str) -> None:
         ({"etcd": {"endpoints": ["https://etcd:2379"]}}, "/etcd/endpoints"),
         ({"etcd": {"enabled": False}}, "/etcd/endpoints"),
         ({"etcd": {"enabled": False, "endpoints": ["etcd:2379"]}}, "/etcd/endpoints/0"),
+        # Anybody who may look at the pods would read it.
+        ({"etcd": {"enabled": False, "endpoints": ["https://hub:word@etcd:2379"]}}, "/etcd/endpoints/0"),
+        ({"etcd": {"enabled": False, "endpoints": ["https://etcd:port"]}}, "/etcd/endpoints/0"),
+        # The name of a Service cannot begin with a digit.
+        ({"fullnameOverride": "2nd"}, "/fullnameOverride"),
         ({"etcd": {"tls": {"existingSecret": "a", "certManager": True}}}, "/etcd/tls/certManager"),
         ({"etcd": {"tls": {"clientCertificate": False}}}, "/etcd/tls/clientCertificate"),
         ({"etcd": {"passwordsSecret": "a"}}, "/etcd/passwordsSecret"),
