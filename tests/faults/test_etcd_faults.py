@@ -199,6 +199,7 @@ async def test_a_frozen_agent_that_thaws_is_not_ready_until_it_has_caught_up(
 
     assert (True, "eve") not in seen
     assert seen[-1] == (True, "ada")
+    assert "Another agent" not in two.log.read_text()
 
 
 async def test_a_killed_traefik_is_restarted_and_the_hub_goes_on(
@@ -290,6 +291,32 @@ def _names_of_replicas(etcd: Etcd) -> list[str]:
     return [key.rpartition("/")[2] for key in keys]
 
 
+async def test_of_two_agents_with_one_name_the_older_one_is_not_ready(
+    proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    """The Hub waits for one of that name only. The older one says why, and takes over when the younger one has gone."""
+    ada = await make_backend("ada")
+    older, younger = make_agent("older", replica_name="same"), make_agent("younger", replica_name="same")
+    await older.start()
+    await proxy.add_route("/user/ada/", ada.url, {})
+    await older.ready()
+    await younger.start()
+    await younger.ready()
+    await eventually(lambda: _is_unready(older))
+    answer = older.health()
+    assert answer is not None
+    assert answer["reason"] == "another agent has the same replica_name"
+    for number in range(3):
+        await proxy.add_route(f"/user/{number}/", ada.url, {})
+        await asyncio.sleep(LEASE_SECONDS / 4)  # of which a renewal takes a sixth
+        assert [await older.is_ready(), await younger.is_ready()] == [False, True]
+    await younger.stop()
+    await older.ready()
+
+    assert await served_by(older, "/user/2/") == "ada"
+    assert older.log.read_text().count("Another agent has the name of this one, 'same'") == 1
+
+
 async def test_users_do_not_notice_that_etcd_was_exchanged(
     etcd: Etcd, proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
 ) -> None:
@@ -343,6 +370,37 @@ async def test_an_agent_that_is_cut_off_from_etcd_is_not_ready_before_the_hub_go
         assert await one.is_ready()
         relay.is_silent = False
         relay.cut()
+        await two.ready()
+        assert await served_by(two, "/user/eve/") == "ada"
+
+
+async def test_an_agent_that_is_cut_off_alone_and_started_again_does_not_serve_what_is_on_its_disk(
+    etcd: Etcd, proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    """It asks the others that it knows from before: they follow etcd, and the Hub waits for them only."""
+    ada, eve = await make_backend("ada"), await make_backend("eve")
+    async with Relay(urlsplit(etcd.members[0].url).port or 0) as relay:
+        one, two = make_agent("one"), make_agent("two", EtcdSettings(endpoints=(relay.url,)), offline_seconds=1)
+        await one.start()
+        await two.start()
+        await proxy.add_route("/", ada.url, {})
+        await proxy.add_route("/user/eve/", eve.url, {})
+        await one.ready()
+        await two.ready()
+        await eventually((two.state_dir / "other-agents.json").exists)
+        relay.is_silent = True
+        await two.stop()
+        await two.start()
+        await proxy.delete_route("/user/eve/")
+
+        async def says_why() -> bool:
+            answer = await asyncio.to_thread(two.health)
+            assert answer is None or answer["status"] == 503
+            return answer is not None and "it answers another agent" in answer["reason"]
+
+        await eventually(says_why)
+        assert await served_by(two, "/user/eve/") == "eve"
+        _reconnect(relay)
         await two.ready()
         assert await served_by(two, "/user/eve/") == "ada"
 

@@ -8,7 +8,7 @@ import shutil
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,8 +23,10 @@ from support.fixtures import BackendMaker
 from support.ports import free_port
 from support.waiting import PATIENCE, eventually, meanwhile
 
+from traefik_toml_proxy.errors import CommitFailed, EtcdUnreachable
 from traefik_toml_proxy.routes import Change, Route, RouteTable, Snapshot
 from traefik_toml_proxy.stores.etcd_gateway import EtcdGateway
+from traefik_toml_proxy.stores.etcd_messages import Outcome, Transaction
 from traefik_toml_proxy.stores.etcd_store import EtcdStore
 from traefik_toml_proxy.stores.etcd_table import Keys, Report, read_report
 
@@ -169,6 +171,47 @@ def test_an_agent_imports_neither_jupyterhub_nor_what_reads_certificates() -> No
     assert {"jupyterhub", "sqlalchemy", "tornado", "cryptography", "prometheus_client"} & {
         *done.stdout.split()
     } == set()
+
+
+async def test_an_agent_that_starts_in_the_middle_of_a_change_serves_the_table_before(
+    etcd: Etcd,
+    root: str,
+    store: EtcdStore,
+    tmp_path: Path,
+    make_backend: BackendMaker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The Hub may have died, and the change may never be completed."""
+    ada = await make_backend("ada")
+    await store.commit(Snapshot(1, table_to(ada, "ada")))
+    with monkeypatch.context() as patched:
+        patched.setattr(EtcdGateway, "transact", _dies_after_one(EtcdGateway.transact))
+        with pytest.raises(CommitFailed):
+            await store.commit(Snapshot(2, table_to(ada, *(str(number) for number in range(200)))))
+    async with AgentProcess(tmp_path, "one", etcd.settings, root) as agent:
+        await agent.ready()
+        assert (await get(agent.url, "/user/ada/")).by == "ada"
+        assert (await get(agent.url, "/user/1/")).by is None
+        await store.commit(Snapshot(3, table_to(ada, "bob")))
+
+        async def says_that_it_serves_it() -> bool:
+            return (await reports(etcd, root))["one"].revision == 3
+
+        await eventually(says_that_it_serves_it)
+        assert await agent.is_ready()
+
+
+def _dies_after_one(transact: Callable[..., Awaitable[Outcome]]) -> Callable[..., Awaitable[Outcome]]:
+    """Return what does one transaction, and fails the next ones."""
+    done: list[Transaction] = []
+
+    async def dies(gateway: EtcdGateway, transaction: Transaction, *, timeout: float) -> Outcome:
+        if done:
+            raise EtcdUnreachable(gateway.location, "the Hub has died")
+        done.append(transaction)
+        return await transact(gateway, transaction, timeout=timeout)
+
+    return dies
 
 
 def test_an_agent_whose_certificates_for_etcd_cannot_be_read_ends_and_says_so(tmp_path: Path) -> None:

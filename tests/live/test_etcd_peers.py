@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator
@@ -45,7 +46,7 @@ class Table:
     """The replicas in etcd, and what the one of the name "own" knows of them."""
 
     def __init__(self, etcd: Etcd, root: str) -> None:
-        self._etcd = etcd
+        self.etcd = etcd
         self._keys = Keys.below(root)
         self.clock = Clock()
         self.gateway = EtcdGateway(etcd.settings)
@@ -61,18 +62,19 @@ class Table:
 
     def put(self, name: str, url: str = "") -> None:
         """Let a replica join."""
-        self._etcd.control(
+        self.etcd.control(
             "put", self._keys.replica(name).decode(), Report(1, "/s", url, ready=True).to_bytes().decode()
         )
 
     def delete(self, name: str) -> None:
         """Let a replica go."""
-        self._etcd.control("del", self._keys.replica(name).decode())
+        self.etcd.control("del", self._keys.replica(name).decode())
 
     async def learn(self) -> None:
         """Do as a renewal does."""
+        known = self.peers.revision
         found = await self.gateway.range(*self._keys.replicas, timeout=5)
-        self.peers.learn(found.cluster, found.revision, found.found)
+        self.peers.learn(found.cluster, found.revision, found.found, known=known)
 
 
 @pytest_asyncio.fixture
@@ -103,10 +105,11 @@ async def test_a_new_one_and_a_lost_one_are_known_at_once(table: Table) -> None:
 async def test_what_was_read_before_does_not_take_back_what_was_seen(table: Table) -> None:
     """The answer to a renewal may come after a later change was seen."""
     async with meanwhile(table.peers.watch()):
+        known = table.peers.revision
         before = await table.gateway.range(b"/test/", b"/test0", timeout=5)
         table.put("two", "http://two")
         await eventually(lambda: "two" in table.peers.urls)
-        table.peers.learn(before.cluster, before.revision, before.found)
+        table.peers.learn(before.cluster, before.revision, before.found, known=known)
 
         assert "two" in table.peers.urls
 
@@ -123,6 +126,21 @@ async def test_it_goes_on_with_another_etcd_at_the_same_address(table: Table, et
         assert table.peers.urls == {}
         table.put("two", "http://two")
         await eventually(lambda: table.peers.urls == {"two": "http://two"})
+
+
+async def test_it_goes_on_with_a_backup_that_was_put_back(table: Table, etcd: Etcd) -> None:
+    """That is the same cluster by its id, at an earlier revision."""
+    saved = etcd.save()
+    for number in range(20):
+        table.put(f"more{number}")
+    await table.learn()
+    async with meanwhile(table.peers.watch()):
+        etcd.put_back(saved)
+        await etcd.ready()
+        await table.learn()
+        assert table.peers.urls == {"one": "http://one"}
+        table.put("two", "http://two")
+        await eventually(lambda: "two" in table.peers.urls)
 
 
 @asynccontextmanager
@@ -176,3 +194,38 @@ async def test_one_whose_lease_has_ended_meanwhile_is_waited_for(table: Table) -
 
     assert table.peers.urls == {}
     assert not table.peers.are_heard()
+
+
+async def test_those_of_the_last_run_are_asked_until_etcd_has_answered(table: Table, tmp_path: Path) -> None:
+    file = tmp_path / "others.json"
+    async with answering(0.1) as url:
+        table.put("one", url)
+        await table.learn()
+        await table.peers.remember(file)
+        again = Table(table.etcd, "/test/again").peers
+        await asyncio.to_thread(again.recall, file)
+        await again.ask(None)
+        assert again.remembered == {"one": url}
+        assert again.answers["one"] is not None
+        await again.ask(0.1)
+        assert again.urls == {}
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{"])
+async def test_what_is_not_a_list_of_others_is_forgotten(table: Table, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "others.json"
+    await asyncio.to_thread(table.peers.recall, file)
+    file.write_text(text)
+    await asyncio.to_thread(table.peers.recall, file)
+    assert table.peers.remembered == {}
+    await table.peers.remember(tmp_path / "no" / "folder.json")
+    await table.peers.remember(file)
+    assert file.read_text() == text
+
+
+async def test_nothing_is_written_before_etcd_has_answered(table: Table, tmp_path: Path) -> None:
+    peers, file = Table(table.etcd, "/test/again").peers, tmp_path / "others.json"
+    peers.remembered = {"one": "http://one"}
+    await peers.remember(file)
+
+    assert not file.exists()

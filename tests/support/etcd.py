@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,22 @@ class Etcd(shared.Etcd):
     async def ready(self, settings: EtcdSettings | None = None, *, seconds: float = 20 * PATIENCE) -> None:
         """Return when it answers."""
         await super().ready(settings, seconds=seconds)
+
+    def save(self) -> Path:
+        """Return a backup of the only member, which is stopped for it."""
+        member = self.members[0]
+        member.kill()
+        saved = shutil.copytree(member.folder / member.name, member.folder / f"{member.name}-saved", dirs_exist_ok=True)
+        self.restart(member)
+        return saved
+
+    def put_back(self, saved: Path) -> None:
+        """Start the only member again from a backup."""
+        member = self.members[0]
+        member.kill()
+        shutil.rmtree(member.folder / member.name)
+        shutil.copytree(saved, member.folder / member.name)
+        self.restart(member)
 
     def control(self, *arguments: str, options: Sequence[str] = (), given: str = "") -> str:
         """Run etcdctl, with what is given on its standard input, and return what it prints."""

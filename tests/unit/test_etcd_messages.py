@@ -18,6 +18,7 @@ from traefik_toml_proxy.stores.etcd_messages import (
     Watched,
     delete,
     get,
+    has_lease,
     is_created_at,
     is_modified_at,
     prefix_end,
@@ -67,12 +68,14 @@ def test_a_prefix_ends_before_the_next_one() -> None:
 
 
 def test_a_transaction_has_all_its_parts() -> None:
-    request = Transaction([is_created_at(b"k", 0), is_modified_at(b"k", 3)], [put(b"k", b"v")], [get(b"k")]).request()
+    compare = [is_created_at(b"k", 0), is_modified_at(b"k", 3), has_lease(b"k", 2**62)]
+    request = Transaction(compare, [put(b"k", b"v")], [get(b"k")]).request()
 
     assert request == {
         "compare": [
             {"key": b64("k"), "target": "CREATE", "result": "EQUAL", "create_revision": "0"},
             {"key": b64("k"), "target": "MOD", "result": "EQUAL", "mod_revision": "3"},
+            {"key": b64("k"), "target": "LEASE", "result": "EQUAL", "lease": "4611686018427387904"},
         ],
         "success": [put(b"k", b"v")],
         "failure": [get(b"k")],

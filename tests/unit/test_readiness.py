@@ -32,6 +32,7 @@ def test_a_replica_that_is_well_is_ready() -> None:
     [
         (replace(WELL, is_leaving=True), "about to end"),
         (replace(WELL, serves=None), "does not serve the routes"),
+        (replace(WELL, is_replaced=True), "another agent has the same replica_name"),
         (replace(WELL, has_withdrawn=True), "the Hub does not know yet"),
         (replace(WELL, required=Served("/s", 8)), "serves revision 7, not 8 yet"),
         (replace(WELL, required=Served("/other", 3)), "serves revision 7, not 3 yet"),
@@ -55,6 +56,14 @@ def test_what_was_on_the_disk_is_served_after_a_while_without_etcd() -> None:
 
     assert judge(state, LIMITS, NOW) == (False, "etcd has not answered yet; what is on the disk is served in 1 s")
     assert judge(state, LIMITS, NOW + 1).ready
+
+
+def test_what_was_on_the_disk_is_not_served_if_another_agent_reaches_etcd() -> None:
+    """Then that one may serve later routes, and the Hub does not wait for this one."""
+    state = State(started=NOW - 60, peers=peers(None, 3.5))
+
+    assert not judge(state, LIMITS, NOW).ready
+    assert judge(replace(state, peers=peers(None, 4.5)), LIMITS, NOW).ready
 
 
 def test_a_replica_that_never_had_routes_waits_for_etcd() -> None:

@@ -6,10 +6,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from ..errors import EtcdRefused, StoreError
+from ..errors import EtcdCompacted, EtcdRefused, StoreError, quoted
 from ..stores.etcd_gateway import EtcdGateway
-from ..stores.etcd_messages import KeyValue, Outcome, Transaction, get, put
-from ..stores.etcd_table import Keys, Report, read_head
+from ..stores.etcd_messages import Json, Outcome, Range, Transaction, get, has_lease, is_created_at, put
+from ..stores.etcd_table import Head, Keys, Report, read_head
 from .peers import Peers
 from .readiness import Served
 
@@ -28,6 +28,7 @@ class Membership:
         renewed: When the lease was last renewed, at the earliest, on ``clock``; None if never.
         is_member: Whether it has the lease, as far as is known.
         required: The table when the Hub began to wait for this replica; None if there was none, or once that is served.
+        is_replaced: Whether another agent, which was started later, has the same name, so that the Hub waits for that one.
         has_withdrawn: Whether the Hub does not wait for this replica, and may have changed routes that it still serves.
     """
 
@@ -70,6 +71,8 @@ class Membership:
         self._peers = peers
         self._log = log
         self._lease = 0
+        # Those before, whose end etcd may not have carried out yet.
+        self._ended: set[int] = set()
         self._written: bytes | None = None
         # What was last said to be served.
         self._said: Served | None = None
@@ -78,6 +81,7 @@ class Membership:
         self.renewed: float | None = None
         self.is_member = False
         self.required: Served | None = None
+        self.is_replaced = False
         self.has_withdrawn = False
 
     def changed(self) -> None:
@@ -101,7 +105,8 @@ class Membership:
                 else:
                     await self._renew()
                 self._logged = False
-                if self.has_withdrawn or (self.renewed is not None and self._clock() - self.renewed < interval):
+                is_fresh = self.renewed is not None and self._clock() - self.renewed < interval
+                if self.has_withdrawn or self.is_replaced or is_fresh:
                     pause = interval
             except StoreError as error:
                 if not self._logged:
@@ -117,7 +122,7 @@ class Membership:
             self._changed.clear()
 
     async def _renew(self) -> None:
-        began, timeout = self._clock(), _TRY_SECONDS
+        began, timeout, known = self._clock(), _TRY_SECONDS, self._peers.revision
         if self.renewed is not None:
             self._peers.renewing(began - self.renewed)
         if self._lease and not await self._gateway.keep_alive(self._lease, timeout=timeout):
@@ -128,17 +133,27 @@ class Membership:
         serves = self._serves() if self._peers.are_heard() else self._said
         value = self._report(serves).to_bytes()
         say = [] if self.is_member and value == self._written else [put(self._key, value, self._lease)]
+        look = [get(self._keys.head), get(*self._keys.replicas)]
         try:
             outcome = await self._gateway.transact(
-                Transaction([], [*say, get(self._keys.head), get(*self._keys.replicas)]), timeout=timeout
+                Transaction(self._condition() if say else [], [*say, *look], look), timeout=timeout
             )
         except EtcdRefused as error:
             if error.is_not_found:  # the lease has just ended
                 self._lose()
             raise
-        if say:
+        if say and outcome.succeeded:
             self._written, self._said = value, serves
-        self._learn(outcome, began)
+        self._learn(outcome, await self._last_whole(outcome, timeout), began, known)
+
+    def _condition(self) -> list[Json]:
+        """Return on what condition to write the report: that no other agent has the name.
+
+        One that starts takes it all the same, as the lease of the one before may not have ended yet.
+        """
+        if self.is_member:
+            return [has_lease(self._key, self._lease)]
+        return [] if self.renewed is None else [is_created_at(self._key, 0)]
 
     async def _withdraw(self) -> None:
         """End the lease, until this replica serves somebody again."""
@@ -148,35 +163,60 @@ class Membership:
             self._log.warning("Traefik serves nobody here, so the Hub goes on without this replica for now")
         self.has_withdrawn = True
 
+    def _give_way(self) -> None:
+        if not self.is_replaced:
+            self._log.error(
+                "Another agent has the name of this one, %s: set replica_name, which must be different for each agent",
+                quoted(self._keys.replica_of(self._key)),
+            )
+        self._lose()
+        self.is_replaced = True
+
     def _lose(self) -> None:
+        self._ended.add(self._lease)
         self._lease, self.is_member, self._written = 0, False, None
 
-    def _learn(self, outcome: Outcome, began: float) -> None:
+    async def _last_whole(self, outcome: Outcome, timeout: float) -> Served | None:
+        """Return the last whole table. The one of the head may be in the middle of a change, whose Hub may be dead."""
+        head = self._head_in(outcome.ranges[0])
+        if head is not None and head.base:
+            try:
+                head = self._head_in(await self._gateway.range(self._keys.head, timeout=timeout, revision=head.base))
+            except EtcdCompacted:
+                self._log.debug("etcd no longer keeps the last whole table")
+        return None if head is None else Served(head.secret, head.revision)
+
+    def _learn(self, outcome: Outcome, current: Served | None, began: float, known: int) -> None:
         heads, replicas = outcome.ranges
         head = next(iter(heads.found), None)
         self._compare(outcome.cluster, head.modified if head else 0)
-        if not any(item.key == self._key for item in replicas.found):
+        own = next((item for item in replicas.found if item.key == self._key), None)
+        if own is None:
             self._lose()  # somebody has deleted it, so the Hub does not wait for this replica
             self._changed.set()
             return
-        current = self._served_by(head)
+        if own.lease != self._lease:
+            if own.lease in self._ended:
+                self._lose()
+            else:
+                self._give_way()
+            return
+        if self._written != own.value:
+            self._changed.set()  # the answer to an earlier try got lost
         # Another Hub may have taken over meanwhile, and its tables have another secret.
         superseded = self.required is not None and current is not None and current.secret != self.required.secret
         if not self.is_member or superseded:
             self.required = current
-        self.is_member, self.has_withdrawn, self.renewed = True, False, began
+        self.is_member, self.is_replaced, self.has_withdrawn, self.renewed = True, False, False, began
         self._catch_up()
-        self._peers.learn(outcome.cluster, outcome.revision, replicas.found)
+        self._peers.learn(outcome.cluster, outcome.revision, replicas.found, known=known)
 
-    def _served_by(self, head: KeyValue | None) -> Served | None:
-        if head is None:
-            return None
+    def _head_in(self, found: Range) -> Head | None:
         try:
-            found = read_head(head.value)
+            return read_head(found.found[0].value) if found.found else None
         except ValueError as error:
             self._log.warning("The table in etcd cannot be used: %s", error)
             return None
-        return Served(found.secret, found.revision)
 
     async def leave(self) -> None:
         """End the lease; the Hub no longer waits for this replica. Does not raise."""

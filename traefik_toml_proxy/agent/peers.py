@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from ..errors import StoreError
+from ..files import run_in_thread, write_private
 from ..stores.etcd_gateway import EtcdGateway
 from ..stores.etcd_messages import KeyValue
 from ..stores.etcd_table import Keys, read_report
@@ -27,6 +30,7 @@ class Peers:
 
     Attributes:
         urls: Where the other agents answer, by name.
+        remembered: Where they answered when this agent ran last, for as long as it has not heard from etcd.
         answers: What they have answered, by name; None for those that have not.
     """
 
@@ -67,19 +71,46 @@ class Peers:
         self._unheard: dict[str, str] = {}
         self._until = 0.0
         self.urls: dict[str, str] = {}
+        self.remembered: dict[str, str] = {}
         self.answers: Mapping[str, Peer | None] = {}
 
-    def learn(self, cluster: int, revision: int, found: Iterable[KeyValue]) -> None:
+    def recall(self, file: Path) -> None:
+        """Read who the others were when this agent ran last. Blocks. What cannot be read is forgotten."""
+        try:
+            found = json.loads(file.read_bytes())
+            self.remembered = {str(name): str(url) for name, url in found.items()}
+        except (OSError, ValueError, AttributeError) as error:
+            self._log.debug("Other agents are not known from before: %s", error)
+
+    async def remember(self, file: Path) -> None:
+        """Write who the others are, if that has changed."""
+        if not self._learned.is_set() or self.urls == self.remembered:
+            return
+        self.remembered = dict(self.urls)
+        try:
+            await run_in_thread(write_private, file, json.dumps(self.remembered).encode())
+        except OSError as error:
+            self._log.warning("The other agents cannot be written to %s: %s", file, error)
+
+    @property
+    def revision(self) -> int:
+        """The revision of etcd up to which the other agents are known."""
+        return self._revision
+
+    def learn(self, cluster: int, revision: int, found: Iterable[KeyValue], *, known: int) -> None:
         """Take note of all replicas in etcd.
 
         Args:
             cluster: The id of the cluster.
             revision: The revision of etcd at which they were read.
             found: Their keys and values, this one included.
+            known: What :attr:`revision` was before etcd was asked.
         """
-        if cluster == self._cluster and revision < self._revision:
+        # The same cluster never answers with an earlier revision, unless a backup was put back.
+        is_other = cluster != self._cluster or revision < known
+        if not is_other and revision < self._revision:
             return  # the watch has seen later ones
-        if cluster != self._cluster and self._watching is not None:
+        if is_other and self._watching is not None:
             self._watching.cancel()  # that is at a lower revision, and a watch from a later one is silent
         self._cluster, self._revision = cluster, revision
         self.urls = {}
@@ -146,7 +177,7 @@ class Peers:
             age: How many seconds ago it has; None if never.
         """
         silent = age is not None and age > self._limits.fresh
-        urls = self._unheard | (self.urls if silent else {})
+        urls = self.remembered if age is None else self._unheard | (self.urls if silent else {})
         if not urls:
             return
         ages = await ask_ages(urls)

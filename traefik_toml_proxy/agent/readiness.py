@@ -66,11 +66,12 @@ class State:
         required: What it must serve at least, because that was the table when the Hub began to wait for this replica; None
             if there was no table in etcd.
         is_member: Whether it has the lease, as far as it knows.
+        is_replaced: Whether the Hub waits for another agent with the same name instead.
         has_withdrawn: Whether the Hub has gone on without it, so that what it serves may be out of date.
         is_leaving: Whether it is about to end.
         was_frozen: Whether the process stood still for a while, and has not renewed its lease since.
         peers: What the other agents have answered, by name; all that had a lease when it was last renewed are there, with
-            None if they have not answered.
+            None if they have not answered. Before it was, they are those from when the agent ran last.
     """
 
     started: float
@@ -79,6 +80,7 @@ class State:
     has_routes: bool = True
     required: Served | None = None
     is_member: bool = False
+    is_replaced: bool = False
     has_withdrawn: bool = False
     is_leaving: bool = False
     was_frozen: bool = False
@@ -102,9 +104,15 @@ def judge(state: State, limits: Limits, now: float) -> Verdict:
         left = state.started + limits.offline - now
         if left > 0:
             return Verdict(False, f"etcd has not answered yet; what is on the disk is served in {left:.0f} s")
+        if any(peer is not None and now - peer.renewed <= limits.oldest for peer in state.peers.values()):
+            return Verdict(
+                False, "etcd has not answered yet, but it answers another agent, which may serve later routes"
+            )
         return Verdict(True, "etcd has never answered; serving what was on the disk")
     if state.serves is None:
         return Verdict(False, "Traefik does not serve the routes")
+    if state.is_replaced:
+        return Verdict(False, "another agent has the same replica_name")
     if state.has_withdrawn:
         return Verdict(False, "the Hub does not know yet that Traefik serves the routes again")
     if state.required is not None and not state.serves.is_at_least(state.required):

@@ -161,11 +161,20 @@ class Agent:
             has_routes=self._replica.has_routes,
             required=membership.required,
             is_member=membership.is_member,
+            is_replaced=membership.is_replaced,
             has_withdrawn=membership.has_withdrawn,
             is_leaving=self._is_leaving,
             was_frozen=is_frozen or (renewed is not None and self._thawed > renewed),
-            peers={name: self._peers.answers.get(name) for name in self._peers.urls},
+            peers={name: self._peers.answers.get(name) for name in self._known_peers},
         )
+
+    @property
+    def _known_peers(self) -> Mapping[str, str]:
+        return self._peers.remembered if self._membership.renewed is None else self._peers.urls
+
+    @property
+    def _peers_file(self) -> Path:
+        return self._settings.state_dir / "other-agents.json"
 
     def _serves_nobody(self) -> bool:
         """Whether others serve, and the balancer has had the time to notice that Traefik does not serve the routes here."""
@@ -258,6 +267,7 @@ class Agent:
         except OSError as error:
             raise ConfigurationError(f"{settings.state_dir} cannot be used: {error}. state_dir sets it.") from error
         certificate = settings.certificate
+        self._peers.recall(self._peers_file)
         tls_context(settings.etcd)  # here, a file that cannot be used ends the agent
         served.use(admins_pair(certificate) if certificate else default_pair_in_child(settings.state_dir))
         write_served(served)
@@ -283,6 +293,7 @@ class Agent:
             self._ran = now
             were_heard = self._peers.are_heard()
             await self._peers.ask(None if renewed is None else now - renewed)
+            await self._peers.remember(self._peers_file)
             if not were_heard and self._peers.are_heard():
                 self._membership.changed()
 

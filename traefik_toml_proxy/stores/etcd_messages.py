@@ -22,12 +22,13 @@ _EXHAUSTED, _OUT_OF_RANGE, _INTERNAL, _UNAVAILABLE, _UNAUTHENTICATED = 8, 11, 13
 
 
 class KeyValue(NamedTuple):
-    """A key and its value, and the revisions of etcd at which the key was made and its value was last set."""
+    """A key and its value, the revisions of etcd at which it was made and last set, and its lease or 0."""
 
     key: bytes
     value: bytes
     created: int
     modified: int
+    lease: int = 0
 
 
 class Range(NamedTuple):
@@ -201,6 +202,11 @@ def is_modified_at(key: bytes, revision: int) -> Json:
     return {"key": text_of(key), "target": "MOD", "result": "EQUAL", "mod_revision": str(revision)}
 
 
+def has_lease(key: bytes, lease: int) -> Json:
+    """Return the comparison that is true if a key has that lease."""
+    return {"key": text_of(key), "target": "LEASE", "result": "EQUAL", "lease": str(lease)}
+
+
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """Operations that are all carried out, or none.
@@ -282,6 +288,7 @@ def _key_value(entry: Mapping[str, Any]) -> KeyValue:
         b64decode(entry.get("value", "")),
         int(entry.get("create_revision", 0)),
         int(entry.get("mod_revision", 0)),
+        int(entry.get("lease", 0)),
     )
 
 
