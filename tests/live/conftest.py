@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from support.etcd import Etcd, running_etcd
+from support.in_process import event_loop_kind, in_process, make_in_process, serve  # noqa: F401 - fixtures
 from support.mock_hub import HubMaker, hub_config
 from support.waiting import PATIENCE
 

@@ -59,7 +59,7 @@ HOUSE = [
         "proxies",
         TRAITS,
         "proxies proxies.*",
-        "leftovers messages runtime.session runtime.replicas runtime.diagnosis runtime.looks runtime.live_looks "
+        "leftovers messages inprocess runtime.session runtime.replicas runtime.diagnosis runtime.looks runtime.live_looks "
         "runtime.program runtime.certificate runtime.pairs runtime.transport_files session publisher stores documents seams "
         "addresses traefik routes masking findings errors metrics threads _version",
     ),
@@ -72,7 +72,13 @@ HOUSE = [
     ),
     Room("readiness", PURE, "agent.readiness", ""),
     Room("leftovers", PURE, "proxies.leftovers proxies.leftovers_etcd", "findings errors"),
-    Room("inprocess", IO, "inprocess", ""),
+    Room(
+        "inprocess",
+        IO,
+        "inprocess inprocess.*",
+        "http runtime.certificate runtime.pairs runtime.transport_files session publisher seams addresses traefik routes "
+        "errors tasks threads",
+    ),
     Room(
         "http",
         PURE,

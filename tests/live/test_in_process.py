@@ -1,0 +1,496 @@
+"""InProcessProxy, between raw clients and raw servers, on each event loop. The conformance suite has the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from support.in_process import InProcessMaker, ServerMaker, connect
+from support.waiting import eventually, within
+
+from traefik_toml_proxy.conformance.backend import Backend, Exchange, respond_ok
+from traefik_toml_proxy.conformance.wire import BrokenMessage, chunk, read_head
+from traefik_toml_proxy.errors import ConfigurationError
+from traefik_toml_proxy.proxies.inprocess import InProcessProxy
+
+pytestmark = pytest.mark.timeout(60)
+
+HEAD = b"Host: hub.example.org\r\n\r\n"
+PAGE = [("Accept", "text/html")]
+
+
+async def answer_slowly(exchange: Exchange) -> None:
+    """Answer after a while."""
+    await exchange.read()
+    await asyncio.sleep(0.3)
+    await exchange.reply(body=exchange.target.encode())
+
+
+async def close_silently(exchange: Exchange) -> None:
+    """Answer, and close the connection without having said so."""
+    await exchange.read()
+    await exchange.reply(body=b"bye")
+    exchange.last = True
+
+
+# Requests.
+
+
+async def test_requests_in_a_row_are_answered_in_their_order(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """RFC 9112 section 9.3.2: sent without waiting, also with what the proxy answers itself in between."""
+    await serve(in_process, handler=answer_slowly)
+    async with connect(in_process) as connection:
+        paths = ["/user/ada/1", "/nobody", "/user/ada/2", "/_chp_healthz", "/user/ada/3"]
+        await connection.send(b"".join(f"GET {path} HTTP/1.1\r\n".encode() + HEAD for path in paths))
+        answers = [await within(20, connection.response()) for _ in paths]
+
+    assert [answer.status for answer in answers] == [200, 404, 200, 200, 200]
+    assert [answers[at].body.decode() for at in (0, 2, 4)] == [paths[0], paths[2], paths[4]]
+
+
+async def test_a_flood_of_requests_waits_in_the_kernel(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """A client that does not wait for answers is not read from, but for a little."""
+    release = asyncio.Event()
+
+    async def wait(exchange: Exchange) -> None:
+        await release.wait()
+        await respond_ok(exchange)
+
+    server = await serve(in_process, handler=wait)
+    requests = (b"GET /user/ada/ HTTP/1.1\r\nX: " + b"x" * 1000 + b"\r\n" + HEAD) * 30_000
+    async with connect(in_process) as connection:
+        sending = asyncio.ensure_future(connection.send(requests))
+        await eventually(lambda: server.exchanges)
+        await asyncio.sleep(0.3)
+        assert not sending.done()
+        assert len(server.exchanges) == 1
+        sending.cancel()
+        release.set()
+
+
+async def test_a_client_may_stop_sending_before_it_is_answered(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """RFC 9112 section 9.6 and TCP: half of a connection is closed. configurable-http-proxy does not answer."""
+    await serve(in_process, handler=answer_slowly)
+    async with connect(in_process) as connection:
+        await connection.send(b"GET /user/ada/ HTTP/1.1\r\n" + HEAD)
+        connection.writer.write_eof()
+        answer = await within(20, connection.response())
+        assert (answer.status, answer.body) == (200, b"/user/ada/")
+        assert await within(20, connection.reader.read()) == b""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"GET /user/ada/ HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /user/ada/ HTTP/1.1\r\nHost : h\r\n\r\n",
+        b"GET /user/ada/ HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+async def test_a_refused_request_reaches_no_server(in_process: InProcessProxy, serve: ServerMaker, text: bytes) -> None:
+    """It is answered with 400, its connection is closed, and what comes after it is never read as a request."""
+    server = await serve(in_process)
+    async with connect(in_process) as connection:
+        await connection.send(text + b"GET /user/ada/hidden HTTP/1.1\r\n" + HEAD)
+        received = await within(20, connection.reader.read())
+
+    assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert received.count(b"HTTP/1.1") == 1
+    assert server.exchanges == []
+
+
+async def test_a_malformed_body_ends_both_connections(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """RFC 9112 section 7.1: the server sees that the request is incomplete."""
+    ends: list[str] = []
+
+    async def read_all(exchange: Exchange) -> None:
+        try:
+            await exchange.read()
+        except (BrokenMessage, ConnectionError):
+            ends.append("incomplete")
+            raise
+        ends.append("complete")
+
+    server = await serve(in_process, handler=read_all)
+    async with connect(in_process) as connection:
+        await connection.send_head("POST", "/user/ada/", [("Transfer-Encoding", "chunked")])
+        await eventually(lambda: server.exchanges)
+        await connection.send(b"5\r\nhello\r\n5 \r\nhello\r\n0\r\n\r\n")
+        received = await within(20, connection.reader.read())
+
+    assert received.startswith(b"HTTP/1.1 400 ")
+    await eventually(lambda: ends == ["incomplete"])
+
+
+async def test_other_protocols_are_not_switched_to(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """RFC 9110 section 7.8: h2c would be a way around the routes. And a server cannot switch unasked."""
+
+    async def switch(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+
+    server = await serve(in_process, handler=switch)
+    async with connect(in_process) as connection:
+        headers = [
+            ("Connection", "Upgrade, HTTP2-Settings"),
+            ("Upgrade", "h2c"),
+            ("HTTP2-Settings", "AAMAAABkAAQAAP__"),
+        ]
+        answer = await within(20, connection.request("GET", "/user/ada/", headers))
+
+    assert answer.status == 503
+    assert server.last.head.get_all("Upgrade") == server.last.head.get_all("Connection") == []
+    assert server.last.head.get("HTTP2-Settings") is None
+
+
+async def test_a_client_that_is_told_not_to_send_its_body_is_cut_off(
+    in_process: InProcessProxy, serve: ServerMaker
+) -> None:
+    """RFC 9110 section 10.1.1: whether the body comes, nobody knows, so nothing after it is read as a request."""
+
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.reply("417 Expectation Failed")
+
+    server = await serve(in_process, handler=refuse)
+    async with connect(in_process) as connection:
+        await connection.send_head("PUT", "/user/ada/", [("Content-Length", "50"), ("Expect", "100-continue")])
+        head = await within(20, connection.head())
+        await connection.send(b"GET /user/ada/hidden HTTP/1.1\r\n" + HEAD)
+        assert await within(20, connection.reader.read()) == b""
+
+    assert (head.first[:12], head.get("Connection")) == ("HTTP/1.1 417", "close")
+    assert len(server.exchanges) == 1
+
+
+# Answers.
+
+
+async def test_a_request_is_sent_again_only_if_that_is_safe(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """RFC 9110 section 9.2.2: a server closes a connection at rest at the moment that it is used again.
+
+    GET goes over it, and is sent once more over another one. POST is sent only once, over a new one.
+    """
+    close: list[asyncio.StreamWriter] = []
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.read()
+        if exchange.writer in close:
+            exchange.writer.close()
+        else:
+            close.append(exchange.writer)
+            await exchange.reply()
+
+    server = await serve(in_process, handler=answer)
+    async with connect(in_process) as connection:
+        answers = [await within(20, connection.request("GET", "/user/ada/")) for _ in range(3)]
+        assert [answer.status for answer in answers] == [200] * 3
+        assert (len(server.exchanges), server.connections) == (5, 3)
+        answers = [await within(20, connection.request("POST", "/user/ada/", body=b"x")) for _ in range(3)]
+        assert [answer.status for answer in answers] == [200] * 3
+        assert (len(server.exchanges), server.connections) == (8, 6)
+
+
+async def test_what_a_server_sends_unasked_reaches_nobody(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """An answer that is longer than it says must not become the answer to the next request, of another user."""
+
+    async def say_too_much(exchange: Exchange) -> None:
+        await exchange.read()
+        await exchange.reply(body=b"mine")
+        await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")
+
+    server = await serve(in_process, handler=say_too_much)
+    answers = []
+    for _ in range(5):
+        async with connect(in_process) as connection:
+            answers.append(await within(20, connection.request("GET", "/user/ada/")))
+
+    assert [answer.body for answer in answers] == [b"mine"] * 5
+    assert server.connections == 5
+
+
+async def test_an_answer_without_a_length_keeps_the_client_s_connection(
+    in_process: InProcessProxy, serve: ServerMaker
+) -> None:
+    """It goes on in chunks; to a client with HTTP/1.0 it ends with the connection."""
+
+    async def until_close(exchange: Exchange) -> None:
+        await exchange.send_head("200 OK")
+        await exchange.send(b"some text")
+        exchange.last = True
+
+    await serve(in_process, handler=until_close)
+    async with connect(in_process) as connection:
+        answers = [await within(20, connection.request("GET", "/user/ada/")) for _ in range(2)]
+        assert [(answer.head.get("Transfer-Encoding"), answer.body) for answer in answers] == [
+            ("chunked", b"some text")
+        ] * 2
+        await connection.send(b"GET /user/ada/ HTTP/1.0\r\n\r\n")
+        received = await within(20, connection.reader.read())
+        assert received.endswith(b"\r\nConnection: close\r\n\r\nsome text")
+        assert b"chunked" not in received
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize("framing", ["Content-Length: 100", "Transfer-Encoding: chunked", "X: y"])
+async def test_an_answer_that_is_cut_off_does_not_look_complete(
+    in_process: InProcessProxy, serve: ServerMaker, version: str, framing: str
+) -> None:
+    """RFC 9112 section 8, whatever its framing is on both sides: where only a reset shows it, there is one."""
+
+    async def die(exchange: Exchange) -> None:
+        await exchange.send(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode())
+        await exchange.send(chunk(b"some text") if "chunked" in framing else b"some text")
+        await asyncio.sleep(0.1)
+        exchange.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        exchange.writer.transport.abort()
+
+    await serve(in_process, handler=die)
+    async with connect(in_process) as connection:
+        await connection.send(f"GET /user/ada/ HTTP/{version}\r\n".encode() + HEAD)
+        with pytest.raises((BrokenMessage, ConnectionError)):
+            await within(20, connection.response())
+
+
+async def test_interim_answers_reach_the_client(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """RFC 9110 section 15.2: all of them, but not a client that does not know them."""
+
+    async def hint(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n")
+        await exchange.reply(body=b"x")
+
+    await serve(in_process, handler=hint)
+    async with connect(in_process) as connection:
+        await connection.send(b"GET /user/ada/ HTTP/1.1\r\n" + HEAD)
+        heads = [(await within(20, read_head(connection.reader))).first for _ in range(3)]
+        assert [head[9:12] for head in heads] == ["103", "102", "200"]
+    async with connect(in_process) as connection:
+        await connection.send(b"GET /user/ada/ HTTP/1.0\r\n\r\n")
+        assert (await within(20, connection.reader.read())).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_slow_client_makes_the_server_wait(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """What nobody has taken yet stays with the server, but for a little."""
+    sent = 0
+
+    async def pour(exchange: Exchange) -> None:
+        nonlocal sent
+        await exchange.send_head("200 OK", [("Content-Length", str(2**30))])
+        while True:
+            await exchange.send(b"x" * 65_536)
+            sent += 65_536
+
+    await serve(in_process, handler=pour)
+    async with connect(in_process) as connection:
+        await connection.send_head("GET", "/user/ada/")
+        await connection.head()
+        connection.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        before = -1
+        while before != sent:
+            before = sent
+            await asyncio.sleep(0.3)
+
+    # Two pairs of socket buffers of the kernel, and one of ours.
+    assert sent < 16 * 2**20
+
+
+# Failures.
+
+
+async def hub_page(exchange: Exchange) -> None:
+    """Answer as the Hub does at /hub/error/."""
+    await exchange.read()
+    await exchange.reply(headers=[("Content-Type", "text/html"), ("Set-Cookie", "_xsrf=of-the-hub")], body=b"the page")
+
+
+async def test_a_browser_gets_the_hub_s_page_and_the_hub_gets_no_secret(make_in_process: InProcessMaker) -> None:
+    """Programs and websockets get a few words, and the Hub is not asked. CHP sends the Hub no cookies either."""
+    async with Backend("hub", hub_page) as hub:
+        proxy = make_in_process(hub.url)
+        await proxy.start()
+        await proxy.add_route("/user/ada/", "http://127.0.0.1:1", {})
+        async with connect(proxy) as connection:
+            secret = [("Cookie", "token"), ("Authorization", "token x"), ("Referer", "http://h/?token=x")]
+            answer = await within(20, connection.request("GET", "/user/ada/a?b", [*PAGE, *secret]))
+            assert (answer.status, answer.body, answer.head.get("Set-Cookie")) == (503, b"the page", None)
+            assert hub.last.target == "/hub/error/503?url=%2Fuser%2Fada%2Fa%3Fb"
+            assert {name for name, _ in hub.last.head.headers} == {"Host", "Accept"}
+            answer = await within(20, connection.request("GET", "/user/ada/a", secret))
+            assert (answer.status, answer.head.get("Content-Type")) == (503, "text/plain; charset=utf-8")
+            answer = await within(20, connection.request("POST", "/user/ada/a", PAGE, b"body"))
+            assert answer.status == 503
+        assert len(hub.exchanges) == 1
+
+
+async def test_a_browser_gets_the_hub_s_page_where_nothing_is(make_in_process: InProcessMaker) -> None:
+    """The page for 404."""
+    async with Backend("hub", hub_page) as hub:
+        proxy = make_in_process(hub.url)
+        await proxy.start()
+        await proxy.add_route("/hub/", hub.url, {})
+        async with connect(proxy) as connection:
+            answer = await within(20, connection.request("GET", "/other", PAGE))
+            assert (answer.status, answer.body) == (404, b"the page")
+            answer = await within(20, connection.request("GET", "/other"))
+            assert (answer.status, answer.body) == (404, b"There is nothing here.\n")
+        assert hub.last.target == "/hub/error/404?url=%2Fother"
+
+
+async def hang(exchange: Exchange) -> None:
+    """Never answer."""
+    await exchange.read()
+    await asyncio.Event().wait()
+
+
+async def be_large(exchange: Exchange) -> None:
+    """Answer with more than a page."""
+    await exchange.reply(headers=[("Content-Type", "text/html")], body=b"x" * 3_000_000)
+
+
+async def redirect(exchange: Exchange) -> None:
+    """Send the proxy elsewhere."""
+    await exchange.reply("302 Found", [("Location", "/hub/login")])
+
+
+@pytest.mark.parametrize("handler", [None, hang, be_large, redirect, close_silently])
+async def test_a_browser_gets_a_page_of_ours_if_the_hub_has_none(make_in_process: InProcessMaker, handler: Any) -> None:
+    """It says what is wrong, and comes back by itself."""
+    async with Backend("hub", handler or respond_ok) as hub:
+        proxy = make_in_process(hub.url if handler else "http://127.0.0.1:1")
+        await proxy.start()
+        await proxy.add_route("/user/ada/", "http://127.0.0.1:1", {})
+        async with connect(proxy) as connection:
+            answer = await within(20, connection.request("GET", "/user/ada/", PAGE))
+
+    assert answer.status == 503
+    assert b"The server does not answer" in answer.body
+    assert int(answer.head.get("Refresh") or 0) >= 4
+
+
+async def test_before_the_hub_has_begun_nothing_is_said_to_be_missing(in_process: InProcessProxy) -> None:
+    """A browser that was open during a restart comes back by itself."""
+    async with connect(in_process) as connection:
+        assert (await within(20, connection.request("GET", "/hub/home", PAGE))).status == 503
+        assert (await within(20, connection.request("GET", "/hub/home"))).status == 503
+        assert (await within(20, connection.request("GET", "/_chp_healthz"))).body == b'{"status": "OK"}'
+
+
+async def test_a_failure_is_logged_with_its_cause(in_process: InProcessProxy, caplog: pytest.LogCaptureFixture) -> None:
+    """Who asked for what, where it should have gone, and why it did not; but no query, which may have secrets."""
+    await in_process.add_route("/user/ada/", "http://127.0.0.1:1", {})
+    async with connect(in_process) as connection:
+        await within(20, connection.request("GET", "/user/ada/x%0A?token=secret"))
+
+    await eventually(lambda: any(record.levelno == logging.WARNING for record in caplog.records))
+    [line] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert line.startswith("GET '/user/ada/x%0A' from 127.0.0.1 to 'http://127.0.0.1:1' (route '/user/ada/') failed: ")
+    assert "secret" not in line
+
+
+# Sockets.
+
+
+async def test_unix_sockets_on_both_sides(make_in_process: InProcessMaker, tmp_path: Path) -> None:
+    """JupyterHub 6 has them for its bind_url, for itself, and for servers."""
+    public, behind = tmp_path / "public.sock", tmp_path / "a server.sock"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await read_head(reader)
+        body = f"{head.first} {head.get('X-Forwarded-For')}".encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        writer.close()
+
+    server = await asyncio.start_unix_server(answer, behind)
+    proxy = make_in_process(public_url=f"http+unix://{quote(str(public), safe='')}", socket_mode=0o600)
+    await proxy.start()
+    await proxy.add_route("/user/ada/", f"http+unix://{quote(str(behind), safe='')}", {})
+    reader, writer = await asyncio.open_unix_connection(public)
+    writer.write(b"GET /user/ada/a HTTP/1.1\r\n" + HEAD)
+    received = await within(20, reader.readuntil(b"127.0.0.1"))
+    writer.close()
+
+    assert received.endswith(b"GET /user/ada/a HTTP/1.1 127.0.0.1")
+    assert public.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ConfigurationError, match="Another program listens there"):
+        await make_in_process(public_url=proxy.public_url).start()
+    await proxy.stop()
+    server.close()
+    assert not public.exists()
+
+
+async def test_the_socket_of_a_killed_hub_is_replaced(make_in_process: InProcessMaker, tmp_path: Path) -> None:
+    """But nothing else that is there."""
+    path, file = tmp_path / "old.sock", tmp_path / "file"
+    file.write_text("mine")
+    with socket.socket(socket.AF_UNIX) as old:
+        old.bind(str(path))
+    await make_in_process(public_url=f"http+unix://{quote(str(path), safe='')}").start()
+    with pytest.raises(ConfigurationError):
+        await make_in_process(public_url=f"http+unix://{quote(str(file), safe='')}").start()
+
+    assert file.read_text() == "mine"
+
+
+async def test_an_address_that_is_in_use_is_named(make_in_process: InProcessMaker) -> None:
+    """And nothing is left listening."""
+    proxy = make_in_process()
+    await proxy.start()
+    with pytest.raises(ConfigurationError, match="Another program listens there"):
+        await make_in_process(public_url=proxy.public_url).start()
+    with pytest.raises(ConfigurationError, match=r"cannot listen at 192\.0\.2\.1:1234"):
+        await make_in_process(public_url="http://192.0.2.1:1234").start()
+
+
+async def test_further_connections_are_closed_at_once(make_in_process: InProcessMaker, serve: ServerMaker) -> None:
+    """The Hub needs descriptors as well. Those that are open go on."""
+    proxy = make_in_process(most_connections=2)
+    await proxy.start()
+    await serve(proxy)
+    async with connect(proxy) as first, connect(proxy) as second:
+        assert [(await within(20, each.request("GET", "/user/ada/"))).status for each in (first, second)] == [200, 200]
+        async with connect(proxy) as third:
+            with pytest.raises((BrokenMessage, ConnectionError)):
+                await within(20, third.request("GET", "/user/ada/"))
+        assert (await within(20, first.request("GET", "/user/ada/"))).status == 200
+
+
+async def test_stop_lets_an_answer_end(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """And closes what waits for nothing."""
+    server = await serve(in_process, handler=answer_slowly)
+    async with connect(in_process) as busy, connect(in_process) as idle:
+        await idle.request("GET", "/_chp_healthz")
+        await busy.send_head("GET", "/user/ada/")
+        await eventually(lambda: server.exchanges)
+        stopping = asyncio.ensure_future(in_process.stop())
+        answer = await within(20, busy.response())
+        assert (answer.status, answer.body) == (200, b"/user/ada/")
+        assert await within(20, idle.reader.read()) == b""
+        await stopping
+
+
+async def test_stop_does_not_wait_for_ever(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """Neither for an answer nor for a request that does not come."""
+    server = await serve(in_process, handler=hang)
+    async with connect(in_process) as busy, connect(in_process) as slow:
+        await busy.send_head("GET", "/user/ada/")
+        await slow.send(b"GET /")
+        await eventually(lambda: server.exchanges)
+        await within(10, in_process.stop())
+        assert await within(20, busy.reader.read()) == b""
+
+
+async def test_a_busy_hub_stops_nobody(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """The proxy has an event loop of its own: it answers while that of the Hub does nothing."""
+    await serve(in_process)
+    url = in_process.public_url.removeprefix("http://127.0.0.1:")
+
+    def ask() -> bytes:
+        with socket.create_connection(("127.0.0.1", int(url)), timeout=20) as connection:
+            connection.sendall(b"GET /_chp_healthz HTTP/1.1\r\n" + HEAD)
+            return connection.recv(1000)
+
+    assert ask().startswith(b"HTTP/1.1 200 OK")  # called on the event loop of the Hub

@@ -1,0 +1,332 @@
+"""ClientConnection: reads requests from a client, one after another, and has each answered. Does I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, cast
+
+from .exchange import Exchange
+from .forwarding import Peer
+from .heads import BrokenRequest, Request
+from .pages import plain
+from .readers import Mark, RequestReader
+from .server import HIGH_WATER, LOW_WATER, end_writing
+
+# Seconds: for a whole head; for the next request to begin; for a body or an answer of which nothing moves; for a client that
+# is to stop sending, in all and without anything coming. None is for a whole request.
+HEAD_SECONDS = 60.0
+IDLE_SECONDS = 180.0
+STALLED_SECONDS = 600.0
+_LINGER_SECONDS, _LINGER_IDLE_SECONDS = 30.0, 5.0
+_NEVER = float("inf")
+# How many bytes of further requests are taken while one is answered.
+_MOST_WAITING = 65_536
+
+# Why nothing is read from the client.
+_SERVER_IS_FULL, _TOO_MUCH_WAITS = 1, 2
+
+# Makes a whole answer.
+Making = Callable[[], Coroutine[Any, Any, bytes]]
+
+
+class Engine(Protocol):
+    """What connections share."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether each connection is closed after the current answer."""
+
+    def peer(self, transport: asyncio.Transport) -> Peer:
+        """Return who is at the other end of a new connection."""
+
+    def has_room(self, client: ClientConnection) -> bool:
+        """Take note of a new connection; return whether there is room for it."""
+
+    def forget(self, client: ClientConnection) -> None:
+        """Take note of the end of a connection."""
+
+    def answer(self, client: ClientConnection, request: Request) -> bytes | Exchange | Making:
+        """Return a whole answer to a request, or what gets one from a server, or what makes one."""
+
+    def failed(self, client: ClientConnection, exchange: Exchange, reason: str, *, close: bool) -> Making:
+        """Take note of a request whose server has given no answer; return what makes one."""
+
+
+class ClientConnection(asyncio.Protocol):
+    """A connection from a client; see :class:`~.exchange.Client`.
+
+    Attributes:
+        peer: Who is there.
+        deadline: When :meth:`on_deadline` is called, on the clock of the event loop.
+    """
+
+    peer: Peer
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._reader = RequestReader()
+        self._exchange: Exchange | None = None
+        # Makes an answer of the proxy itself.
+        self._making: asyncio.Task[None] | None = None
+        self._held = 0
+        # Whether the client sends nothing more, and whether what it sends is dropped.
+        self._has_ended = False
+        self._is_lingering = False
+        self._lingers_until = _NEVER
+        self.deadline = self._loop.time() + HEAD_SECONDS
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for the beginning of a request."""
+        waits = self._exchange is None and self._making is None
+        return waits and not self._is_lingering and self._reader.is_between
+
+    @property
+    def is_tunnel(self) -> bool:
+        """Whether it is a websocket."""
+        return self._exchange is not None and self._exchange.is_tunnel
+
+    # Called by asyncio.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Set it up."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
+        self.peer = self._engine.peer(self._transport)
+        if not self._engine.has_room(self):
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Read what has come."""
+        exchange = self._exchange
+        if exchange is not None and exchange.is_tunnel:
+            exchange.send_tunnel(data)
+        elif self._is_lingering:
+            self.deadline = min(self._loop.time() + _LINGER_IDLE_SECONDS, self._lingers_until)
+        else:
+            if exchange is not None:
+                self.deadline = self._loop.time() + STALLED_SECONDS
+            elif self._reader.is_between:
+                self.deadline = self._loop.time() + HEAD_SECONDS
+            self._reader.receive(data)
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            while not self._is_lingering:
+                exchange = self._exchange
+                if self._making or (exchange and (exchange.is_complete or exchange.is_tunnel)):
+                    self._wait_with_the_rest(exchange)
+                    return
+                event = self._reader.read()
+                if event is Mark.MORE:
+                    return
+                if event is Mark.END:
+                    self._complete(exchange)
+                elif event.__class__ is bytes:
+                    if exchange is not None:
+                        exchange.send_body(event)
+                else:
+                    self._begin(cast("Request", event))
+        except BrokenRequest as error:
+            self._refuse(error)
+
+    def _wait_with_the_rest(self, exchange: Exchange | None) -> None:
+        if exchange is not None and exchange.is_tunnel:
+            exchange.send_tunnel(self._reader.take_rest())
+        elif self._reader.buffered > _MOST_WAITING:
+            self._hold(_TOO_MUCH_WAITS)
+
+    def _begin(self, request: Request) -> None:
+        answer = self._engine.answer(self, request)
+        if isinstance(answer, Exchange):
+            self._exchange = answer
+            self.deadline = self._loop.time() + STALLED_SECONDS if request.length else _NEVER
+            answer.begin()
+        elif isinstance(answer, bytes):
+            self.write(answer)
+            self._finish(keep=request.keep and request.length == 0)
+        else:
+            self._make(answer, keep=request.keep and request.length == 0)
+
+    def _complete(self, exchange: Exchange | None) -> None:
+        if exchange is not None:
+            self.deadline = _NEVER
+            exchange.complete()
+
+    def _refuse(self, error: BrokenRequest) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.drop()
+        if exchange is not None and exchange.has_begun:
+            self.cut_off(reset=True)
+        else:
+            self.write(plain(error.status, f"The request is refused: {error.reason}.", close=True))
+            self._linger()
+
+    def eof_received(self) -> bool:
+        """Note that the client sends nothing more; it may still wait for an answer."""
+        self._has_ended = True
+        exchange = self._exchange
+        if self._is_lingering or (exchange is None and self._making is None):
+            return False
+        if exchange is not None and exchange.is_tunnel:
+            exchange.end_tunnel()
+            self.deadline = self._loop.time() + _LINGER_SECONDS
+        elif exchange is not None and not exchange.is_complete:
+            return False
+        # Over TLS, asyncio closes the connection.
+        return not self.peer.is_tls
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's
+        """End what was going on for the client."""
+        self._is_lingering = True
+        self._engine.forget(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.drop()
+        if self._making is not None:
+            self._making.cancel()
+
+    def pause_writing(self) -> None:
+        """Have the server wait: the client takes no more."""
+        self.deadline = self._loop.time() + STALLED_SECONDS
+        if self._exchange is not None:
+            self._exchange.hold_server()
+
+    def resume_writing(self) -> None:
+        """Have the server go on."""
+        exchange = self._exchange
+        if exchange is not None:
+            self.deadline = _NEVER if exchange.is_complete else self._loop.time() + STALLED_SECONDS
+            exchange.release_server()
+
+    # Called by the exchange.
+
+    def write(self, data: bytes) -> None:
+        """See :class:`~.exchange.Client`."""
+        self._transport.write(data)
+
+    def hold(self) -> None:
+        """See :class:`~.exchange.Client`."""
+        self._hold(_SERVER_IS_FULL)
+        self.deadline = _NEVER  # it is the server that keeps the client waiting
+
+    def go_on(self) -> None:
+        """See :class:`~.exchange.Client`."""
+        self._release(_SERVER_IS_FULL)
+        if self._exchange is not None and not self._exchange.is_complete:
+            self.deadline = self._loop.time() + STALLED_SECONDS
+
+    def _hold(self, why: int) -> None:
+        if not self._held:
+            self._transport.pause_reading()
+        self._held |= why
+
+    def _release(self, why: int) -> None:
+        if self._held:
+            self._held &= ~why
+            if not self._held and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def on_answered(self, *, keep: bool) -> None:
+        """See :class:`~.exchange.Client`."""
+        exchange, self._exchange = self._exchange, None
+        self._finish(keep=keep, is_clean=exchange is not None and exchange.is_complete)
+        # Not at once: there may be thousands in a row.
+        self._loop.call_soon(self._read_on)
+
+    def on_failed(self, exchange: Exchange, reason: str) -> None:
+        """See :class:`~.exchange.Client`."""
+        keep = exchange.request.keep and exchange.is_complete and not exchange.request.upgrade
+        self._make(self._engine.failed(self, exchange, reason, close=not keep), keep=keep)
+
+    def _make(self, making: Making, *, keep: bool) -> None:
+        self.deadline = _NEVER
+        self._making = self._loop.create_task(self._answer(making, keep=keep))
+
+    async def _answer(self, making: Making, *, keep: bool) -> None:
+        try:
+            answer = await making()
+        except Exception:  # a bug: asyncio logs it, but the client must not wait for ever
+            self.close()
+            raise
+        self._making = self._exchange = None
+        self.write(answer)
+        self._finish(keep=keep)
+        self._read_on()
+
+    def _finish(self, *, keep: bool, is_clean: bool = False) -> None:
+        """Note that a request is answered.
+
+        Args:
+            keep: Whether the connection can take another request.
+            is_clean: Whether it can be closed at once otherwise, if nothing more has come.
+        """
+        if keep and not self._engine.is_stopping:
+            self._reader.next_request()
+            self._release(_SERVER_IS_FULL | _TOO_MUCH_WAITS)
+            self.deadline = self._loop.time() + (IDLE_SECONDS if self._reader.is_between else HEAD_SECONDS)
+        elif is_clean and not self._reader.buffered:
+            self._is_lingering = True
+            self.deadline = self._loop.time() + STALLED_SECONDS
+            self._transport.close()
+        else:
+            self._linger()
+
+    def _read_on(self) -> None:
+        """Read what has come meanwhile."""
+        if not self._transport.is_closing() and not self._is_lingering:
+            if self._reader.is_between and self._has_ended:
+                self._transport.close()
+            else:
+                self._read()
+
+    def end_tunnel(self, *, whole: bool) -> None:
+        """See :class:`~.exchange.Client`."""
+        if whole:
+            self._transport.close()
+        else:
+            self.deadline = self._loop.time() + _LINGER_SECONDS
+            end_writing(self._transport)
+
+    def cut_off(self, *, reset: bool) -> None:
+        """See :class:`~.exchange.Client`."""
+        self._is_lingering = True
+        self.deadline = self._loop.time() + _LINGER_SECONDS
+        if reset:
+            connection = self._transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+    def _linger(self) -> None:
+        """Close the connection, but not before the client has got the answer: what it still sends would reset it.
+
+        RFC 9112 section 9.6.
+        """
+        self._is_lingering = True
+        self._release(_SERVER_IS_FULL | _TOO_MUCH_WAITS)
+        now = self._loop.time()
+        self._lingers_until, self.deadline = now + _LINGER_SECONDS, now + _LINGER_IDLE_SECONDS
+        if self._has_ended:
+            self._transport.close()
+        else:
+            end_writing(self._transport)
+
+    def on_deadline(self) -> None:
+        """Close the connection: its time is over."""
+        if self._exchange is None and not self._is_lingering and not self._reader.is_between:
+            self._refuse(BrokenRequest(408, "its head has not come in time"))
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close it at once."""
+        self._transport.abort()

@@ -1,0 +1,252 @@
+"""Engine: what all connections share, on one event loop: routes, settings, listeners, limits. Does I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ..errors import quoted
+from ..routes import Route, RouteTable
+from .client import ClientConnection, Making
+from .exchange import Exchange
+from .forwarding import Network, Peer, is_in
+from .heads import Request
+from .hub_pages import HubPages
+from .pages import HEALTH_PATH, healthy, page, plain, redirect, wants_page
+from .server import Pool
+from .targets import Target, target_of
+
+# Seconds between two looks at deadlines.
+_TICK = 1.0
+# How many matches and targets are remembered.
+_MOST_REMEMBERED = 8_192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How requests are served.
+
+    Attributes:
+        trusted: The networks of the proxies in front, whose X-Forwarded-* fields are believed.
+        most_clients: How many connections from clients there can be.
+        hub_url: Where the Hub's pages for errors are, with a slash at the end; "" to do without.
+    """
+
+    trusted: tuple[Network, ...]
+    most_clients: int
+    hub_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that got no answer from a server.
+
+    Attributes:
+        client: The address of the client.
+        method: The method.
+        path: The path, without the query, which may have secrets.
+        routespec: The route.
+        target: The target of the route.
+        reason: What went wrong.
+    """
+
+    client: str
+    method: str
+    path: str
+    routespec: str
+    target: str
+    reason: str
+
+    def __str__(self) -> str:
+        what = f"{self.method} {quoted(self.path)} from {self.client}"
+        return f"{what} to {quoted(self.target)} (route {quoted(self.routespec)}) failed: {self.reason}"
+
+
+class Engine:
+    """Serves requests by a table of routes; see :class:`~.client.Engine`. All of it runs on one event loop.
+
+    Attributes:
+        revision: The revision of the table.
+        seen: By routespec, when it was last used, in seconds since 1970.
+        is_stopping: Whether each connection is closed after the current answer.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        tls: Callable[[], Mapping[str, ssl.SSLContext]],
+        on_failure: Callable[[Failure], object],
+    ) -> None:
+        """Set up; nothing is served before :meth:`listen`.
+
+        Args:
+            settings: The settings.
+            tls: Returns the certificates for https targets, by the ``tls`` of an address.
+            on_failure: Is told of each request that got no answer.
+        """
+        self.revision = 0
+        self.seen: dict[str, float] = {}
+        self.is_stopping = False
+        self._settings = settings
+        self._on_failure = on_failure
+        self._table = RouteTable()
+        self._pool = Pool(tls)
+        self._pages = HubPages(settings.hub_url, self._pool) if settings.hub_url else None
+        self._clients: set[ClientConnection] = set()
+        self._servers: list[asyncio.AbstractServer] = []
+        self._ticking: asyncio.Task[None] | None = None
+        self._matches: dict[tuple[str, str], Route | None] = {}
+        self._targets: dict[Route, Target] = {}
+
+    # For the session.
+
+    def use(self, table: RouteTable, revision: int) -> None:
+        """Serve these routes from now on. Requests and websockets that are under way go on."""
+        self._table, self.revision = table, revision
+        self._matches.clear()
+        self._targets.clear()
+        for routespec in [spec for spec in self.seen if table.get(spec) is None]:
+            del self.seen[routespec]
+
+    def add_listener(self, server: asyncio.AbstractServer) -> None:
+        """Have a listener closed at the end."""
+        self._servers.append(server)
+
+    def make_client(self) -> ClientConnection:
+        """Return the protocol of a new connection."""
+        return ClientConnection(self)
+
+    def make_redirected(self, port: int) -> ClientConnection:
+        """Return the protocol of a new connection for plain http, all of which is sent to https at this port."""
+        return ClientConnection(_Redirecting(self, port))
+
+    def begin(self) -> None:
+        """Look at deadlines from now on."""
+        self._ticking = asyncio.get_running_loop().create_task(self._tick())
+
+    async def close(self, grace: float) -> None:
+        """Stop listening, let answers that are under way end, and close all connections.
+
+        Args:
+            grace: For how many seconds they may take.
+        """
+        self.is_stopping = True
+        for server in self._servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace
+        while busy := [client for client in self._clients if not client.is_idle and not client.is_tunnel]:
+            for client in self._clients - set(busy):
+                client.close()
+            if loop.time() > end:
+                break
+            await asyncio.sleep(0.02)
+        for client in list(self._clients):
+            client.close()
+        self._pool.close()
+        if self._ticking is not None:
+            self._ticking.cancel()
+            await asyncio.wait([self._ticking])
+        await asyncio.sleep(0)  # for the ends of connections
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_TICK)
+            now = loop.time()
+            for client in [client for client in self._clients if client.deadline < now]:
+                client.on_deadline()
+            self._pool.close_old(now)
+
+    # For connections.
+
+    def peer(self, transport: asyncio.Transport) -> Peer:
+        """See :class:`~.client.Engine`."""
+        name = transport.get_extra_info("peername")
+        is_tls = transport.get_extra_info("ssl_object") is not None
+        # Over a unix socket, the client is a program on this machine.
+        address = name[0] if isinstance(name, tuple) else "127.0.0.1"
+        address = address.removeprefix("::ffff:") if "." in address else address
+        return Peer(address.encode("ascii", "replace"), is_in(address, self._settings.trusted), is_tls)
+
+    def has_room(self, client: ClientConnection) -> bool:
+        """See :class:`~.client.Engine`."""
+        self._clients.add(client)
+        return len(self._clients) <= self._settings.most_clients
+
+    def forget(self, client: ClientConnection) -> None:
+        """See :class:`~.client.Engine`."""
+        self._clients.discard(client)
+
+    def answer(self, client: ClientConnection, request: Request) -> bytes | Exchange | Making:
+        """See :class:`~.client.Engine`."""
+        close = not request.keep or request.length != 0 or self.is_stopping
+        if request.target == HEALTH_PATH:
+            return healthy(close=close, head_only=request.method == b"HEAD")
+        route = self._match(request)
+        if route is not None:
+            return Exchange(client, request, route, self._target(route), self._pool, self.seen)
+        # Before the Hub has added its routes, a page may exist all the same.
+        if not len(self._table):
+            return self._own_answer(503, request, close=close)
+        return functools.partial(self._make, 404, request, close=close)
+
+    def _match(self, request: Request) -> Route | None:
+        key = (request.host.decode("latin-1"), request.path)
+        try:
+            return self._matches[key]
+        except KeyError:
+            if len(self._matches) >= _MOST_REMEMBERED:
+                self._matches.clear()
+            route = self._matches[key] = self._table.match(*key)
+            return route
+
+    def _target(self, route: Route) -> Target:
+        target = self._targets.get(route)
+        if target is None:
+            target = self._targets[route] = target_of(route)
+        return target
+
+    def _own_answer(self, status: int, request: Request, *, close: bool) -> bytes:
+        if wants_page(request):
+            # Not all browsers at the same time.
+            again = random.randint(4, 9) if status == 503 else 0  # noqa: S311 - no secret
+            return page(status, close=close, again=again)
+        words = "No server can be reached here now." if status == 503 else "There is nothing here."
+        return plain(status, words, close=close, head_only=request.method == b"HEAD")
+
+    def failed(self, client: ClientConnection, exchange: Exchange, reason: str, *, close: bool) -> Making:
+        """See :class:`~.client.Engine`."""
+        request, route, address = exchange.request, exchange.route, client.peer.address.decode()
+        self._on_failure(Failure(address, request.method.decode(), request.path, route.routespec, route.target, reason))
+        return functools.partial(self._make, 503, request, close=close)
+
+    async def _make(self, status: int, request: Request, *, close: bool) -> bytes:
+        if self._pages is not None and wants_page(request):
+            found = await self._pages.page(status, request, close=close)
+            if found:
+                return found
+        return self._own_answer(status, request, close=close)
+
+
+class _Redirecting:
+    """Sends all requests to https; see :class:`~.client.Engine`."""
+
+    def __init__(self, engine: Engine, port: int) -> None:
+        self._engine = engine
+        self._port = port
+        self.peer, self.has_room, self.forget = engine.peer, engine.has_room, engine.forget
+        self.failed = engine.failed
+
+    @property
+    def is_stopping(self) -> bool:
+        """See :class:`~.client.Engine`."""
+        return self._engine.is_stopping
+
+    def answer(self, client: ClientConnection, request: Request) -> bytes | Exchange:  # noqa: ARG002
+        """See :class:`~.client.Engine`."""
+        return redirect(request, self._port)

@@ -1,0 +1,91 @@
+"""LoopThread: an event loop in a thread of its own, so that the Hub and the proxy do not wait for each other. Does I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from ..errors import ConfigurationError
+from ..threads import in_thread
+
+T = TypeVar("T")
+
+LOOPS = ("auto", "uvloop", "asyncio")
+
+
+def make_loop(kind: str) -> asyncio.AbstractEventLoop:
+    """Return a new event loop.
+
+    Args:
+        kind: ``uvloop``, ``asyncio``, or ``auto`` for uvloop where it is installed.
+
+    Raises:
+        ConfigurationError: If uvloop is wanted, but not there.
+    """
+    if kind == "asyncio":
+        return asyncio.new_event_loop()
+    try:
+        uvloop = importlib.import_module("uvloop")
+    except ImportError as error:
+        if kind == "auto":
+            return asyncio.new_event_loop()
+        raise ConfigurationError(
+            f"c.InProcessProxy.event_loop is 'uvloop', which is not installed ({error}). Install it with: python3 -m pip "
+            "install 'traefik-toml-proxy[fast]'"
+        ) from error
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+class LoopThread:
+    """A thread that runs an event loop from :meth:`start` to :meth:`stop`. It does not keep the process from ending."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Set the loop; nothing runs before :meth:`start`."""
+        self.loop = loop
+        self._thread = threading.Thread(target=self._run, name="traefik_toml_proxy in-process", daemon=True)
+
+    def start(self) -> None:
+        """Start it."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of a coroutine that runs on the loop of the thread. If cancelled, so is that."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Return the result of a function that is called on the loop of the thread."""
+
+        async def work() -> T:
+            return function()
+
+        return await self.run(work())
+
+    async def stop(self) -> None:
+        """Cancel what runs on the loop, and end the thread. May be called twice, and without :meth:`start`."""
+        if not self._thread.is_alive():
+            if not self.loop.is_closed():
+                self.loop.close()
+            return
+        asyncio.run_coroutine_threadsafe(self._end(), self.loop)
+        await in_thread(self._thread.join)
+
+    async def _end(self) -> None:
+        this = asyncio.current_task()
+        tasks = [task for task in asyncio.all_tasks() if task is not this]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=5)
+        await self.loop.shutdown_asyncgens()
+        self.loop.stop()

@@ -1,0 +1,331 @@
+"""Connections to servers: one that carries requests and answers, and the pool of those at rest. Does I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, cast
+
+from .heads import Answer, BrokenAnswer, Request
+from .readers import AnswerReader, Mark
+from .targets import Address
+
+# Bytes that wait to be sent before the other side is asked to pause, and below which it goes on.
+HIGH_WATER, LOW_WATER = 65_536, 16_384
+# Seconds for opening a connection.
+_CONNECT_SECONDS = 30.0
+# Seconds for which a connection rests in the pool, and how many do for one server.
+_REST_SECONDS = 30.0
+_MOST_AT_REST = 200
+
+
+class Unreachable(Exception):
+    """A server to which no connection can be opened; the message says why."""
+
+
+class Owner(Protocol):
+    """Who has sent a request over a connection, and is told what comes back."""
+
+    def on_interim(self, answer: Answer) -> None:
+        """Take an interim answer (1xx)."""
+
+    def on_head(self, answer: Answer) -> None:
+        """Take the head of the final answer."""
+
+    def on_body(self, piece: bytes) -> None:
+        """Take a piece of its body."""
+
+    def on_end(self) -> None:
+        """Note that the answer is complete. The connection is the owner's until it gives it back or closes it."""
+
+    def on_switched(self, answer: Answer, rest: bytes) -> None:
+        """Note that the connection is a websocket's from now on; ``rest`` has come over it already."""
+
+    def on_tunnel(self, data: bytes) -> None:
+        """Take what has come over the websocket."""
+
+    def on_tunnel_end(self) -> None:
+        """Note that nothing more will come over the websocket."""
+
+    def on_lost(self, reason: str) -> None:
+        """Note that the connection is lost, with or without an answer."""
+
+    def on_full(self) -> None:
+        """Send no more for now."""
+
+    def on_drained(self) -> None:
+        """Go on sending."""
+
+
+class ServerConnection(asyncio.Protocol):
+    """A connection to a server.
+
+    Attributes:
+        address: What it is connected to.
+        owner: Who uses it; None while it rests.
+        rests_since: Since when it rests, on the clock of the event loop.
+        can_stay: Whether the answer leaves it in a state in which it can be used again.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.owner: Owner | None = None
+        self.rests_since = 0.0
+        self.can_stay = False
+        self.transport: asyncio.Transport
+        self._reader = AnswerReader(b"GET")
+        self._takes_upgrade = False
+        self._is_tunnel = False
+        self._is_answered = False
+        self._is_lost = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a request can be sent over it."""
+        return not self._is_lost and not self.transport.is_closing()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of an answer to the current request has come."""
+        return self._reader.has_begun
+
+    def begin(self, owner: Owner, request: Request, head: bytes) -> None:
+        """Send the head of a request."""
+        self.owner = owner
+        self.can_stay = self._is_answered = False
+        self._reader = AnswerReader(request.method)
+        self._takes_upgrade = request.upgrade
+        self.transport.write(head)
+
+    def close(self) -> None:
+        """Close it; what was sent still goes out, but the owner is told nothing more."""
+        self.owner = None
+        self.transport.close()
+
+    def abort(self) -> None:
+        """Close it at once; the owner is told nothing more."""
+        self.owner = None
+        self.transport.abort()
+
+    def rest(self, now: float) -> None:
+        """Have no owner for a while."""
+        self.owner = None
+        self.rests_since = now
+        self.transport.resume_reading()
+
+    # Called by asyncio.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Set it up."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
+        keep_alive(transport.get_extra_info("socket"))
+
+    def data_received(self, data: bytes) -> None:
+        """Tell the owner what has come."""
+        owner = self.owner
+        if owner is None:
+            # Nobody has asked for it: it must never be taken for the answer to somebody else's request.
+            self.transport.abort()
+        elif self._is_tunnel:
+            owner.on_tunnel(data)
+        elif self._is_answered:
+            self._lose("it sends more than the answer")
+        else:
+            self._reader.receive(data)
+            try:
+                self._read(owner)
+            except BrokenAnswer as error:
+                self._lose(f"its answer cannot be used: {error}")
+
+    def _read(self, owner: Owner) -> None:
+        while self.owner is owner and not self._is_tunnel:
+            event = self._reader.read()
+            if event.__class__ is bytes:
+                owner.on_body(event)
+            elif event is Mark.MORE:
+                return
+            elif event is Mark.END:
+                self._end(owner)
+                return
+            else:
+                self._take(owner, cast("Answer", event))
+
+    def _take(self, owner: Owner, answer: Answer) -> None:
+        if answer.status == 101:
+            upgrades = [value.lower() for name, value in answer.fields if name.lower() == b"upgrade"]
+            if not self._takes_upgrade or upgrades != [b"websocket"] or b"upgrade" not in answer.connection:
+                raise BrokenAnswer("it switches to another protocol, which nobody has asked for")
+            self._is_tunnel = True
+            owner.on_switched(answer, self._reader.take_rest())
+        elif answer.status < 200:
+            owner.on_interim(answer)
+        else:
+            self.can_stay = answer.keep
+            owner.on_head(answer)
+
+    def _end(self, owner: Owner) -> None:
+        self._is_answered = True
+        self.can_stay = self.can_stay and self._reader.is_clean
+        owner.on_end()
+
+    def eof_received(self) -> bool:
+        """Note that the server sends nothing more."""
+        owner = self.owner
+        if owner is None:
+            return False
+        if self._is_tunnel:
+            owner.on_tunnel_end()
+            return not self.address.tls
+        if not self._is_answered:
+            try:
+                self._reader.end_of_input()
+            except BrokenAnswer as error:
+                self._lose(f"its answer cannot be used: {error}")
+            else:
+                self.can_stay = False
+                self._end(owner)
+        else:
+            self._lose("it has closed the connection")
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell the owner, if it does not know yet."""
+        self._is_lost = True
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            reason = f"the connection broke ({type(error).__name__})" if error else "it has closed the connection"
+            owner.on_lost(reason)
+
+    def _lose(self, reason: str) -> None:
+        owner, self.owner = self.owner, None
+        self.transport.abort()
+        if owner is not None:
+            owner.on_lost(reason)
+
+    def pause_writing(self) -> None:
+        """Have the owner wait: the server takes no more."""
+        if self.owner is not None:
+            self.owner.on_full()
+
+    def resume_writing(self) -> None:
+        """Have the owner go on."""
+        if self.owner is not None:
+            self.owner.on_drained()
+
+
+def keep_alive(connection: Any) -> None:
+    """Have the system ask from time to time whether the other side is still there: it may be a laptop that was closed."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if connection.family != socket.AF_UNIX:
+        for option, seconds in ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 3)):
+            connection.setsockopt(socket.IPPROTO_TCP, option, seconds)
+
+
+def end_writing(transport: asyncio.Transport) -> None:
+    """Send nothing more, but go on receiving, where that can be: not over TLS, which is closed."""
+    if transport.is_closing():
+        return
+    if transport.can_write_eof():
+        transport.write_eof()
+    else:
+        transport.close()
+
+
+def _give_up(opening: asyncio.Future[ServerConnection]) -> None:
+    """Cancel the opening of a connection, which may be open at this very moment."""
+
+    def abort(opened: asyncio.Future[ServerConnection]) -> None:
+        if not opened.cancelled() and opened.exception() is None:
+            opened.result().abort()
+
+    opening.add_done_callback(abort)
+    opening.cancel()
+
+
+class Pool:
+    """Opens connections to servers, and keeps those that can be used again.
+
+    A connection serves all clients, one after another. It rests only after an answer that was complete beyond doubt.
+    """
+
+    def __init__(self, tls: Callable[[], Mapping[str, ssl.SSLContext]]) -> None:
+        """Set where the certificates for https come from, by the ``tls`` of an address."""
+        self._tls = tls
+        self._resting: dict[Address, list[ServerConnection]] = {}
+
+    def take(self, address: Address) -> ServerConnection | None:
+        """Return a connection that rests, the one that was used last; None if there is none."""
+        resting = self._resting.get(address)
+        while resting:
+            connection = resting.pop()
+            if connection.is_usable:
+                return connection
+        return None
+
+    def give_back(self, connection: ServerConnection) -> None:
+        """Keep a connection, or close it if its last answer does not allow that."""
+        resting = self._resting.setdefault(connection.address, [])
+        if connection.can_stay and connection.is_usable and len(resting) < _MOST_AT_REST:
+            connection.rest(asyncio.get_running_loop().time())
+            resting.append(connection)
+        else:
+            connection.close()
+
+    async def connect(self, address: Address) -> ServerConnection:
+        """Return a new connection.
+
+        Raises:
+            Unreachable: If there is none within 30 seconds.
+        """
+        opening = asyncio.ensure_future(self._open(address))
+        try:
+            await asyncio.wait([opening], timeout=_CONNECT_SECONDS)
+        except asyncio.CancelledError:
+            _give_up(opening)
+            raise
+        if not opening.done():
+            _give_up(opening)
+            raise Unreachable(f"no connection within {_CONNECT_SECONDS:g} seconds")
+        try:
+            return opening.result()
+        except ssl.SSLCertVerificationError as error:
+            raise Unreachable(f"its certificate is not trusted ({error.verify_message})") from error
+        except ssl.SSLError as error:
+            raise Unreachable(f"no TLS connection ({error.reason or 'it is closed'})") from error
+        except socket.gaierror as error:
+            raise Unreachable("its name cannot be resolved") from error
+        except OSError as error:
+            raise Unreachable(error.strerror or type(error).__name__) from error
+
+    async def _open(self, address: Address) -> ServerConnection:
+        loop = asyncio.get_running_loop()
+        context = self._tls()[address.tls] if address.tls else None
+        if address.socket:
+            _, made = await loop.create_unix_connection(lambda: ServerConnection(address), address.socket)
+        else:
+            _, made = await loop.create_connection(
+                lambda: ServerConnection(address), address.host, address.port, ssl=context
+            )
+        return made
+
+    def close_old(self, now: float) -> None:
+        """Close those that have rested for too long."""
+        for address, resting in list(self._resting.items()):
+            young = [one for one in resting if one.is_usable and now - one.rests_since < _REST_SECONDS]
+            for connection in resting:
+                if connection not in young:
+                    connection.close()
+            if young:
+                self._resting[address] = young
+            else:
+                del self._resting[address]
+
+    def close(self) -> None:
+        """Close those at rest."""
+        for resting in self._resting.values():
+            for connection in resting:
+                connection.close()
+        self._resting.clear()

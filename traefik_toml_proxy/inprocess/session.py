@@ -1,0 +1,252 @@
+"""Opens a session with the proxy in the Hub's own process. Does I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import functools
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from ..errors import CommitFailed
+from ..publisher import RoutePublisher
+from ..routes import Route, RouteTable, Snapshot
+from ..runtime.certificate import PairFiles
+from ..runtime.transport_files import WatchedTransports
+from ..seams import Answer, Event, Metrics
+from ..session import CleanupStack, Session, cleanup_on_error
+from ..threads import hold_all, in_thread
+from ..traefik.transports import Transports
+from .engine import Engine, EngineSettings, Failure
+from .listeners import BACKLOG, Place, open_sockets, remove_socket
+from .loop import LoopThread, make_loop
+from .renewal import PublicTls
+from .tls import target_contexts
+
+# Seconds until a change is served; it takes less than a millisecond unless something is broken.
+_LIVE_TIMEOUT = 30.0
+# Seconds that answers which are under way may take when the Hub stops.
+_GRACE = 2.0
+# How many failed requests wait to be logged; of more, the oldest are forgotten.
+_MOST_REPORTS = 100
+# Seconds for a TLS handshake.
+_HANDSHAKE_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InProcessSettings:
+    """The settings of a proxy in the Hub's process.
+
+    Attributes:
+        place: Where to listen.
+        event_loop: See :func:`~.loop.make_loop`.
+        engine: How requests are served.
+        certificate: The admin's certificate, for https; None for http.
+        redirect: Where plain http is sent to https, and to which port; None for nowhere.
+        transports: The certificates for https targets.
+        check_route: Raises ValueError for a route that cannot be served.
+        metrics: Is told what goes on.
+    """
+
+    place: Place
+    event_loop: str
+    engine: EngineSettings
+    certificate: PairFiles | None
+    redirect: tuple[Place, int] | None
+    transports: WatchedTransports
+    check_route: Callable[[Route], object]
+    metrics: Metrics
+
+
+async def open_in_process(settings: InProcessSettings, log: logging.Logger) -> Session:
+    """Start the proxy; return when it listens.
+
+    Raises:
+        ConfigurationError: If it cannot; everything started has been stopped again. The message says what to do.
+    """
+    async with cleanup_on_error(log) as cleanup:
+        cleanup.add("the threads", hold_all())
+        await in_thread(settings.transports.read)
+        thread = LoopThread(make_loop(settings.event_loop))
+        cleanup.add("the event loop", thread.stop)
+        thread.start()
+        tls, reports = TargetTls(), _Reports(log, settings.metrics)
+        engine = await thread.call(lambda: Engine(settings.engine, tls.current, reports))
+        # Ended in reverse order: its file is removed when nobody listens any more.
+        cleanup.add("the socket", functools.partial(in_thread, remove_socket, settings.place))
+        cleanup.add("the proxy", lambda: thread.run(engine.close(_GRACE)))
+        store = EngineStore(thread, engine, tls, settings.transports)
+        publisher = RoutePublisher(
+            store,
+            EngineCheck(engine),
+            live_timeout=_LIVE_TIMEOUT,
+            check_route=settings.check_route,
+            log=log,
+            metrics=settings.metrics,
+        )
+        await publisher.begin(await publisher.open())
+        await _listen(settings, thread, engine, cleanup, log)
+        log.info("The proxy in the Hub's process serves %s, with %s", settings.place, type(thread.loop).__module__)
+        session = Session(publisher, cleanup, activity=EngineActivity(engine))
+        settings.transports.watch(publisher, cleanup, log, settings.metrics)
+        return session
+
+
+async def _listen(
+    settings: InProcessSettings, thread: LoopThread, engine: Engine, cleanup: CleanupStack, log: logging.Logger
+) -> None:
+    context = None
+    if settings.certificate is not None:
+        tls = PublicTls(settings.certificate, thread, log, settings.metrics)
+        await tls.open()
+        context = tls.context
+        cleanup.add_task(asyncio.create_task(tls.watch(), name="traefik_toml_proxy certificate"))
+    await _listen_at(settings.place, engine.make_client, context, thread, engine)
+    if settings.redirect is not None:
+        place, port = settings.redirect
+        await _listen_at(place, lambda: engine.make_redirected(port), None, thread, engine)
+    await thread.call(engine.begin)
+
+
+async def _listen_at(
+    place: Place,
+    make: Callable[[], asyncio.Protocol],
+    context: ssl.SSLContext | None,
+    thread: LoopThread,
+    engine: Engine,
+) -> None:
+    sockets = await in_thread(open_sockets, place)
+    await thread.run(_serve(make, sockets, context, engine))
+
+
+async def _serve(
+    make: Callable[[], asyncio.Protocol], sockets: list[socket.socket], context: ssl.SSLContext | None, engine: Engine
+) -> None:
+    loop = asyncio.get_running_loop()
+    for one in sockets:
+        listen: Any = loop.create_unix_server if one.family == socket.AF_UNIX else loop.create_server
+        timeout = _HANDSHAKE_SECONDS if context else None
+        server = await listen(make, sock=one, ssl=context, backlog=BACKLOG, ssl_handshake_timeout=timeout)
+        engine.add_listener(server)
+
+
+class _Reports:
+    """Logs failed requests on the event loop of the Hub; called on the proxy's.
+
+    A Hub that is busy has a limit for those that wait: with the servers of a whole class down, there may be many.
+    """
+
+    def __init__(self, log: logging.Logger, metrics: Metrics) -> None:
+        self._hub = asyncio.get_running_loop()
+        self._log = log
+        self._metrics = metrics
+        self._waiting: collections.deque[Failure] = collections.deque(maxlen=_MOST_REPORTS)
+
+    def __call__(self, failure: Failure) -> None:
+        self._metrics.count(Event.REQUEST_FAILED)
+        self._waiting.append(failure)
+        if len(self._waiting) == 1:
+            with contextlib.suppress(RuntimeError):  # the Hub's loop is closed
+                self._hub.call_soon_threadsafe(self._log_all)
+
+    def _log_all(self) -> None:
+        while self._waiting:
+            self._log.warning("%s", self._waiting.popleft())
+
+
+class TargetTls:
+    """The TLS to https targets, as it is now."""
+
+    def __init__(self) -> None:
+        self._current: Mapping[str, ssl.SSLContext] = {}
+        self._made_from: Transports | None = None
+
+    def current(self) -> Mapping[str, ssl.SSLContext]:
+        """Return it."""
+        return self._current
+
+    def update(self, transports: Transports) -> None:
+        """Make it anew if the certificates have changed. Blocks.
+
+        Raises:
+            ssl.SSLError: If one cannot be used.
+        """
+        if transports != self._made_from:
+            self._current = target_contexts(transports)
+            self._made_from = transports
+
+
+class EngineStore:
+    """Has an engine serve each snapshot; see :class:`~traefik_toml_proxy.seams.Store`. Nothing is kept for the next Hub."""
+
+    def __init__(self, thread: LoopThread, engine: Engine, tls: TargetTls, transports: WatchedTransports) -> None:
+        self._thread = thread
+        self._engine = engine
+        self._tls = tls
+        self._transports = transports
+
+    @property
+    def location(self) -> str:
+        """See :class:`~traefik_toml_proxy.seams.Store`."""
+        return "the Hub's memory"
+
+    @property
+    def moves(self) -> int:
+        """See :class:`~traefik_toml_proxy.seams.Store`."""
+        return 0
+
+    async def open(self) -> Snapshot:
+        """See :class:`~traefik_toml_proxy.seams.Store`."""
+        return Snapshot(0, RouteTable())
+
+    async def commit(self, snapshot: Snapshot) -> None:
+        """See :class:`~traefik_toml_proxy.seams.Store`."""
+        try:
+            await in_thread(self._tls.update, self._transports.current())
+        except ssl.SSLError as error:
+            raise CommitFailed(self.location, f"a certificate for https targets cannot be used ({error})") from error
+        await self._thread.call(lambda: self._engine.use(snapshot.table, snapshot.revision))
+
+    async def damage(self) -> str | None:
+        """See :class:`~traefik_toml_proxy.seams.Store`."""
+        return None
+
+    async def close(self) -> None:
+        """See :class:`~traefik_toml_proxy.seams.Store`."""
+
+
+class EngineCheck:
+    """Knows what an engine serves; see :class:`~traefik_toml_proxy.seams.LiveCheck`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def ask(self) -> Answer:
+        """See :class:`~traefik_toml_proxy.seams.LiveCheck`."""
+        revision = self._engine.revision
+        return Answer(revision, answered=True, description=f"the proxy serves revision {revision}")
+
+    async def wait(self, revision: int, timeout: float, *, if_refused: float | None = None) -> Answer:  # noqa: ARG002
+        """See :class:`~traefik_toml_proxy.seams.LiveCheck`. What was committed is served already."""
+        return await self.ask()
+
+    async def close(self) -> None:
+        """See :class:`~traefik_toml_proxy.seams.LiveCheck`."""
+
+
+class EngineActivity:
+    """Knows when each route was last used; see :class:`~traefik_toml_proxy.seams.Activity`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def last_seen(self) -> Mapping[str, datetime]:
+        """See :class:`~traefik_toml_proxy.seams.Activity`."""
+        seen = self._engine.seen.copy()  # whole, since no other thread runs meanwhile
+        return {routespec: datetime.fromtimestamp(when, timezone.utc) for routespec, when in seen.items()}

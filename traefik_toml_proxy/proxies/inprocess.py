@@ -1,0 +1,160 @@
+"""InProcessProxy: the proxy in the Hub's own process, without Traefik. Its session does the I/O."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import resource
+from typing import Any
+
+from traitlets import CaselessStrEnum, Integer, List, Unicode, Union
+
+from ..addresses import https_port, redirect_address
+from ..errors import ConfigurationError
+from ..inprocess.engine import EngineSettings
+from ..inprocess.listeners import Place, place_of
+from ..inprocess.loop import LOOPS
+from ..inprocess.session import InProcessSettings, open_in_process
+from ..metrics import hub_metrics
+from ..runtime.certificate import PairFiles
+from ..runtime.pairs import PASSPHRASE_VARIABLE
+from ..session import Session
+from ..traefik.static import check_trusted_proxies
+from .base import RoutingProxy
+from .transports import watched_transports
+from .values import absolute
+
+# Descriptors that are left to the Hub and to connections that rest.
+_LEFT_TO_THE_HUB = 256
+
+
+class InProcessProxy(RoutingProxy):
+    """A JupyterHub proxy in the Hub's own process: in a thread of its own, with nothing to install, start or configure.
+
+    Enable it with ``c.JupyterHub.proxy_class = "in-process"``. When the Hub stops, so does the proxy, and connections that
+    are open are closed.
+    """
+
+    trusted_proxies = List(
+        Unicode(),
+        config=True,
+        help="""
+        The addresses or networks of proxies in front of this one, such as ["10.0.0.5", "192.168.0.0/16"].
+
+        X-Forwarded-* headers are accepted from these only, and replaced if they come from all other addresses. If a proxy in
+        front terminates TLS, list it here, or JupyterHub will think that its users connect over http. It must send
+        X-Forwarded-For, because X-Real-Ip is accepted from nobody.
+        """,
+    )
+    redirect_http = Union(
+        [Unicode(), Integer()],
+        default_value="",
+        config=True,
+        help="""
+        Where to listen for plain http, and send browsers from there to https. Default: nowhere.
+
+        A port, such as 80, is opened on the host of JupyterHub.bind_url only; ":80" listens on all addresses, and
+        "192.0.2.1:80" on one. It needs JupyterHub.ssl_cert.
+
+        Browsers are sent to the port in JupyterHub.public_url if that is set, otherwise to the one in bind_url. If port 443
+        is forwarded to another port here, as into a container, set public_url to "https://hub.example.org/".
+        """,
+    )
+    event_loop = CaselessStrEnum(
+        LOOPS,
+        "auto",
+        config=True,
+        help="""
+        The event loop of the proxy: "uvloop", which is faster, "asyncio", or "auto" for uvloop where it is installed.
+        """,
+    )
+    socket_mode = Integer(
+        0o660,
+        min=0,
+        max=0o777,
+        config=True,
+        help="""
+        The permissions of the socket, if JupyterHub.bind_url is one: http+unix://%2Frun%2Fjupyterhub.sock
+
+        Whoever may write to it can connect. With 0o660, these are the Hub's user and group.
+        """,
+    )
+    most_connections = Integer(
+        0,
+        min=0,
+        config=True,
+        help="""
+        How many connections from browsers there can be; further ones are closed at once.
+
+        Default: 0, which is half of what the process may open (ulimit -n), without a reserve for the Hub. Each request and
+        each open websocket needs one more connection, to the server.
+        """,
+    )
+    extra_routes_ca = Unicode(
+        "",
+        config=True,
+        help="""
+        A file with the certificates (PEM) of the authorities to trust for the https targets of Proxy.extra_routes, such as
+        your organization's own. It replaces those of the operating system, which are trusted by default.
+
+        A target's certificate must be for the host or the IP address in its URL. The file is read again when it changes.
+        JupyterHub.internal_ssl does not apply to these targets.
+        """,
+    )
+
+    async def _open_session(self) -> Session:
+        if not self.should_start:
+            raise ConfigurationError(
+                "c.Proxy.should_start is False, but a proxy in the Hub's own process cannot be started by others."
+            )
+        return await open_in_process(self._settings, self.log)
+
+    @property
+    def _settings(self) -> InProcessSettings:
+        certificate = None
+        if self.ssl_cert:
+            certificate = PairFiles(
+                absolute(self.ssl_cert),
+                absolute(self.ssl_key or self.ssl_cert),
+                os.environ.get(PASSPHRASE_VARIABLE, ""),
+            )
+        return InProcessSettings(
+            place=place_of(self.public_url, self.socket_mode),
+            event_loop=self.event_loop,
+            engine=EngineSettings(
+                trusted=tuple(
+                    ipaddress.ip_network(one, strict=False)
+                    for one in check_trusted_proxies(tuple(self.trusted_proxies))
+                ),
+                most_clients=self.most_connections or _most_connections(),
+                hub_url=_pages_of(self.hub),
+            ),
+            certificate=certificate,
+            redirect=self._redirect,
+            transports=watched_transports(self.app, self.extra_routes_ca),
+            check_route=self._check_route,
+            metrics=hub_metrics(),
+        )
+
+    @property
+    def _redirect(self) -> tuple[Place, int] | None:
+        if not self.redirect_http:
+            return None
+        if not self.ssl_cert:
+            raise ConfigurationError(
+                "redirect_http is set, but there is no https to send browsers to: set c.JupyterHub.ssl_cert."
+            )
+        address = redirect_address(str(self.redirect_http), self.public_url)
+        port = https_port(getattr(self.app, "public_url", ""), self.public_url)
+        return place_of(f"http://{address}", 0), port
+
+
+def _most_connections() -> int:
+    """Return how many clients can have two descriptors each, with some left to the Hub."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max((most - _LEFT_TO_THE_HUB) // 2, 64)
+
+
+def _pages_of(hub: Any) -> str:
+    """Return the URL of the Hub, which has pages for errors below it; "" if there is none."""
+    return "" if hub is None else f"{hub.host}{hub.base_url}"
