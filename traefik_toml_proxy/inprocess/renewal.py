@@ -12,8 +12,7 @@ from ..runtime.pairs import Pair, UnusablePair
 from ..seams import Metrics
 from ..tasks import LoggedOnce
 from ..threads import in_thread
-from .loop import LoopThread
-from .tls import load, public_context
+from .tls import public_context
 
 # Seconds between two looks at the files. What is in them counts when two looks in a row find the same, because files that
 # belong together are not replaced at once.
@@ -24,21 +23,20 @@ class PublicTls:
     """The TLS of the public address. As long as the files do not fit each other, the last pair that did stays served.
 
     Attributes:
-        context: For new connections.
+        context: For all connections; each new one is handed on to the newest.
     """
 
-    def __init__(self, files: PairFiles, thread: LoopThread, log: logging.Logger, metrics: Metrics) -> None:
+    def __init__(self, files: PairFiles, log: logging.Logger, metrics: Metrics) -> None:
         """Set the files; nothing is read before :meth:`open`.
 
         Args:
             files: The admin's.
-            thread: Runs the proxy.
             log: Where it is said what does not fit, and when it does again.
             metrics: Is told when the certificate expires.
         """
         self.context: ssl.SSLContext
+        self._newest: ssl.SSLContext
         self._files = files
-        self._thread = thread
         self._log = log
         self._metrics = metrics
         self._served: Pair
@@ -54,13 +52,18 @@ class PublicTls:
         """
         pair = await in_thread(admins_pair, self._files)
         try:
-            self.context = await in_thread(public_context, pair)
+            self.context = self._newest = await in_thread(public_context, pair)
         except ssl.SSLError as error:
             raise ConfigurationError(
                 f"The certificate in {self._files.cert_file} cannot be used: {error.reason or error}."
             ) from error
+        self.context.sni_callback = self._choose
         self._served = self._found = pair
         self._metrics.certificate("public", pair.not_after)
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> None:  # noqa: ARG002
+        """Show the newest certificate. OpenSSL calls this in each handshake, whether the client names a host or not."""
+        connection.context = self._newest
 
     async def watch(self) -> None:
         """Look again and again. Never returns."""
@@ -90,8 +93,7 @@ class PublicTls:
         if pair == self._served:
             return ""
         try:
-            await in_thread(public_context, pair)  # fails here, if at all, and not while it is in service
-            await self._thread.call(lambda: load(self.context, pair))
+            self._newest = await in_thread(public_context, pair)
         except ssl.SSLError as error:
             return str(error.reason or error)
         self._served = pair

@@ -103,7 +103,7 @@ async def _listen(
 ) -> None:
     context = None
     if settings.certificate is not None:
-        tls = PublicTls(settings.certificate, thread, log, settings.metrics)
+        tls = PublicTls(settings.certificate, log, settings.metrics)
         await tls.open()
         context = tls.context
         cleanup.add_task(asyncio.create_task(tls.watch(), name="traefik_toml_proxy certificate"))

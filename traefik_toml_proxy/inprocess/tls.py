@@ -20,18 +20,9 @@ def public_context(pair: Pair) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    load(context, pair)
-    return context
-
-
-def load(context: ssl.SSLContext, pair: Pair) -> None:
-    """Show this certificate from now on. Connections that are open go on with the one before.
-
-    Raises:
-        ssl.SSLError: If it cannot be used; then the context must not be used any more.
-    """
     with _readable(pair.chain + pair.key) as path:
         context.load_cert_chain(path)
+    return context
 
 
 def target_contexts(transports: Transports) -> Mapping[str, ssl.SSLContext]:
