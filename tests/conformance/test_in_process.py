@@ -7,7 +7,7 @@ import pytest
 from traefik_toml_proxy.conformance import CASES, StartedByHub, Subject
 from traefik_toml_proxy.conformance.suite import ProxyConformance
 
-PROXY = "traefik_toml_proxy.proxies.inprocess:InProcessProxy"
+PROXY = "traefik_toml_proxy:InProcessProxy"
 
 # A proxy in the Hub's process ends with it, and takes nothing over.
 ENDS_WITH_THE_HUB = {"lifecycle.hub-away", "lifecycle.hub-back"}

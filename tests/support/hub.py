@@ -185,6 +185,12 @@ class RealHub:
         self._process.terminate()
         assert await within(30 * PATIENCE, self._process.wait()) == 0
 
+    async def kill_alone(self) -> None:
+        """Kill it, but nothing that it has started."""
+        assert self._process is not None
+        self._process.kill()
+        await self._process.wait()
+
     async def kill(self) -> None:
         """Kill it, and everything that it has started."""
         if self._process is not None and self._process.returncode is None:

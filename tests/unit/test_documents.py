@@ -24,7 +24,7 @@ from support.strategies import read_toml
 from traitlets.config import Config
 
 from benchmarks.docs_tables import list_tables
-from traefik_toml_proxy import TraefikEtcdProxy, TraefikTomlProxy
+from traefik_toml_proxy import InProcessProxy, TraefikEtcdProxy, TraefikTomlProxy
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.rst"
@@ -35,7 +35,7 @@ RESULTS = json.loads(ROOT.joinpath("benchmarks/results/results.json").read_text(
 EXTRAS = set(read_toml(ROOT.joinpath("pyproject.toml").read_text())["project"]["optional-dependencies"])
 
 # Our classes with settings, and those of JupyterHub that the documentation configures.
-PROXIES = (TraefikEtcdProxy, *TraefikTomlProxy.__mro__)
+PROXIES = (InProcessProxy, TraefikEtcdProxy, *TraefikTomlProxy.__mro__)
 OURS = [cls for cls in PROXIES if cls.__module__.startswith("traefik_toml_proxy")]
 CONFIGURED = {cls.__name__: cls for cls in (JupyterHub, Spawner, *PROXIES)}
 
@@ -143,7 +143,7 @@ def _accepted(code: str) -> Config:
     assert named - known == set()
     JupyterHub(config=config)
     made = {"Spawner": Spawner(config=config)}
-    cls = TraefikEtcdProxy if "TraefikEtcdProxy" in config else TraefikTomlProxy
+    cls = next((cls for cls in PROXIES[:2] if cls.__name__ in config), TraefikTomlProxy)
     proxy = cls(config=config, app=SimpleNamespace(subdomain_host=""))
     values = {section: config[section] for section in config if section != "JupyterHub"}
     for section, given in values.items():

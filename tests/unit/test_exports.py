@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points, version
 
+import pytest
+
 import traefik_toml_proxy
-from traefik_toml_proxy import TraefikProxy, TraefikTomlProxy
+from traefik_toml_proxy import InProcessProxy, TraefikEtcdProxy, TraefikProxy, TraefikTomlProxy
 from traefik_toml_proxy.errors import InvalidRoute, ProxyError
 
 
 def test_the_public_names_are_these() -> None:
     """A name is removed only with a line in the changelog."""
     assert sorted(traefik_toml_proxy.__all__) == [
+        "InProcessProxy",
         "InvalidRoute",
         "ProxyError",
         "TraefikEtcdProxy",
@@ -33,11 +36,15 @@ def test_the_version_is_the_one_that_is_installed() -> None:
     assert traefik_toml_proxy.__version__ == version("traefik-toml-proxy")
 
 
-def test_jupyterhub_finds_the_proxy_by_its_entry_point() -> None:
-    """``c.JupyterHub.proxy_class = "traefik-toml"`` is this class, and no other class has that name."""
-    found = [point for point in entry_points(group="jupyterhub.proxies") if point.name == "traefik-toml"]
+@pytest.mark.parametrize(
+    ("name", "proxy"),
+    [("traefik-toml", TraefikTomlProxy), ("traefik-etcd-ha", TraefikEtcdProxy), ("in-process", InProcessProxy)],
+)
+def test_jupyterhub_finds_a_proxy_by_its_entry_point(name: str, proxy: type) -> None:
+    """``c.JupyterHub.proxy_class`` is this class, and no other class has that name."""
+    found = [point for point in entry_points(group="jupyterhub.proxies") if point.name == name]
 
-    assert [point.load() for point in found] == [TraefikTomlProxy]
+    assert [point.load() for point in found] == [proxy]
 
 
 def test_traefik_toml_proxy_inherits_from_traefik_proxy_directly() -> None:
