@@ -40,6 +40,7 @@ _PROXIES = {
     c.TraefikTomlProxy.traefik_command = [{traefik!r}]
     """,
     ),
+    "in-process": ("traefik_toml_proxy.InProcessProxy", ""),
     "chp": (
         "jupyterhub.proxy.ConfigurableHTTPProxy",
         """\

@@ -18,6 +18,7 @@ from .report_users import OF_USERS, PLAIN, distinct, having, median_of
 _NAMES = {
     "ours": ("traefik_toml_proxy", "#0072B2"),
     "before": ("traefik_toml_proxy, before", "#56B4E9"),
+    "in-process": ("traefik_toml_proxy, in-process", "#CC79A7"),
     "chp": ("configurable-http-proxy", "#D55E00"),
     "jtp": ("jupyterhub-traefik-proxy", "#009E73"),
     "floor": ("bare Traefik", "#999999"),

@@ -1,9 +1,10 @@
 """What is compared: a module for each contender, imported only when it is asked for. Importing this starts nothing.
 
-``ours``, ``chp`` and ``jtp`` are driven as JupyterHub drives them, through ``jupyterhub.proxy.Proxy``. ``before`` is
-``ours`` again, but runs in another Python, which has another version of this package. ``floor`` is no proxy but the least
-that a proxy of our kind has to do, and ``direct`` is no proxy at all. ``etcd`` is this package with the routes in etcd and
-three replicas, ``files`` is what to compare that with: a file that three Traefiks watch. ``jtp-etcd`` is ``jtp`` with etcd.
+``ours``, ``in-process``, ``chp`` and ``jtp`` are driven as JupyterHub drives them, through ``jupyterhub.proxy.Proxy``.
+``before`` is ``ours`` again, but runs in another Python, which has another version of this package. ``floor`` is no proxy
+but the least that a proxy of our kind has to do, and ``direct`` is no proxy at all. ``etcd`` is this package with the
+routes in etcd and three replicas, ``files`` is what to compare that with: a file that three Traefiks watch. ``jtp-etcd`` is
+``jtp`` with etcd.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from .base import Contender
 _CLASSES = {
     "ours": ("ours", "Ours"),
     "before": ("ours", "Ours"),
+    "in-process": ("inprocess", "InProcess"),
     "floor": ("floor", "Floor"),
     "chp": ("chp", "Chp"),
     "jtp": ("jtp", "Jtp"),

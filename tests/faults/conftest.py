@@ -11,6 +11,7 @@ from typing import Any
 import pytest_asyncio
 from support.backend import Backend
 from support.fixtures import BackendMaker
+from support.in_process import event_loop_kind, in_process, make_in_process, serve  # noqa: F401 - fixtures
 from support.killed_hub import Hub
 
 

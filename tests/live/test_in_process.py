@@ -148,6 +148,30 @@ async def test_other_protocols_are_not_switched_to(in_process: InProcessProxy, s
     assert server.last.head.get("HTTP2-Settings") is None
 
 
+async def test_what_comes_early_over_a_websocket_is_not_lost(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """Nor does it change places with what comes later: a client that does not wait for the answer to its handshake."""
+    received: list[bytes] = []
+
+    async def switch(exchange: Exchange) -> None:
+        await asyncio.sleep(0.3)
+        await exchange.send(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly ")
+        while data := await exchange.reader.read(1000):
+            received.append(data)
+            await exchange.send(data)
+        exchange.last = True
+
+    await serve(in_process, handler=switch)
+    async with connect(in_process) as connection:
+        upgrade = b"GET /user/ada/ HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + HEAD
+        await connection.send(upgrade + b"GET /hidden HTTP/1.1\r\n" + HEAD)
+        assert " 101 " in (await within(20, connection.head())).first
+        await connection.send(b"later")
+        connection.writer.write_eof()
+        assert await within(20, connection.reader.read()) == b"early GET /hidden HTTP/1.1\r\n" + HEAD + b"later"
+
+    assert b"".join(received) == b"GET /hidden HTTP/1.1\r\n" + HEAD + b"later"
+
+
 async def test_a_client_that_is_told_not_to_send_its_body_is_cut_off(
     in_process: InProcessProxy, serve: ServerMaker
 ) -> None:

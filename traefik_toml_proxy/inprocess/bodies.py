@@ -9,6 +9,7 @@ from .heads import CHUNKED, UNTIL_CLOSE, is_field_line
 
 # RFC 9112 section 7.1, without the white space that some take and others do not. Extensions are dropped.
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 # The longest line with the size of a chunk, and the longest trailer section, in bytes.
 LONGEST_SIZE_LINE = 256
 LARGEST_TRAILERS = 8_192
@@ -114,6 +115,10 @@ class ChunkedBody:
         data, self._held, at = self._held + data, b"", 0
         parts: list[bytes] = []
         while not self.done and at < len(data):
+            if self._state == _IN_SIZE:
+                at = self._take_whole(data, at, parts)
+                if at == len(data):
+                    break
             if self._state == _IN_DATA:
                 part = data[at : at + self._left]
                 parts.append(part)
@@ -129,6 +134,23 @@ class ChunkedBody:
             at += len(line) + 2
             self._take(line)
         return b"".join(parts), data[at:]
+
+    def _take_whole(self, data: bytes, at: int, parts: list[bytes]) -> int:
+        """Take the chunks that are there as a whole, and have no extension: there may be thousands of a few bytes.
+
+        Returns:
+            Where what is left begins.
+        """
+        match = _PLAIN_SIZE.match(data, at)
+        while match is not None:
+            start = match.end()
+            end = start + int(match[1], 16)
+            if end == start or data[end : end + 2] != b"\r\n":
+                break
+            parts.append(data[start:end])
+            at = end + 2
+            match = _PLAIN_SIZE.match(data, at)
+        return at
 
     def _line(self, data: bytes, at: int) -> bytes | None:
         """Return the line that begins here, without its end; None if that has not been received."""

@@ -25,6 +25,9 @@ _NEVER = float("inf")
 # How many bytes of further requests are taken while one is answered.
 _MOST_WAITING = 65_536
 
+# How many heads and pieces of bodies are read at once.
+_AT_ONCE = 40
+
 # Why nothing is read from the client.
 _SERVER_IS_FULL, _TOO_MUCH_WAITS = 1, 2
 
@@ -117,14 +120,18 @@ class ClientConnection(asyncio.Protocol):
             self._read()
 
     def _read(self) -> None:
+        """Read what has been received; of many requests in it, a few at a time, since others wait."""
         try:
-            while not self._is_lingering:
+            for _ in range(_AT_ONCE):
                 exchange = self._exchange
+                if self._is_lingering:
+                    return
                 if self._making or (exchange and (exchange.is_complete or exchange.is_tunnel)):
                     self._wait_with_the_rest(exchange)
                     return
                 event = self._reader.read()
                 if event is Mark.MORE:
+                    self._release(_TOO_MUCH_WAITS)
                     return
                 if event is Mark.END:
                     self._complete(exchange)
@@ -135,12 +142,17 @@ class ClientConnection(asyncio.Protocol):
                     self._begin(cast("Request", event))
         except BrokenRequest as error:
             self._refuse(error)
+        else:
+            self._hold(_TOO_MUCH_WAITS)
+            self._loop.call_soon(self._read_on)
 
     def _wait_with_the_rest(self, exchange: Exchange | None) -> None:
         if exchange is not None and exchange.is_tunnel:
-            exchange.send_tunnel(self._reader.take_rest())
+            self.on_switched()
         elif self._reader.buffered > _MOST_WAITING:
             self._hold(_TOO_MUCH_WAITS)
+        else:
+            self._release(_TOO_MUCH_WAITS)
 
     def _begin(self, request: Request) -> None:
         answer = self._engine.answer(self, request)
@@ -234,6 +246,13 @@ class ClientConnection(asyncio.Protocol):
             if not self._held and not self._transport.is_closing():
                 self._transport.resume_reading()
 
+    def on_switched(self) -> None:
+        """See :class:`~.exchange.Client`."""
+        early = self._reader.take_rest()
+        if early and self._exchange is not None:
+            self._exchange.send_tunnel(early)
+        self._release(_SERVER_IS_FULL | _TOO_MUCH_WAITS)
+
     def on_answered(self, *, keep: bool) -> None:
         """See :class:`~.exchange.Client`."""
         exchange, self._exchange = self._exchange, None
@@ -270,7 +289,7 @@ class ClientConnection(asyncio.Protocol):
         """
         if keep and not self._engine.is_stopping:
             self._reader.next_request()
-            self._release(_SERVER_IS_FULL | _TOO_MUCH_WAITS)
+            self._release(_SERVER_IS_FULL)
             self.deadline = self._loop.time() + (IDLE_SECONDS if self._reader.is_between else HEAD_SECONDS)
         elif is_clean and not self._reader.buffered:
             self._is_lingering = True

@@ -41,6 +41,9 @@ class Client(Protocol):
     def on_failed(self, exchange: Exchange, reason: str) -> None:
         """Answer a request to a server that has not begun to."""
 
+    def on_switched(self) -> None:
+        """Note that the connection is a websocket's from now on."""
+
     def end_tunnel(self, *, whole: bool) -> None:
         """Note that the server will send nothing more over the websocket; and if ``whole``, take nothing more either."""
 
@@ -243,7 +246,7 @@ class Exchange:
         self._answer = answer
         self.is_tunnel = True
         self._client.write(switching_head(answer) + rest)
-        self._client.go_on()
+        self._client.on_switched()
 
     def on_tunnel(self, data: bytes) -> None:
         """See :class:`~.server.Owner`."""

@@ -1,0 +1,32 @@
+"""The proxy inside the Hub's process, which is here the process of the benchmark's worker. I/O: by the proxy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..machine import package_version
+from .base import HubContender
+
+
+class InProcess(HubContender):
+    """The one of the version of this package that this Python imports, with its default settings."""
+
+    def missing(self) -> str:
+        """Return why it cannot be imported; it needs nothing else."""
+        try:
+            from traefik_toml_proxy import InProcessProxy  # noqa: F401 - only to see whether it can be imported
+        except ImportError as error:
+            return str(error)
+        return ""
+
+    def version(self) -> str:
+        """Return the package's version, and the event loop."""
+        from traefik_toml_proxy import __version__
+
+        return f"{__version__}, uvloop {package_version('uvloop')}"
+
+    def make_proxy(self, **common: Any) -> Any:
+        """Return one."""
+        from traefik_toml_proxy import InProcessProxy
+
+        return InProcessProxy(**common)

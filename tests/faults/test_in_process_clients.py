@@ -1,0 +1,168 @@
+"""Slow, broken and hostile clients by the thousand: others are served within a second, and nothing is left of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from support.in_process import InProcessMaker, ServerMaker, connect
+from support.waiting import PATIENCE, eventually, within
+
+from traefik_toml_proxy.conformance.backend import Exchange, respond_ok
+from traefik_toml_proxy.inprocess import client
+from traefik_toml_proxy.proxies.inprocess import InProcessProxy
+
+pytestmark = pytest.mark.timeout(120)
+
+# As many as there are descriptors for, with the tests' own ends in the same process.
+CROWD = 200
+ROUNDS = 3
+MIB = 2**20
+_MOST_LEFT = 80
+
+
+def memory() -> int:
+    """Return how many bytes of memory this process uses."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def descriptors() -> int:
+    """Return how many descriptors this process has."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def others_are_served(proxy: InProcessProxy) -> None:
+    """Check that somebody else gets an answer at once."""
+    began = time.monotonic()
+    async with connect(proxy) as connection:
+        answer = await within(20, connection.request("GET", "/user/ada/"))
+    assert answer.status == 200
+    assert time.monotonic() - began < 2 * PATIENCE
+
+
+@contextlib.asynccontextmanager
+async def crowd(proxy: InProcessProxy, *parts: bytes) -> AsyncIterator[list[asyncio.StreamWriter]]:
+    """Open many connections, which send these parts, one after another, and read nothing."""
+    port = int(proxy.public_url.rpartition(":")[2])
+    opened = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port, limit=1024) for _ in range(CROWD)))
+    writers = [writer for _, writer in opened]
+    for part in parts:
+        for writer in writers:
+            if not writer.is_closing():
+                writer.write(part)
+        await asyncio.sleep(0)
+    try:
+        yield writers
+    finally:
+        for writer in writers:
+            writer.transport.abort()
+
+
+HEAD = b"Host: hub.example.org\r\n"
+CHUNKED = b"POST /user/ada/ HTTP/1.1\r\n" + HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+# What each of them sends. A byte more, and it would be a request; or it is one, whose answer nobody reads.
+CROWDS = {
+    "nothing": [b""],
+    "half a head": [b"GET /user/ada/ HTTP/1.1\r\n" + HEAD],
+    "a head byte by byte": [bytes([byte]) for byte in b"GET /user/ada/ HTTP/1.1\r\n"],
+    "a large head": [b"GET /user/ada/ HTTP/1.1\r\n" + HEAD + b"Cookie: " + b"x" * 60_000],
+    "half a body": [b"POST /user/ada/ HTTP/1.1\r\n" + HEAD + b"Content-Length: 1000000\r\n\r\n" + b"x" * 1000],
+    "endless requests": [b"GET /user/ada/large HTTP/1.1\r\n" + HEAD + b"\r\n"] * 20,
+    "endless trailers": [CHUNKED + b"0\r\n", *[b"A: b\r\n"] * 1000],
+    "small chunks": [CHUNKED, b"1\r\nx\r\n" * 2000],
+    "no HTTP": [b"\x16\x03\x01" * 1000],
+    "a route that is not there": [b"GET /nobody HTTP/1.1\r\n" + HEAD + b"\r\n"] * 50,
+}  # fmt: skip
+
+
+async def be_large(exchange: Exchange) -> None:
+    """Answer with 1 MiB at one path, and with a few bytes elsewhere."""
+    if exchange.target.endswith("large"):
+        await exchange.reply(body=b"x" * MIB)
+    else:
+        await respond_ok(exchange)
+
+
+@pytest.mark.parametrize("kind", CROWDS)
+async def test_a_crowd_keeps_nobody_waiting_and_leaves_nothing(
+    make_in_process: InProcessMaker, serve: ServerMaker, kind: str
+) -> None:
+    """Neither while it is there, nor afterwards; and again and again."""
+    proxy = make_in_process(most_connections=CROWD + 50)
+    await proxy.start()
+    await serve(proxy, handler=be_large)
+    await others_are_served(proxy)
+    peak = 0
+    for number in range(ROUNDS):
+        async with crowd(proxy, *CROWDS[kind]):
+            await others_are_served(proxy)
+            peak = max(peak, memory())
+        if number == 0:
+            await eventually(_is_back)
+            gc.collect()
+            before = memory()
+    await eventually(_is_back)
+
+    # For each client: two buffers of the proxy, and those of the test's own ends.
+    assert peak - before < CROWD * MIB / 2
+    gc.collect()
+    assert memory() - before < CROWD * MIB / 4
+
+
+def _is_back() -> bool:
+    """Whether the connections are gone; a few to servers may rest."""
+    return descriptors() < _MOST_LEFT
+
+
+async def test_a_client_that_sends_no_head_is_sent_away(
+    make_in_process: InProcessMaker, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets 408, or nothing if it has sent nothing. A websocket or a slow answer is not cut off by that."""
+    monkeypatch.setattr(client, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(client, "IDLE_SECONDS", 0.5)
+
+    async def answer_late(exchange: Exchange) -> None:
+        await asyncio.sleep(3)
+        await respond_ok(exchange)
+
+    proxy = make_in_process()
+    await proxy.start()
+    await serve(proxy, handler=answer_late)
+    async with connect(proxy) as silent, connect(proxy) as slow, connect(proxy) as patient:
+        await slow.send(b"GET /user")
+        await patient.send_head("GET", "/user/ada/")
+        assert await within(20, silent.reader.read()) == b""
+        assert (await within(20, slow.reader.read())).startswith(b"HTTP/1.1 408 ")
+        assert (await within(20, patient.response())).status == 200
+
+
+async def test_a_client_that_takes_nothing_is_sent_away(
+    make_in_process: InProcessMaker, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so is its server, after a while in which nothing moves."""
+    monkeypatch.setattr(client, "STALLED_SECONDS", 0.5)
+    left = asyncio.Event()
+
+    async def pour(exchange: Exchange) -> None:
+        await exchange.send_head("200 OK", [("Transfer-Encoding", "chunked")])
+        try:
+            while True:
+                await exchange.send(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
+        except ConnectionError:
+            left.set()
+            raise
+
+    proxy = make_in_process()
+    await proxy.start()
+    await serve(proxy, handler=pour)
+    async with connect(proxy) as connection:
+        await connection.send_head("GET", "/user/ada/")
+        await connection.head()
+        connection.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await within(20, left.wait())
