@@ -103,11 +103,10 @@ async def test_a_crowd_keeps_nobody_waiting_and_leaves_nothing(
         async with crowd(proxy, *CROWDS[kind]):
             await others_are_served(proxy)
             peak = max(peak, memory())
+        await eventually(_is_back)
         if number == 0:
-            await eventually(_is_back)
             gc.collect()
             before = memory()
-    await eventually(_is_back)
 
     # For each client: two buffers of the proxy, and those of the test's own ends.
     assert peak - before < CROWD * MIB / 2

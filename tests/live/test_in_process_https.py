@@ -18,7 +18,7 @@ from support.waiting import eventually, within
 from traefik_toml_proxy.conformance.backend import Backend
 from traefik_toml_proxy.conformance.client import Connection
 from traefik_toml_proxy.errors import ConfigurationError
-from traefik_toml_proxy.inprocess import renewal
+from traefik_toml_proxy.inprocess import handshakes, renewal
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(60)
@@ -153,7 +153,7 @@ async def test_a_client_that_begins_no_handshake_is_sent_away(
     make_in_process: InProcessMaker, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would hold a connection for ever."""
-    monkeypatch.setattr("traefik_toml_proxy.inprocess.session._HANDSHAKE_SECONDS", 0.2)
+    monkeypatch.setattr(handshakes, "HANDSHAKE_SECONDS", 0.2)
     proxy = make_in_process(public_url=f"https://127.0.0.1:{free_port()}/", **pair.traits)
     await proxy.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", int(proxy.public_url.rsplit(":")[-1].strip("/")))
@@ -165,3 +165,31 @@ async def test_a_client_that_begins_no_handshake_is_sent_away(
     writer.close()
 
     assert ended == b""
+
+
+async def test_handshakes_that_never_end_are_counted(make_in_process: InProcessMaker, pair: Pair) -> None:
+    """The Hub keeps its descriptors, and those who are inside go on; when they have left, others come in again."""
+    proxy = make_in_process(public_url=f"https://127.0.0.1:{free_port()}/", most_connections=20, **pair.traits)
+    await proxy.start()
+    port = int(proxy.public_url.rsplit(":")[-1].strip("/"))
+
+    async def is_open() -> bool:
+        try:
+            async with connect(proxy) as connection:
+                return (await within(20, connection.request("GET", "/_chp_healthz"))).status == 200
+        except OSError:
+            return False
+
+    async with connect(proxy) as inside:
+        assert (await within(20, inside.request("GET", "/_chp_healthz"))).status == 200
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(60)]
+        ended = [asyncio.ensure_future(reader.read()) for reader, _ in silent]
+        await eventually(lambda: sum(each.done() for each in ended) == 41)
+        assert not await is_open()
+        assert (await within(20, inside.request("GET", "/_chp_healthz"))).status == 200
+        for _, writer in silent:
+            writer.transport.abort()
+        await asyncio.wait(ended)
+        assert [each.exception() for each in ended if each.exception()] == []
+
+    await eventually(is_open)

@@ -198,6 +198,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         """End what was going on for the client."""
         self._is_lingering = True
+        self._transport.abort()  # for TLS in Python 3.10: it takes the transport for open, and warns of that
         self._engine.forget(self)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:

@@ -8,6 +8,7 @@ import random
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from ..errors import quoted
 from ..routes import Route, RouteTable
@@ -24,6 +25,8 @@ from .targets import Target, target_of
 _TICK = 1.0
 # How many matches and targets are remembered.
 _MOST_REMEMBERED = 8_192
+# The longest path and host that are.
+_LONGEST_REMEMBERED = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,13 @@ class Failure:
         return f"{what} to {quoted(self.target)} (route {quoted(self.routespec)}) failed: {self.reason}"
 
 
+class Listener(Protocol):
+    """Accepts connections."""
+
+    def close(self) -> object:
+        """Accept no more."""
+
+
 class Engine:
     """Serves requests by a table of routes; see :class:`~.client.Engine`. All of it runs on one event loop.
 
@@ -97,7 +107,7 @@ class Engine:
         self._pool = Pool(tls)
         self._pages = HubPages(settings.hub_url, self._pool) if settings.hub_url else None
         self._clients: set[ClientConnection] = set()
-        self._servers: list[asyncio.AbstractServer] = []
+        self._servers: list[Listener] = []
         self._ticking: asyncio.Task[None] | None = None
         self._matches: dict[tuple[str, str], Route | None] = {}
         self._targets: dict[Route, Target] = {}
@@ -112,7 +122,7 @@ class Engine:
         for routespec in [spec for spec in self.seen if table.get(spec) is None]:
             del self.seen[routespec]
 
-    def add_listener(self, server: asyncio.AbstractServer) -> None:
+    def add_listener(self, server: Listener) -> None:
         """Have a listener closed at the end."""
         self._servers.append(server)
 
@@ -178,6 +188,10 @@ class Engine:
         self._clients.add(client)
         return len(self._clients) <= self._settings.most_clients
 
+    def has_room_besides(self, pending: int) -> bool:
+        """Whether there is room for one more connection besides so many whose handshake is going on."""
+        return len(self._clients) + pending < self._settings.most_clients
+
     def forget(self, client: ClientConnection) -> None:
         """See :class:`~.client.Engine`."""
         self._clients.discard(client)
@@ -197,6 +211,8 @@ class Engine:
 
     def _match(self, request: Request) -> Route | None:
         key = (request.host.decode("latin-1"), request.path)
+        if len(request.target) > _LONGEST_REMEMBERED or len(request.host) > _LONGEST_REMEMBERED:
+            return self._table.match(*key)
         try:
             return self._matches[key]
         except KeyError:

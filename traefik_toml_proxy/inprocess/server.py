@@ -194,6 +194,7 @@ class ServerConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell the owner, if it does not know yet."""
         self._is_lost = True
+        self.transport.abort()  # for TLS in Python 3.10: it takes the transport for open, and warns of that
         owner, self.owner = self.owner, None
         if owner is not None:
             reason = f"the connection broke ({type(error).__name__})" if error else "it has closed the connection"

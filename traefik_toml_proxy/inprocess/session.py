@@ -12,7 +12,6 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
 
 from ..errors import CommitFailed
 from ..publisher import RoutePublisher
@@ -24,6 +23,7 @@ from ..session import CleanupStack, Session, cleanup_on_error
 from ..threads import hold_all, in_thread
 from ..traefik.transports import Transports
 from .engine import Engine, EngineSettings, Failure
+from .handshakes import TlsListener
 from .listeners import BACKLOG, Place, open_sockets, remove_socket
 from .loop import LoopThread, make_loop
 from .renewal import PublicTls
@@ -35,8 +35,6 @@ _LIVE_TIMEOUT = 30.0
 _GRACE = 2.0
 # How many failed requests wait to be logged; of more, the oldest are forgotten.
 _MOST_REPORTS = 100
-# Seconds for a TLS handshake.
-_HANDSHAKE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +128,12 @@ async def _serve(
 ) -> None:
     loop = asyncio.get_running_loop()
     for one in sockets:
-        listen: Any = loop.create_unix_server if one.family == socket.AF_UNIX else loop.create_server
-        timeout = _HANDSHAKE_SECONDS if context else None
-        server = await listen(make, sock=one, ssl=context, backlog=BACKLOG, ssl_handshake_timeout=timeout)
-        engine.add_listener(server)
+        if context is not None:
+            engine.add_listener(TlsListener(one, context, make, engine.has_room_besides))
+        elif one.family == socket.AF_UNIX:
+            engine.add_listener(await loop.create_unix_server(make, sock=one, backlog=BACKLOG))
+        else:
+            engine.add_listener(await loop.create_server(make, sock=one, backlog=BACKLOG))
 
 
 class _Reports:

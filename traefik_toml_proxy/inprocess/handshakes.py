@@ -1,0 +1,85 @@
+"""TlsListener: accepts connections for https, and counts them before their handshake as well. Does I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+
+# Seconds for a handshake.
+HANDSHAKE_SECONDS = 20.0
+# How many connections are accepted before others get their turn.
+_AT_ONCE = 32
+# Seconds until the next attempt if the process has no descriptor left.
+_PAUSE = 0.5
+
+
+class TlsListener:
+    """Accepts connections on a socket. asyncio's own server would tell nobody of those whose handshake never ends.
+
+    Attributes:
+        pending: How many handshakes are going on.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        context: ssl.SSLContext,
+        make: Callable[[], asyncio.Protocol],
+        has_room: Callable[[int], bool],
+    ) -> None:
+        """Accept connections from now on.
+
+        Args:
+            listening: The socket, which does not block. It is closed with the listener.
+            context: The TLS.
+            make: Makes the protocol of a connection.
+            has_room: Tells whether there is room for one more besides so many handshakes.
+        """
+        self.pending = 0
+        self._listening = listening
+        self._context = context
+        self._make = make
+        self._has_room = has_room
+        self._welcoming: set[asyncio.Task[None]] = set()
+        self._accepting = asyncio.get_running_loop().create_task(self._accept())
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        accepted = 0
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(self._listening)
+            except OSError:
+                await asyncio.sleep(_PAUSE)
+                continue
+            accepted += 1
+            if self._has_room(self.pending):
+                self.pending += 1
+                task = loop.create_task(self._welcome(connection))
+                self._welcoming.add(task)
+                task.add_done_callback(self._welcoming.discard)
+            else:
+                connection.close()
+            if accepted % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def _welcome(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            connection.setblocking(False)
+            await loop.connect_accepted_socket(
+                self._make, connection, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            )
+        except OSError:
+            connection.close()  # the client speaks no TLS, or has gone
+        finally:
+            self.pending -= 1
+
+    def close(self) -> None:
+        """Accept nothing more, and end the handshakes that are going on."""
+        self._accepting.cancel()
+        self._listening.close()
+        for task in self._welcoming:
+            task.cancel()
