@@ -377,7 +377,7 @@ async def be_large(exchange: Exchange) -> None:
 
 async def redirect(exchange: Exchange) -> None:
     """Send the proxy elsewhere."""
-    await exchange.reply("302 Found", [("Location", "/hub/login")])
+    await exchange.reply("302 Found", [("Location", "/hub/login"), ("Content-Type", "text/html")])
 
 
 @pytest.mark.parametrize("handler", [None, hang, be_large, redirect, close_silently])
@@ -413,6 +413,67 @@ async def test_a_failure_is_logged_with_its_cause(in_process: InProcessProxy, ca
     [line] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert line.startswith("GET '/user/ada/x%0A' from 127.0.0.1 to 'http://127.0.0.1:1' (route '/user/ada/') failed: ")
     assert "secret" not in line
+
+
+# Activity.
+
+
+async def last_seen(proxy: InProcessProxy, routespec: str) -> str | None:
+    """Return what the Hub is told."""
+    seen: str | None = (await proxy.get_all_routes())[routespec]["data"].get("last_activity")
+    return seen
+
+
+async def test_what_counts_as_activity(make_in_process: InProcessMaker, serve: ServerMaker) -> None:
+    """A success, and a body; but no failure, and none of the paths that are left out."""
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.read()
+        await exchange.reply("200 OK" if "good" in exchange.target else "302 Found")
+
+    proxy = make_in_process(activity_ignore_paths=["*/api/status*"])
+    await proxy.start()
+    await serve(proxy, handler=answer)
+    async with connect(proxy) as connection:
+        seen: list[bool] = []
+        for method, path, body in [
+            ("GET", "bad", b""),
+            ("GET", "api/status/good", b""),
+            ("POST", "api/status", b"x"),
+            ("GET", "good", b""),
+        ]:
+            await within(20, connection.request(method, f"/user/ada/{path}", body=body))
+            seen.append(await last_seen(proxy, "/user/ada/") is not None)
+    assert seen == [False, False, False, True]
+    await proxy.delete_route("/user/ada/")
+    await serve(proxy)
+    assert await last_seen(proxy, "/user/ada/") is None
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+async def test_pongs_may_be_left_out(make_in_process: InProcessMaker, serve: ServerMaker, *, ignored: bool) -> None:
+    """A browser answers pings by itself."""
+    received: list[bytes] = []
+
+    async def switch(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        while data := await exchange.reader.read(1000):
+            received.append(data)
+        exchange.last = True
+
+    pong, text = b"\x8a\x80\0\0\0\0", b"\x81\x81\0\0\0\0a"
+    proxy = make_in_process(activity_ignore_pongs=ignored)
+    await proxy.start()
+    await serve(proxy, handler=switch)
+    async with connect(proxy) as connection:
+        await connection.send(b"GET /user/ada/ HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + HEAD)
+        await within(20, connection.head())
+        await connection.send(pong)
+        await eventually(lambda: received == [pong])
+        assert (await last_seen(proxy, "/user/ada/") is None) == ignored
+        await connection.send(text)
+        await eventually(lambda: b"".join(received) == pong + text)
+        assert await last_seen(proxy, "/user/ada/") is not None
 
 
 # Sockets.

@@ -82,7 +82,8 @@ HOUSE = [
     Room(
         "http",
         PURE,
-        "inprocess.heads inprocess.bodies inprocess.readers inprocess.forwarding inprocess.pages inprocess.targets",
+        "inprocess.heads inprocess.bodies inprocess.readers inprocess.forwarding inprocess.frames inprocess.pages "
+        "inprocess.targets",
         "routes",
     ),
     Room(

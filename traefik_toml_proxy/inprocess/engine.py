@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from ..routes import Route, RouteTable
 from .client import ClientConnection, Making
 from .exchange import Exchange
 from .forwarding import Network, Peer, is_in
+from .frames import FrameWatcher
 from .heads import Request
 from .hub_pages import HubPages
 from .pages import HEALTH_PATH, healthy, page, plain, redirect, wants_page
@@ -37,11 +39,15 @@ class EngineSettings:
         trusted: The networks of the proxies in front, whose X-Forwarded-* fields are believed.
         most_clients: How many connections from clients there can be.
         hub_url: Where the Hub's pages for errors are, with a slash at the end; "" to do without.
+        ignored: Matches the paths of requests by which nobody is seen; None if there are none.
+        ignores_pongs: Whether nobody is seen by pings and pongs over a websocket either.
     """
 
     trusted: tuple[Network, ...]
     most_clients: int
     hub_url: str
+    ignored: re.Pattern[str] | None = None
+    ignores_pongs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +209,11 @@ class Engine:
             return healthy(close=close, head_only=request.method == b"HEAD")
         route = self._match(request)
         if route is not None:
-            return Exchange(client, request, route, self._target(route), self._pool, self.seen)
+            settings = self._settings
+            is_ignored = settings.ignored is not None and settings.ignored.fullmatch(request.path)
+            seen = {} if is_ignored else self.seen
+            watcher = FrameWatcher() if settings.ignores_pongs and request.upgrade else None
+            return Exchange(client, request, route, self._target(route), self._pool, seen, watcher)
         # Before the Hub has added its routes, a page may exist all the same.
         if not len(self._table):
             return self._own_answer(503, request, close=close)

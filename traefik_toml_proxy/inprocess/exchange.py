@@ -9,6 +9,7 @@ from typing import Protocol
 from ..routes import Route
 from .bodies import LAST_CHUNK, chunk
 from .forwarding import Peer, answer_head, interim_head, request_head, switching_head
+from .frames import FrameWatcher
 from .heads import CHUNKED, UNTIL_CLOSE, Answer, Request
 from .server import Pool, ServerConnection, Unreachable, end_writing
 from .targets import Target
@@ -66,7 +67,14 @@ class Exchange:
     """
 
     def __init__(
-        self, client: Client, request: Request, route: Route, target: Target, pool: Pool, seen: dict[str, float]
+        self,
+        client: Client,
+        request: Request,
+        route: Route,
+        target: Target,
+        pool: Pool,
+        seen: dict[str, float],
+        watcher: FrameWatcher | None = None,
     ) -> None:
         """Set up; nothing is sent before :meth:`begin`.
 
@@ -77,6 +85,7 @@ class Exchange:
             target: That of the route.
             pool: Has connections to servers.
             seen: Is told when the route was last used, in seconds since 1970.
+            watcher: Tells which data over a websocket count for that; None if all do.
         """
         self.request = request
         self.route = route
@@ -86,6 +95,7 @@ class Exchange:
         self._target = target
         self._pool = pool
         self._seen = seen
+        self._watcher = watcher
         self._server: ServerConnection | None = None
         self._opening: asyncio.Task[None] | None = None
         # What the server is to get as soon as there is a connection.
@@ -166,7 +176,8 @@ class Exchange:
 
     def send_tunnel(self, data: bytes) -> None:
         """Send on what has come over a websocket."""
-        self._seen[self.route.routespec] = time.time()
+        if self._watcher is None or self._watcher.has_message(data):
+            self._seen[self.route.routespec] = time.time()
         if self._server is not None:
             self._server.transport.write(data)
 

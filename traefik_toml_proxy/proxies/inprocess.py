@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fnmatch
 import ipaddress
 import os
+import re
 import resource
 from typing import Any
 
-from traitlets import CaselessStrEnum, Integer, List, Unicode, Union
+from traitlets import Bool, CaselessStrEnum, Integer, List, Unicode, Union
 
 from ..addresses import https_port, redirect_address
 from ..errors import ConfigurationError
@@ -90,6 +92,27 @@ class InProcessProxy(RoutingProxy):
         each open websocket needs one more connection, to the server.
         """,
     )
+    activity_ignore_paths = List(
+        Unicode(),
+        config=True,
+        help="""
+        The paths of requests that do not count as activity, such as those by which an open page asks for news by itself.
+
+        In a pattern, * stands for any text, slashes included. For example:
+
+            c.InProcessProxy.activity_ignore_paths = ["*/api/status", "*/api/metrics/*"]
+        """,
+    )
+    activity_ignore_pongs = Bool(
+        False,
+        config=True,
+        help="""
+        Whether a browser that only answers the pings of a server counts as away.
+
+        Browsers do that by themselves, as long as a page is open. By default, an open notebook counts as activity, as with
+        configurable-http-proxy.
+        """,
+    )
     extra_routes_ca = Unicode(
         "",
         config=True,
@@ -128,6 +151,8 @@ class InProcessProxy(RoutingProxy):
                 ),
                 most_clients=self.most_connections or _most_connections(),
                 hub_url=_pages_of(self.hub),
+                ignored=_any_of(self.activity_ignore_paths),
+                ignores_pongs=self.activity_ignore_pongs,
             ),
             certificate=certificate,
             redirect=self._redirect,
@@ -147,6 +172,11 @@ class InProcessProxy(RoutingProxy):
         address = redirect_address(str(self.redirect_http), self.public_url)
         port = https_port(getattr(self.app, "public_url", ""), self.public_url)
         return place_of(f"http://{address}", 0), port
+
+
+def _any_of(patterns: list[str]) -> re.Pattern[str] | None:
+    """Return what matches a text that matches one of the patterns."""
+    return re.compile("|".join(map(fnmatch.translate, patterns))) if patterns else None
 
 
 def _most_connections() -> int:
