@@ -17,6 +17,8 @@ from .server import keep_alive
 
 # How many connections wait to be accepted.
 BACKLOG = 1024
+# The number of the first one that systemd passes on, as the manual of sd_listen_fds says.
+_FIRST_INHERITED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,14 @@ def place_of(public_url: str, mode: int) -> Place:
 def open_sockets(place: Place) -> list[socket.socket]:
     """Return sockets that listen at a place. Blocks: a name may have to be resolved.
 
+    They may come from systemd, which keeps them open while the Hub is restarted, so that new connections wait.
+
     Raises:
         ConfigurationError: If that cannot be; all are closed again.
     """
+    inherited = _inherited(place)
+    if inherited:
+        return inherited
     try:
         return [_open_unix(Path(place.path), place.mode)] if place.path else _open_tcp(place.host, place.port)
     except OSError as error:
@@ -81,6 +88,24 @@ def open_sockets(place: Place) -> list[socket.socket]:
             f"The proxy cannot listen at {place} ({error.strerror or error}). "
             f"{advice or 'c.JupyterHub.bind_url sets this address.'}"
         ) from error
+
+
+def _inherited(place: Place) -> list[socket.socket]:
+    """Return the sockets for this place that systemd has opened (sd_listen_fds(3)): those with its port, or its path."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    found = []
+    for descriptor in range(_FIRST_INHERITED, _FIRST_INHERITED + int(os.environ.get("LISTEN_FDS", "0"))):
+        os.set_inheritable(descriptor, False)  # not for users' servers
+        one = socket.socket(fileno=os.dup(descriptor))
+        name = one.getsockname()
+        if name == place.path if isinstance(name, str) else (not place.path and name[1] == place.port):
+            keep_alive(one)
+            one.setblocking(False)
+            found.append(one)
+        else:
+            one.close()
+    return found
 
 
 def _open_tcp(host: str, port: int) -> list[socket.socket]:
