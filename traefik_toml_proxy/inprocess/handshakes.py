@@ -46,6 +46,13 @@ class TlsListener:
         self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
     async def _accept(self) -> None:
+        try:
+            await self._accept_all()
+        finally:
+            # Not before asyncio has forgotten it, or it could take another file with the same number for it.
+            self._listening.close()
+
+    async def _accept_all(self) -> None:
         loop = asyncio.get_running_loop()
         accepted = 0
         while True:
@@ -80,6 +87,5 @@ class TlsListener:
     def close(self) -> None:
         """Accept nothing more, and end the handshakes that are going on."""
         self._accepting.cancel()
-        self._listening.close()
         for task in self._welcoming:
             task.cancel()
