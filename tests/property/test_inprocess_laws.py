@@ -234,7 +234,9 @@ def test_servers_see_exactly_the_requests_that_were_understood(text: bytes) -> N
     wanted = [(request.method, body) for request, body, _ in complete]
     sent = sent_on(complete)
 
-    for seen in (by_h11(sent), by_httptools(sent)):
+    # h11 takes no target beyond ASCII, as it may.
+    readers = (by_h11, by_httptools) if all(request.target.isascii() for request, _, _ in complete) else (by_httptools,)
+    for seen in (reader(sent) for reader in readers):
         assert [(each.method, each.body) for each in seen] == wanted
         assert all(each.complete for each in seen)
 

@@ -155,6 +155,12 @@ def test_a_complete_body_may_end(length: int, text: bytes) -> None:
     assert body.done
 
 
+def test_a_chunk_may_be_all_that_is_received() -> None:
+    """Usual for events that are sent one by one."""
+    assert read(CHUNKED, b"5\r\nhello\r\n") == (b"hello", b"", False)
+    assert read(CHUNKED, b"5\r\nhello\r\n", b"1\r\na\r\n", b"0\r\n\r\n") == (b"helloa", b"", True)
+
+
 def test_what_is_written_can_be_read() -> None:
     """A body that goes on in chunks is the same there."""
     assert read(CHUNKED, chunk(b"a" * 17) + chunk(b"\r\n0\r\n\r\n") + LAST_CHUNK) == (

@@ -30,6 +30,9 @@ _END_TO_END = frozenset(
 )
 # What servers believe of their client (tornado/httpserver.py, _apply_xheaders; jupyterhub/utils.py, get_browser_protocol).
 _ABOUT_CLIENTS = frozenset((b"forwarded", b"x-real-ip", b"x-scheme", b"x-client-ip", b"true-client-ip"))
+_FORWARDED = (
+    b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\n"  # of a stranger
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +72,15 @@ def request_head(request: Request, peer: Peer, *, prefix: bytes, authority: byte
     host = request.host or authority
     lines = [b"%b %b%b HTTP/1.1\r\nHost: %b\r\n" % (request.method, prefix, request.target, host)]
     said: dict[bytes, list[bytes]] = {}
+    named = request.connection - _END_TO_END
     for name, value in request.fields:
-        key = name.lower().replace(b"_", b"-")
+        key = name.lower()
+        if b"_" in key:  # WSGI servers take it for the same as "-"
+            key = key.replace(b"_", b"-")
         if key.startswith(b"x-forwarded-") or key in _ABOUT_CLIENTS:
             if peer.is_trusted and b"_" not in name:
                 said.setdefault(key, []).append(value)
-        elif not _is_left_out(key, request.connection):
+        elif key not in _HOP_BY_HOP and key not in named:
             lines.append(b"%b: %b\r\n" % (name, value))
     lines.append(_forwarded(said, request, peer))
     if request.length == CHUNKED:
@@ -87,17 +93,14 @@ def request_head(request: Request, peer: Peer, *, prefix: bytes, authority: byte
     return b"".join(lines)
 
 
-def _is_left_out(key: bytes, connection: frozenset[bytes]) -> bool:
-    """Whether a field is not passed on."""
-    return key in _HOP_BY_HOP or (key in connection and key not in _END_TO_END)
-
-
 def _forwarded(said: dict[bytes, list[bytes]], request: Request, peer: Peer) -> bytes:
     """Return the fields that say who the client is. A trusted client's own come first, and fill in nothing but theirs."""
     scheme = b"https" if peer.is_tls else b"http"
     _, colon, port = request.host.rpartition(b":")
     if not colon or not port.isdigit():
         port = b"443" if peer.is_tls else b"80"
+    if not said:
+        return _FORWARDED % (peer.address, scheme, request.host, port)
     values = {
         b"x-forwarded-for": [*said.pop(b"x-forwarded-for", ()), peer.address],
         b"x-forwarded-proto": said.pop(b"x-forwarded-proto", [scheme]),
@@ -138,18 +141,22 @@ def answer_head(answer: Answer, request: Request, *, close: bool) -> tuple[bytes
 
 
 def _passed_on(answer: Answer) -> bytes:
-    connection = answer.connection
+    named = answer.connection - _END_TO_END
     return b"".join(
-        [b"%b: %b\r\n" % (name, value) for name, value in answer.fields if not _is_left_out(name.lower(), connection)]
+        [
+            b"%b: %b\r\n" % field
+            for field in answer.fields
+            if (key := field[0].lower()) not in _HOP_BY_HOP and key not in named
+        ]
     )
 
 
 def _length_line(answer: Answer, length: int) -> bytes:
     """Return the Content-Length; without a body (HEAD, 304), that is the one of the answer that would have one."""
+    if length:
+        return b"Content-Length: %d\r\n" % length
     given = _values(answer.fields, b"content-length")
-    if length or given:
-        return b"Content-Length: %b\r\n" % (b"%d" % length if length else given[0])
-    return b""
+    return b"Content-Length: %b\r\n" % given[0] if given else b""
 
 
 def _values(fields: Fields, key: bytes) -> list[bytes]:

@@ -26,6 +26,8 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x
 # RFC 9110 section 5.5. No obs-fold (RFC 9112 section 5.2), no space before the colon (section 5.1), no bare CR or LF
 # (section 2.2), no NUL. Each part ends where the next begins, so this takes linear time.
 _FIELDS = re.compile(rb"(?:" + _TOKEN + rb"+:[\t\x20-\x7e\x80-\xff]*\r\n)*")
+# Finds them in what the line above has matched.
+_FIELD = re.compile(rb"([^:]+):[ \t]*([^\r]*)\r\n")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 # RFC 3986 section 3.2.2, without an empty host (RFC 9110 section 4.2.1) and without user information (section 4.2.4).
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
@@ -206,10 +208,9 @@ def _read_fields(block: bytes) -> Fields | None:
     """Return the fields, or None if the block has anything else."""
     if _FIELDS.fullmatch(block) is None:
         return None
-    fields = []
-    for line in block.split(b"\r\n")[:-1]:
-        name, _, value = line.partition(b":")
-        fields.append((name, value.strip(b" \t")))
+    fields = _FIELD.findall(block)
+    if b" \r\n" in block or b"\t\r\n" in block:
+        return [(name, value.rstrip(b" \t")) for name, value in fields]
     return fields
 
 
