@@ -15,7 +15,7 @@ from support.in_process import InProcessMaker, ServerMaker, connect
 from support.waiting import PATIENCE, eventually, within
 
 from traefik_toml_proxy.conformance.backend import Exchange, respond_ok
-from traefik_toml_proxy.inprocess import client
+from traefik_toml_proxy.inprocess import client, server
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(120)
@@ -92,9 +92,10 @@ async def be_large(exchange: Exchange) -> None:
 
 @pytest.mark.parametrize("kind", CROWDS)
 async def test_a_crowd_keeps_nobody_waiting_and_leaves_nothing(
-    make_in_process: InProcessMaker, serve: ServerMaker, kind: str
+    make_in_process: InProcessMaker, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """Neither while it is there, nor afterwards; and again and again."""
+    monkeypatch.setattr(server, "_REST_SECONDS", 0.5)
     proxy = make_in_process(most_connections=CROWD + 50)
     await proxy.start()
     await serve(proxy, handler=be_large)
