@@ -129,7 +129,18 @@ HOUSE = [
 
 # All that a pure module may import besides this package: nothing that does I/O, waits, or depends on where it runs.
 FOR_PURE = {
-    *("__future__", "base64", "bisect", "collections", "collections.abc", "copy", "dataclasses", "datetime", "enum"),
+    *(
+        "__future__",
+        "abc",
+        "base64",
+        "bisect",
+        "collections",
+        "collections.abc",
+        "copy",
+        "dataclasses",
+        "datetime",
+        "enum",
+    ),
     *("escapism", "functools", "hashlib", "http", "inspect", "ipaddress", "itertools", "json", "math", "re", "string"),
     *("struct", "toml", "toml.encoder", "types", "typing", "urllib.parse", "zlib"),
 }

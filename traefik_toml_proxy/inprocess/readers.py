@@ -5,6 +5,7 @@ A reader holds at most a head and what was received after it; a body goes throug
 
 from __future__ import annotations
 
+import abc
 import enum
 
 from .bodies import Body, BrokenBody, body_of
@@ -26,58 +27,85 @@ class Mark(enum.Enum):
     END = enum.auto()
 
 
-class _Head:
-    """Collects the bytes of a head, and finds its end without looking at any of them many times."""
+# Looked up for each message.
+_MORE, _END = Mark.MORE, Mark.END
 
-    __slots__ = ("held", "searched")
+
+class _Reader(abc.ABC):
+    """What reading requests and answers has in common."""
+
+    __slots__ = ("_body", "_held", "_searched")
 
     def __init__(self) -> None:
-        self.held = b""
-        self.searched = 0
+        # What was received and not given yet.
+        self._held = b""
+        # Where in it the end of the head cannot begin before.
+        self._searched = 0
+        # None until the head has been read.
+        self._body: Body | None = None
 
-    def take(self) -> bytes | None:
+    def receive(self, data: bytes) -> None:
+        """Take what has been received."""
+        self._held = self._held + data if self._held else data
+
+    def take_rest(self) -> bytes:
+        """Return all that was received and not given, when what follows is no HTTP any more."""
+        rest, self._held = self._held, b""
+        return rest
+
+    def _take_head(self) -> bytes | None:
         """Return the head without its empty line, and keep what comes after it; None if its end is not there."""
-        end = self.held.find(b"\r\n\r\n", self.searched)
+        held = self._held
+        end = held.find(b"\r\n\r\n", self._searched)
+        if end > LARGEST_HEAD - 2 or (end < 0 and len(held) > LARGEST_HEAD):
+            raise self._refusal(431, "head is too large")
         if end < 0:
-            self.searched = max(len(self.held) - 3, 0)
+            self._searched = max(len(held) - 3, 0)
+            # If the first line ends in a bare LF, the end of the head might never be found.
+            at = held.find(b"\n")
+            if at == 0 or (at > 0 and held[at - 1 : at] != b"\r"):
+                raise self._refusal(400, "first line does not end as one of HTTP")
             return None
-        head, self.held, self.searched = self.held[: end + 2], self.held[end + 4 :], 0
-        return head
+        self._held, self._searched = held[end + 4 :], 0
+        return held[: end + 2]
 
-    def has_bare_line_end(self) -> bool:
-        """Whether the first line ends in a bare LF; then the end of the head might never be found."""
-        at = self.held.find(b"\n")
-        return at == 0 or (at > 0 and self.held[at - 1 : at] != b"\r")
+    def _read_body(self, body: Body) -> bytes | Mark:
+        """Return the next piece of a body, or a mark."""
+        if body.done:
+            return _END
+        if not self._held:
+            return _MORE
+        try:
+            piece, self._held = body.feed(self._held)
+        except BrokenBody as error:
+            raise self._refusal(400, f"body is malformed: {error}") from None
+        if piece:
+            return piece
+        return _END if body.done else _MORE
+
+    @abc.abstractmethod
+    def _refusal(self, status: int, what: str) -> Exception:
+        """Return the error to raise for a part of the message."""
 
 
-class RequestReader:
+class RequestReader(_Reader):
     """Reads requests, one after another. After :attr:`Mark.END`, call :meth:`next_request` to go on."""
 
-    __slots__ = ("_body", "_empty_lines", "_head", "_rest")
+    __slots__ = ("_empty_lines",)
 
     def __init__(self) -> None:
-        self._head = _Head()
-        self._body: Body | None = None
-        # What was received of the body, and after it.
-        self._rest = b""
+        super().__init__()
         self._empty_lines = 0
 
     @property
     def buffered(self) -> int:
         """How many bytes were received and not given yet."""
-        return len(self._head.held) + len(self._rest)
+        return len(self._held)
 
     @property
     def is_between(self) -> bool:
         """Whether nothing of a request has been received since the end of the last one."""
-        return self._body is None and not self._head.held
-
-    def receive(self, data: bytes) -> None:
-        """Take what has been received."""
-        if self._body is None:
-            self._head.held = self._head.held + data if self._head.held else data
-        else:
-            self._rest = self._rest + data if self._rest else data
+        return self._body is None and not self._held
 
     def read(self) -> Request | bytes | Mark:
         """Return the next head, piece of a body, or mark.
@@ -86,46 +114,27 @@ class RequestReader:
             BrokenRequest: If the request is to be refused. Do not call it again.
         """
         body = self._body
-        if body is None:
-            return self._read_head()
-        if body.done:
-            return Mark.END
-        if not self._rest:
-            return Mark.MORE
-        try:
-            piece, self._rest = body.feed(self._rest)
-        except BrokenBody as error:
-            raise BrokenRequest(400, f"the body is malformed: {error}") from None
-        if piece:
-            return piece
-        return Mark.END if body.done else Mark.MORE
+        return self._read_head() if body is None else self._read_body(body)
 
     def _read_head(self) -> Request | Mark:
-        held = self._head
-        while held.held.startswith(b"\r\n") and self._empty_lines < _MOST_EMPTY_LINES:
-            held.held, held.searched = held.held[2:], 0
+        while self._held.startswith(b"\r\n") and self._empty_lines < _MOST_EMPTY_LINES:
+            self._held, self._searched = self._held[2:], 0
             self._empty_lines += 1
-        head = held.take()
+        head = self._take_head()
         if head is None:
-            if len(held.held) > LARGEST_HEAD:
-                raise BrokenRequest(431, "the head is too large")
-            if held.has_bare_line_end() or not _may_begin(held.held):
+            if not _may_begin(self._held):
                 raise BrokenRequest(400, "it is not HTTP")
-            return Mark.MORE
-        if len(head) > LARGEST_HEAD:
-            raise BrokenRequest(431, "the head is too large")
+            return _MORE
         request = read_request(head)
-        self._body, self._rest, held.held = body_of(request.length), held.held, b""
+        self._body = body_of(request.length)
         return request
 
     def next_request(self) -> None:
         """Go on with the next request, which may have been received already."""
-        self._head.held, self._rest, self._body, self._empty_lines = self._rest, b"", None, 0
+        self._body, self._empty_lines = None, 0
 
-    def take_rest(self) -> bytes:
-        """Return all that was received and not given, when what follows is no HTTP any more."""
-        rest, self._rest = self._rest, b""
-        return rest
+    def _refusal(self, status: int, what: str) -> Exception:
+        return BrokenRequest(status, f"the {what}")
 
 
 def _may_begin(head: bytes) -> bool:
@@ -133,34 +142,25 @@ def _may_begin(head: bytes) -> bool:
     return not head or head[:1].isalpha() or head == b"\r" or head[:1] in b"!#$%&'*+.^_`|~-0123456789"
 
 
-class AnswerReader:
+class AnswerReader(_Reader):
     """Reads the answers to one request: any number of interim ones, and the final one."""
 
-    __slots__ = ("_body", "_head", "_method", "_rest")
+    __slots__ = ("_method",)
 
     def __init__(self, method: bytes) -> None:
         """Set the method of the request: an answer to HEAD has no body."""
+        super().__init__()
         self._method = method
-        self._head = _Head()
-        self._body: Body | None = None
-        self._rest = b""
 
     @property
     def has_begun(self) -> bool:
         """Whether anything has been received."""
-        return self._body is not None or bool(self._head.held)
+        return self._body is not None or bool(self._held)
 
     @property
     def is_clean(self) -> bool:
         """Whether the answer is complete, and nothing was received after it."""
-        return self._body is not None and self._body.done and not self._rest
-
-    def receive(self, data: bytes) -> None:
-        """Take what has been received."""
-        if self._body is None:
-            self._head.held = self._head.held + data if self._head.held else data
-        else:
-            self._rest = self._rest + data if self._rest else data
+        return self._body is not None and self._body.done and not self._held
 
     def read(self) -> Answer | bytes | Mark:
         """Return the next head, piece of a body, or mark. After an interim answer (1xx) comes another head.
@@ -169,33 +169,15 @@ class AnswerReader:
             BrokenAnswer: If it is to be refused. Do not call it again.
         """
         body = self._body
-        if body is None:
-            return self._read_head()
-        if body.done:
-            return Mark.END
-        if not self._rest:
-            return Mark.MORE
-        try:
-            piece, self._rest = body.feed(self._rest)
-        except BrokenBody as error:
-            raise BrokenAnswer(f"its body is malformed: {error}") from None
-        if piece:
-            return piece
-        return Mark.END if body.done else Mark.MORE
+        return self._read_head() if body is None else self._read_body(body)
 
     def _read_head(self) -> Answer | Mark:
-        head = self._head.take()
+        head = self._take_head()
         if head is None:
-            if len(self._head.held) > LARGEST_HEAD:
-                raise BrokenAnswer("its head is too large")
-            if self._head.has_bare_line_end():
-                raise BrokenAnswer("it is not HTTP/1")
-            return Mark.MORE
-        if len(head) > LARGEST_HEAD:
-            raise BrokenAnswer("its head is too large")
+            return _MORE
         answer = read_answer(head, self._method)
         if answer.status >= 200 or answer.status == 101:
-            self._body, self._rest, self._head.held = body_of(answer.length), self._head.held, b""
+            self._body = body_of(answer.length)
         return answer
 
     def end_of_input(self) -> None:
@@ -205,13 +187,11 @@ class AnswerReader:
             BrokenAnswer: If the answer is not complete.
         """
         if self._body is None:
-            raise BrokenAnswer("it ends within its head" if self._head.held else "there is none")
+            raise BrokenAnswer("it ends within its head" if self._held else "there is none")
         try:
             self._body.end_of_input()
         except BrokenBody as error:
             raise BrokenAnswer(f"its body is incomplete: {error}") from None
 
-    def take_rest(self) -> bytes:
-        """Return all that was received and not given, when what follows is no HTTP any more."""
-        rest, self._rest = self._rest, b""
-        return rest
+    def _refusal(self, status: int, what: str) -> Exception:  # noqa: ARG002 - whatever it is, the client gets 503
+        return BrokenAnswer(f"its {what}")
