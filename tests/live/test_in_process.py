@@ -557,6 +557,20 @@ async def test_stop_lets_an_answer_end(in_process: InProcessProxy, serve: Server
         await stopping
 
 
+async def test_stop_takes_no_further_request(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """Also not over a connection that could be kept: the answer that is under way is its last."""
+    server = await serve(in_process, handler=answer_slowly)
+    async with connect(in_process) as connection:
+        await connection.send(b"".join(b"GET /user/ada/%d HTTP/1.1\r\n" % number + HEAD for number in range(3)))
+        await eventually(lambda: server.exchanges)
+        stopping = asyncio.ensure_future(in_process.stop())
+        assert (await within(20, connection.response())).body == b"/user/ada/0"
+        assert await within(20, connection.reader.read()) == b""
+        await stopping
+
+    assert len(server.exchanges) == 1
+
+
 async def test_stop_does_not_wait_for_ever(in_process: InProcessProxy, serve: ServerMaker) -> None:
     """Neither for an answer nor for a request that does not come."""
     server = await serve(in_process, handler=hang)
