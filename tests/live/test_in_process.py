@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import logging
 import socket
 from pathlib import Path
@@ -569,6 +571,26 @@ async def test_stop_takes_no_further_request(in_process: InProcessProxy, serve: 
         await stopping
 
     assert len(server.exchanges) == 1
+
+
+async def test_whoever_connects_at_the_last_moment_is_not_left_waiting(in_process: InProcessProxy) -> None:
+    """The event loop has accepted the connection, but has not told the proxy about it yet."""
+    address = ("127.0.0.1", int(in_process.public_url.rpartition(":")[2]))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(100)]
+        await in_process.stop()
+        gc.disable()  # it would end them as well, but with a warning, and who knows when
+        stack.callback(gc.enable)
+        ends = [await asyncio.to_thread(_end_of, client) for client in clients]
+
+    assert ends == [b""] * 100
+
+
+def _end_of(client: socket.socket) -> bytes:
+    """Return what comes before the end of a connection."""
+    with contextlib.suppress(ConnectionResetError):
+        return client.recv(100)
+    return b""
 
 
 async def test_stop_does_not_wait_for_ever(in_process: InProcessProxy, serve: ServerMaker) -> None:

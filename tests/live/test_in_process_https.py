@@ -18,7 +18,7 @@ from support.waiting import eventually, within
 from traefik_toml_proxy.conformance.backend import Backend
 from traefik_toml_proxy.conformance.client import Connection
 from traefik_toml_proxy.errors import ConfigurationError
-from traefik_toml_proxy.inprocess import handshakes, renewal
+from traefik_toml_proxy.inprocess import accepting, renewal
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(60)
@@ -153,7 +153,7 @@ async def test_a_client_that_begins_no_handshake_is_sent_away(
     make_in_process: InProcessMaker, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would hold a connection for ever."""
-    monkeypatch.setattr(handshakes, "HANDSHAKE_SECONDS", 0.2)
+    monkeypatch.setattr(accepting, "HANDSHAKE_SECONDS", 0.2)
     proxy = make_in_process(public_url=f"https://127.0.0.1:{free_port()}/", **pair.traits)
     await proxy.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", int(proxy.public_url.rsplit(":")[-1].strip("/")))

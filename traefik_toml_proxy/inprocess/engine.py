@@ -25,6 +25,8 @@ from .targets import Target, target_of
 
 # Seconds between two looks at deadlines.
 _TICK = 1.0
+# How many steps of the event loop closing connections may take.
+_LAST_STEPS = 100
 # How many matches and targets are remembered.
 _MOST_REMEMBERED = 8_192
 # The longest path and host that are.
@@ -78,8 +80,8 @@ class Failure:
 class Listener(Protocol):
     """Accepts connections."""
 
-    def close(self) -> object:
-        """Accept no more."""
+    async def close(self) -> None:
+        """Accept no more; return when all that was accepted is known to the engine."""
 
 
 class Engine:
@@ -152,7 +154,7 @@ class Engine:
         """
         self.is_stopping = True
         for server in self._servers:
-            server.close()
+            await server.close()
         loop = asyncio.get_running_loop()
         end = loop.time() + grace
         while busy := [client for client in self._clients if not client.is_idle and not client.is_tunnel]:
@@ -161,13 +163,15 @@ class Engine:
             if loop.time() > end:
                 break
             await asyncio.sleep(0.02)
-        for client in list(self._clients):
-            client.close()
-        self._pool.close()
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.wait([self._ticking])
-        await asyncio.sleep(0)  # for the ends of connections
+        self._pool.close()
+        for client in list(self._clients):
+            client.close()
+        for _ in range(_LAST_STEPS):
+            if self._clients:
+                await asyncio.sleep(0)
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()

@@ -22,8 +22,8 @@ from ..seams import Answer, Event, Metrics
 from ..session import CleanupStack, Session, cleanup_on_error
 from ..threads import hold_all, in_thread
 from ..traefik.transports import Transports
+from .accepting import PlainListener, TlsListener
 from .engine import Engine, EngineSettings, Failure
-from .handshakes import TlsListener
 from .listeners import BACKLOG, Place, open_sockets, remove_socket
 from .loop import LoopThread, make_loop
 from .renewal import PublicTls
@@ -130,10 +130,9 @@ async def _serve(
     for one in sockets:
         if context is not None:
             engine.add_listener(TlsListener(one, context, make, engine.has_room_besides))
-        elif one.family == socket.AF_UNIX:
-            engine.add_listener(await loop.create_unix_server(make, sock=one, backlog=BACKLOG))
-        else:
-            engine.add_listener(await loop.create_server(make, sock=one, backlog=BACKLOG))
+            continue
+        serve = loop.create_unix_server if one.family == socket.AF_UNIX else loop.create_server
+        engine.add_listener(PlainListener(await serve(make, sock=one, backlog=BACKLOG), one))
 
 
 class _Reports:

@@ -1,4 +1,4 @@
-"""TlsListener: accepts connections for https, and counts them before their handshake as well. Does I/O."""
+"""PlainListener and TlsListener: accept connections, and lose none when they are closed. Do I/O."""
 
 from __future__ import annotations
 
@@ -13,6 +13,29 @@ HANDSHAKE_SECONDS = 20.0
 _AT_ONCE = 32
 # Seconds until the next attempt if the process has no descriptor left.
 _PAUSE = 0.5
+
+
+# How many steps of the event loop it takes until asyncio has told a protocol of a connection that it has just accepted.
+_STEPS = 4
+
+
+class PlainListener:
+    """Accepts connections by a server of asyncio."""
+
+    def __init__(self, server: asyncio.AbstractServer, listening: socket.socket) -> None:
+        """Set the server, and its socket."""
+        self._server = server
+        self._listening = listening
+
+    async def close(self) -> None:
+        """Accept nothing more. Returns when the protocols of all connections that were accepted know of them.
+
+        asyncio's server would leave one open for ever that it has accepted just before it is closed.
+        """
+        asyncio.get_running_loop().remove_reader(self._listening)
+        for _ in range(_STEPS):
+            await asyncio.sleep(0)
+        self._server.close()
 
 
 class TlsListener:
@@ -84,8 +107,11 @@ class TlsListener:
         finally:
             self.pending -= 1
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Accept nothing more, and end the handshakes that are going on."""
         self._accepting.cancel()
+        await asyncio.wait([self._accepting])
         for task in self._welcoming:
             task.cancel()
+        if self._welcoming:
+            await asyncio.wait(self._welcoming)
