@@ -258,8 +258,9 @@ class ClientConnection(asyncio.Protocol):
         """See :class:`~.exchange.Client`."""
         exchange, self._exchange = self._exchange, None
         self._finish(keep=keep, is_clean=exchange is not None and exchange.is_complete)
-        # Not at once: there may be thousands in a row.
-        self._loop.call_soon(self._read_on)
+        if self._reader.buffered or self._has_ended:
+            # Not at once: there may be thousands in a row.
+            self._loop.call_soon(self._read_on)
 
     def on_failed(self, exchange: Exchange, reason: str) -> None:
         """See :class:`~.exchange.Client`."""

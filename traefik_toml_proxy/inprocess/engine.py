@@ -29,7 +29,7 @@ _TICK = 1.0
 _LAST_STEPS = 100
 # How many matches and targets are remembered.
 _MOST_REMEMBERED = 8_192
-# The longest path and host that are.
+# The longest host and target that are, together.
 _LONGEST_REMEMBERED = 256
 
 
@@ -117,8 +117,8 @@ class Engine:
         self._clients: set[ClientConnection] = set()
         self._servers: list[Listener] = []
         self._ticking: asyncio.Task[None] | None = None
-        self._matches: dict[tuple[str, str], Route | None] = {}
-        self._targets: dict[Route, Target] = {}
+        self._matches: dict[tuple[bytes, bytes], tuple[Route, Target] | None] = {}
+        self._targets: dict[str, Target] = {}
 
     # For the session.
 
@@ -211,34 +211,37 @@ class Engine:
         close = not request.keep or request.length != 0 or self.is_stopping
         if request.target == HEALTH_PATH:
             return healthy(close=close, head_only=request.method == b"HEAD")
-        route = self._match(request)
-        if route is not None:
+        found = self._match(request)
+        if found is not None:
+            route, target = found
             settings = self._settings
             is_ignored = settings.ignored is not None and settings.ignored.fullmatch(request.path)
             seen = {} if is_ignored else self.seen
             watcher = FrameWatcher() if settings.ignores_pongs and request.upgrade else None
-            return Exchange(client, request, route, self._target(route), self._pool, seen, watcher)
+            return Exchange(client, request, route, target, self._pool, seen, watcher)
         # Before the Hub has added its routes, a page may exist all the same.
         if not len(self._table):
             return self._own_answer(503, request, close=close)
         return functools.partial(self._make, 404, request, close=close)
 
-    def _match(self, request: Request) -> Route | None:
-        key = (request.host.decode("latin-1"), request.path)
-        if len(request.target) > _LONGEST_REMEMBERED or len(request.host) > _LONGEST_REMEMBERED:
-            return self._table.match(*key)
+    def _match(self, request: Request) -> tuple[Route, Target] | None:
+        """Return the route of a request, and its target; most are asked for again and again."""
+        key = request.host, request.target.partition(b"?")[0]
         try:
             return self._matches[key]
         except KeyError:
+            route = self._table.match(request.host.decode("latin-1"), request.path)
+        found = None if route is None else (route, self._target(route))
+        if len(request.host) + len(request.target) <= _LONGEST_REMEMBERED:
             if len(self._matches) >= _MOST_REMEMBERED:
                 self._matches.clear()
-            route = self._matches[key] = self._table.match(*key)
-            return route
+            self._matches[key] = found
+        return found
 
     def _target(self, route: Route) -> Target:
-        target = self._targets.get(route)
+        target = self._targets.get(route.routespec)
         if target is None:
-            target = self._targets[route] = target_of(route)
+            target = self._targets[route.routespec] = target_of(route)
         return target
 
     def _own_answer(self, status: int, request: Request, *, close: bool) -> bytes:

@@ -103,16 +103,19 @@ class Exchange:
         # Whether the request can be sent once more, because it went over a connection that had rested.
         self._may_retry = False
         self._answer: Answer | None = None
+        self._has_begun = False
         # How long the body is that the client gets, and whether its connection is closed after it.
         self._length = 0
         self._closes = False
+        # What has come of the answer at once, and is sent at once.
+        self._unsent: list[bytes] = []
         self._is_answered = False
         self._is_over = False
 
     @property
     def has_begun(self) -> bool:
         """Whether the client has got the head of an answer."""
-        return self._answer is not None
+        return self._has_begun
 
     def begin(self) -> None:
         """Send the request on."""
@@ -224,16 +227,25 @@ class Exchange:
         cut = not self.is_complete and (not answer.keep or request.expects)
         self._closes = cut or not request.keep or request.upgrade
         head, self._length = answer_head(answer, request, close=self._closes)
-        self._client.write(head)
+        self._unsent.append(head)
 
     def on_body(self, piece: bytes) -> None:
         """See :class:`~.server.Owner`."""
-        self._client.write(chunk(piece) if self._length == CHUNKED else piece)
+        self._unsent.append(chunk(piece) if self._length == CHUNKED else piece)
+
+    def on_pause(self) -> None:
+        """See :class:`~.server.Owner`."""
+        unsent = self._unsent
+        if unsent:
+            self._has_begun = True
+            self._client.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
+            self._unsent = []
 
     def on_end(self) -> None:
         """See :class:`~.server.Owner`."""
         if self._length == CHUNKED:
-            self._client.write(LAST_CHUNK)
+            self._unsent.append(LAST_CHUNK)
+        self.on_pause()
         self._is_answered = True
         answer = self._answer
         if answer is not None and answer.status < 300:
@@ -255,7 +267,7 @@ class Exchange:
     def on_switched(self, answer: Answer, rest: bytes) -> None:
         """See :class:`~.server.Owner`."""
         self._answer = answer
-        self.is_tunnel = True
+        self._has_begun = self.is_tunnel = True
         self._client.write(switching_head(answer) + rest)
         self._client.on_switched()
 

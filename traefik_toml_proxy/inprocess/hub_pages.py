@@ -85,6 +85,9 @@ class _Asker:
         if len(self._body) > _LARGEST:
             self._fail()
 
+    def on_pause(self) -> None:
+        """There is nothing to do."""
+
     def on_end(self) -> None:
         """Note that the page is complete."""
         if not self.done.done():

@@ -21,6 +21,9 @@ _REST_SECONDS = 30.0
 _MOST_AT_REST = 200
 
 
+_MORE, _END = Mark.MORE, Mark.END
+
+
 class Unreachable(Exception):
     """A server to which no connection can be opened; the message says why."""
 
@@ -36,6 +39,9 @@ class Owner(Protocol):
 
     def on_body(self, piece: bytes) -> None:
         """Take a piece of its body."""
+
+    def on_pause(self) -> None:
+        """Note that this was all for now: what was kept to be sent at once must be sent."""
 
     def on_end(self) -> None:
         """Note that the answer is complete. The connection is the owner's until it gives it back or closes it."""
@@ -145,9 +151,10 @@ class ServerConnection(asyncio.Protocol):
             event = self._reader.read()
             if event.__class__ is bytes:
                 owner.on_body(event)
-            elif event is Mark.MORE:
+            elif event is _MORE:
+                owner.on_pause()
                 return
-            elif event is Mark.END:
+            elif event is _END:
                 self._end(owner)
                 return
             else:
