@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .heads import CHUNKED, UNTIL_CLOSE, Answer, Fields, Request
+from .heads import CHUNKED, UNTIL_CLOSE, Answer, Request
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -73,8 +73,7 @@ def request_head(request: Request, peer: Peer, *, prefix: bytes, authority: byte
     lines = [b"%b %b%b HTTP/1.1\r\nHost: %b\r\n" % (request.method, prefix, request.target, host)]
     said: dict[bytes, list[bytes]] = {}
     named = request.connection - _END_TO_END
-    for name, value in request.fields:
-        key = name.lower()
+    for key, name, value in request.fields:
         if b"_" in key:  # WSGI servers take it for the same as "-"
             key = key.replace(b"_", b"-")
         if key.startswith(b"x-forwarded-") or key in _ABOUT_CLIENTS:
@@ -144,9 +143,9 @@ def _passed_on(answer: Answer) -> bytes:
     named = answer.connection - _END_TO_END
     return b"".join(
         [
-            b"%b: %b\r\n" % field
-            for field in answer.fields
-            if (key := field[0].lower()) not in _HOP_BY_HOP and key not in named
+            b"%b: %b\r\n" % (name, value)
+            for key, name, value in answer.fields
+            if key not in _HOP_BY_HOP and key not in named
         ]
     )
 
@@ -155,12 +154,8 @@ def _length_line(answer: Answer, length: int) -> bytes:
     """Return the Content-Length; without a body (HEAD, 304), that is the one of the answer that would have one."""
     if length:
         return b"Content-Length: %d\r\n" % length
-    given = _values(answer.fields, b"content-length")
+    given = [value for key, _, value in answer.fields if key == b"content-length"]
     return b"Content-Length: %b\r\n" % given[0] if given else b""
-
-
-def _values(fields: Fields, key: bytes) -> list[bytes]:
-    return [value for name, value in fields if name.lower() == key]
 
 
 def interim_head(answer: Answer) -> bytes:

@@ -23,18 +23,20 @@ _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 # such as "|", are passed on, since browsers send them; but no "#", because those behind could cut the target there.
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"{1,32}) ([\x21\x22\x24-\x7e\x80-\xff]+) HTTP/([0-9])\.([0-9])")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
-# RFC 9110 section 5.5. No obs-fold (RFC 9112 section 5.2), no space before the colon (section 5.1), no bare CR or LF
-# (section 2.2), no NUL. Each part ends where the next begins, so this takes linear time.
-_FIELDS = re.compile(rb"(?:" + _TOKEN + rb"+:[\t\x20-\x7e\x80-\xff]*\r\n)*")
-# Finds them in what the line above has matched.
-_FIELD = re.compile(rb"([^:]+):[ \t]*([^\r]*)\r\n")
+# What names (RFC 9110 section 5.6.2) and lines (section 5.5) are made of.
+_IN_NAMES = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+_IN_LINES = bytes((0x09, *range(0x20, 0x7F), *range(0x80, 0x100)))
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 # RFC 3986 section 3.2.2, without an empty host (RFC 9110 section 4.2.1) and without user information (section 4.2.4).
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 # RFC 9112 section 3.2.2
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(.*)", re.DOTALL)
 
-Fields = list[tuple[bytes, bytes]]
+# Of each field: its name in lower case, and its name and value as they were sent, without white space around the value.
+Fields = list[tuple[bytes, bytes, bytes]]
+# The values of the fields that matter here, by their names in lower case.
+_Known = dict[bytes, list[bytes]]
+_KNOWN = frozenset((b"connection", b"content-length", b"expect", b"host", b"transfer-encoding", b"upgrade"))
 
 
 class BrokenRequest(Exception):
@@ -63,7 +65,7 @@ class Request:
         method: As it was sent.
         target: The path and query as they were sent, or ``*``.
         host: What the client takes us for: of the Host field, or of an absolute target; empty in HTTP/1.0 without either.
-        fields: Names and values as they were sent, without white space around the values.
+        fields: All fields, in their order.
         connection: The options in the Connection fields, in lower case.
         length: The length of the body in bytes; or :data:`CHUNKED`.
         has_length: Whether there is a Content-Length, which may be 0.
@@ -95,7 +97,7 @@ class Request:
 
     def get(self, name: bytes) -> bytes:
         """Return the values of all fields of a name, which is in lower case, joined by commas; empty if there is none."""
-        return b", ".join([value for key, value in self.fields if key.lower() == name])
+        return b", ".join([value for key, _, value in self.fields if key == name])
 
 
 @dataclass(slots=True)
@@ -105,7 +107,7 @@ class Answer:
     Attributes:
         status: The status code.
         reason: The words behind it, as they were sent.
-        fields: Names and values as they were sent, without white space around the values.
+        fields: All fields, in their order.
         connection: The options in the Connection fields, in lower case.
         length: The length of the body in bytes; or :data:`CHUNKED` or :data:`UNTIL_CLOSE`.
         keep: Whether the connection can be used again after the body.
@@ -136,12 +138,12 @@ def read_request(head: bytes) -> Request:
     if major != b"1" or minor not in b"01":
         raise BrokenRequest(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
     is_old = minor == b"0"
-    fields = _read_fields(block)
-    if fields is None:
-        raise BrokenRequest(400, "a header field is malformed")
-    if len(fields) > MOST_FIELDS:
+    if block.count(b"\r\n") > MOST_FIELDS:
         raise BrokenRequest(431, "there are too many header fields")
-    known = _known(fields)
+    section = _read_fields(block)
+    if section is None:
+        raise BrokenRequest(400, "a header field is malformed")
+    fields, known = section
     host = _host(known, is_old=is_old)
     target, host = _origin_form(method, target, host)
     length = _request_length(known, is_old=is_old)
@@ -182,10 +184,10 @@ def read_answer(head: bytes, method: bytes) -> Answer:
     if match is None:
         raise BrokenAnswer("its status line is malformed, or not HTTP/1")
     is_old, status = match[1] == b"0", int(match[2])
-    fields = _read_fields(block)
-    if fields is None:
+    section = _read_fields(block)
+    if section is None:
         raise BrokenAnswer("one of its header fields is malformed")
-    known = _known(fields)
+    fields, known = section
     connection = _options(known)
     length, is_clear = _answer_length(known, status, method, is_old=is_old)
     keep = is_clear and length != UNTIL_CLOSE and b"close" not in connection
@@ -204,37 +206,44 @@ def is_field_line(line: bytes) -> bool:
     return bool(line) and _read_fields(line) is not None
 
 
-def _read_fields(block: bytes) -> Fields | None:
-    """Return the fields, or None if the block has anything else."""
-    if _FIELDS.fullmatch(block) is None:
+def _read_fields(block: bytes) -> tuple[Fields, _Known] | None:
+    """Return the fields, and those of them that matter here; None if the block has anything else.
+
+    No obs-fold (RFC 9112 section 5.2), no space before the colon (section 5.1), no bare CR or LF (section 2.2), no NUL.
+    """
+    lines = block.split(b"\r\n")
+    # Without what lines are made of, nothing but their ends may be left.
+    if lines.pop() or block.translate(None, _IN_LINES) != b"\r\n" * len(lines):
         return None
-    fields = _FIELD.findall(block)
-    if b" \r\n" in block or b"\t\r\n" in block:
-        return [(name, value.rstrip(b" \t")) for name, value in fields]
-    return fields
-
-
-_KNOWN = frozenset((b"connection", b"content-length", b"expect", b"host", b"transfer-encoding", b"upgrade"))
-
-
-def _known(fields: Fields) -> dict[bytes, list[bytes]]:
-    """Return the values of the fields that matter here, by their names in lower case."""
-    known: dict[bytes, list[bytes]] = {}
-    for name, value in fields:
-        key = name.lower()
+    fields: Fields = []
+    known: _Known = {}
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if not colon or not name:
+            return None
+        key, value = name.lower(), value.strip(b" \t")
+        fields.append((key, name, value))
         if key in _KNOWN:
             known.setdefault(key, []).append(value)
-    return known
+    if b"".join([field[0] for field in fields]).translate(None, _IN_NAMES):
+        return None
+    return fields, known
 
 
-def _options(known: dict[bytes, list[bytes]]) -> frozenset[bytes]:
+_NOTHING: frozenset[bytes] = frozenset()
+_KEEP_ALIVE = frozenset((b"keep-alive",))
+
+
+def _options(known: _Known) -> frozenset[bytes]:
     values = known.get(b"connection")
-    if not values:
-        return frozenset()
+    if values is None:
+        return _NOTHING
+    if len(values) == 1 and values[0].lower() == b"keep-alive":
+        return _KEEP_ALIVE
     return frozenset(option.strip(b" \t").lower() for value in values for option in value.split(b","))
 
 
-def _host(known: dict[bytes, list[bytes]], *, is_old: bool) -> bytes:
+def _host(known: _Known, *, is_old: bool) -> bytes:
     """Return the value of the Host field (RFC 9112 section 3.2)."""
     hosts = known.get(b"host", [])
     if not hosts and is_old:
@@ -261,7 +270,7 @@ def _origin_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, byte
     return (rest if rest.startswith(b"/") else b"/" + rest), match[1]
 
 
-def _request_length(known: dict[bytes, list[bytes]], *, is_old: bool) -> int:
+def _request_length(known: _Known, *, is_old: bool) -> int:
     """Return the length of the body of a request (RFC 9112 sections 6.1 to 6.3)."""
     codings, lengths = known.get(b"transfer-encoding"), known.get(b"content-length")
     if codings is not None:
@@ -279,7 +288,7 @@ def _request_length(known: dict[bytes, list[bytes]], *, is_old: bool) -> int:
     return int(lengths[0])
 
 
-def _expects(known: dict[bytes, list[bytes]], *, is_old: bool) -> bool:
+def _expects(known: _Known, *, is_old: bool) -> bool:
     """Whether the client waits for 100 Continue (RFC 9110 section 10.1.1)."""
     expectations = known.get(b"expect")
     if not expectations or is_old:
@@ -289,7 +298,7 @@ def _expects(known: dict[bytes, list[bytes]], *, is_old: bool) -> bool:
     return True
 
 
-def _answer_length(known: dict[bytes, list[bytes]], status: int, method: bytes, *, is_old: bool) -> tuple[int, bool]:
+def _answer_length(known: _Known, status: int, method: bytes, *, is_old: bool) -> tuple[int, bool]:
     """Return the length of the body of an answer, and whether its framing is beyond doubt (RFC 9112 section 6.3)."""
     codings, lengths = known.get(b"transfer-encoding"), known.get(b"content-length")
     if codings is not None and lengths is not None:

@@ -73,7 +73,7 @@ class _Asker:
 
     def on_head(self, answer: Answer) -> None:
         """Note what it is. The Hub answers 200 (jupyterhub/handlers/pages.py, ProxyErrorHandler)."""
-        kinds = [value.decode("latin-1") for name, value in answer.fields if name.lower() == b"content-type"]
+        kinds = [value.decode("latin-1") for key, _, value in answer.fields if key == b"content-type"]
         if answer.status != 200 or not kinds:
             self._fail()
         else:

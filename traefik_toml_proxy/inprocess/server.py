@@ -162,7 +162,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _take(self, owner: Owner, answer: Answer) -> None:
         if answer.status == 101:
-            upgrades = [value.lower() for name, value in answer.fields if name.lower() == b"upgrade"]
+            upgrades = [value.lower() for key, _, value in answer.fields if key == b"upgrade"]
             if not self._takes_upgrade or upgrades != [b"websocket"] or b"upgrade" not in answer.connection:
                 raise BrokenAnswer("it switches to another protocol, which nobody has asked for")
             self._is_tunnel = True
