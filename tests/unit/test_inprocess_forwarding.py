@@ -47,6 +47,46 @@ def test_a_request_goes_on_as_it_was_sent() -> None:
     )
 
 
+# Pairs of these differ in one respect each.
+SIMILAR = [
+    b"GET /a HTTP/1.1\r\nHost: h\r\n",
+    b"GET /b?c HTTP/1.1\r\nHost: h\r\n",
+    b"GET http://other/a HTTP/1.1\r\nHost: h\r\n",
+    b"GET /a HTTP/1.0\r\nHost: h\r\n",
+    b"GET /a HTTP/1.0\r\n",
+    b"GET /a HTTP/1.0\r\nX: y\r\n",
+    b"GET http://other/a HTTP/1.0\r\n",
+    b"GET /a HTTP/1.1\r\nHost: i\r\n",
+    b"GET /a HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.2.3.4\r\n",
+    b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+    b"POST /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+    b"GET /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n",
+    b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n",
+    b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n",
+    b"GET /a HTTP/1.1\r\nHost: h\r\n" + b"X: y\r\n" * 40,
+    b"GET /a HTTP/1.1\r\nHost: h\r\nX: " + b"y" * 3000 + b"\r\n",
+]
+
+
+@pytest.mark.parametrize("before", SIMILAR)
+def test_what_came_before_over_a_connection_changes_nothing(before: bytes) -> None:
+    """Although fields that are the same again are not read again, nor written again for the same client."""
+    for head in SIMILAR:
+        last = read_request(before)
+        request_head(last, FRONT, prefix=b"/p", authority=b"first:1")
+        request = read_request(head, last)
+        assert request == read_request(head)
+        for peer, prefix in ((FRONT, b"/p"), (STRANGER, b""), (FRONT, b"")):
+            assert request_head(request, peer, prefix=prefix, authority=b"127.0.0.1:9") == to_server(head, peer, prefix)
+
+
+def test_only_fields_of_a_usual_size_are_kept_for_the_next_request() -> None:
+    """Each open connection keeps them."""
+    kept = [bool(read_request(head).block) for head in SIMILAR]
+
+    assert kept == [b"http:" not in head and len(head) > 20 and len(head) < 200 for head in SIMILAR]
+
+
 def test_the_path_of_a_target_comes_first() -> None:
     """And a request without a Host gets that of the target (HTTP/1.0)."""
     assert to_server(b"GET /a HTTP/1.0\r\n", prefix=b"/p/q").startswith(b"GET /p/q/a HTTP/1.1\r\nHost: 127.0.0.1:9\r\n")

@@ -69,8 +69,14 @@ def request_head(request: Request, peer: Peer, *, prefix: bytes, authority: byte
         prefix: The path of the route's target, which comes before that of the request; without a slash at its end.
         authority: The host and port of the target, for a request without a Host.
     """
-    host = request.host or authority
-    lines = [b"%b %b%b HTTP/1.1\r\nHost: %b\r\n" % (request.method, prefix, request.target, host)]
+    written = request.written
+    if written is None or written[0] is not peer or not request.host:
+        written = request.written = peer, _request_fields(request, peer, authority)
+    return b"%b %b%b HTTP/1.1\r\n%b" % (request.method, prefix, request.target, written[1])
+
+
+def _request_fields(request: Request, peer: Peer, authority: bytes) -> bytes:
+    lines = [b"Host: %b\r\n" % (request.host or authority)]
     said: dict[bytes, list[bytes]] = {}
     named = request.connection - _END_TO_END
     for key, name, value in request.fields:

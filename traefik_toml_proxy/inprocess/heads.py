@@ -7,11 +7,14 @@ came. So an ambiguous head, if one was let through, still means one thing only t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # In bytes: more than Node takes (16 KiB), and as much as tornado does. Cookies of single sign-on are large.
 LARGEST_HEAD = 65_536
 MOST_FIELDS = 256
+
+# How large a field section is at most, in bytes and fields, that is kept for the next request over its connection.
+_LONGEST_KEPT, _MOST_KEPT = 2_048, 32
 
 # How long a body is, where that is no number of bytes.
 CHUNKED = -1
@@ -73,6 +76,8 @@ class Request:
         keep: Whether the client goes on using the connection.
         upgrade: Whether it asks for a websocket.
         expects: Whether the client waits for 100 Continue.
+        block: The fields as they were received, for another request that has the same; empty if they are not worth it.
+        written: These fields as a server gets them, and the client for which they were written; None before that.
     """
 
     method: bytes
@@ -86,6 +91,26 @@ class Request:
     keep: bool
     upgrade: bool
     expects: bool
+    block: bytes
+    written: tuple[object, bytes] | None = field(default=None, compare=False)
+
+    def with_target(self, target: bytes) -> Request:
+        """Return a request that differs in its target only."""
+        return Request(
+            self.method,
+            target,
+            self.host,
+            self.fields,
+            self.connection,
+            self.length,
+            self.has_length,
+            self.is_old,
+            self.keep,
+            self.upgrade,
+            self.expects,
+            self.block,
+            self.written,
+        )
 
     @property
     def path(self) -> str:
@@ -121,11 +146,12 @@ class Answer:
     keep: bool
 
 
-def read_request(head: bytes) -> Request:
+def read_request(head: bytes, last: Request | None = None) -> Request:
     """Read the head of a request.
 
     Args:
         head: All of it, with the end of the last line, but without the empty line.
+        last: The one before over the same connection: browsers often ask for one thing after another with the same fields.
 
     Raises:
         BrokenRequest: If it is to be refused.
@@ -138,16 +164,18 @@ def read_request(head: bytes) -> Request:
     if major != b"1" or minor not in b"01":
         raise BrokenRequest(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
     is_old = minor == b"0"
+    is_origin_form = target.startswith(b"/")
+    same = (method, is_old, block)
+    if block and is_origin_form and last is not None and same == (last.method, last.is_old, last.block):
+        return last.with_target(target)
     if block.count(b"\r\n") > MOST_FIELDS:
         raise BrokenRequest(431, "there are too many header fields")
     section = _read_fields(block)
     if section is None:
         raise BrokenRequest(400, "a header field is malformed")
     fields, known = section
-    host = _host(known, is_old=is_old)
-    target, host = _origin_form(method, target, host)
-    length = _request_length(known, is_old=is_old)
-    connection = _options(known)
+    target, host = _origin_form(method, target, _host(known, is_old=is_old))
+    length, connection = _request_length(known, is_old=is_old), _options(known)
     return Request(
         method=method,
         target=target,
@@ -158,14 +186,10 @@ def read_request(head: bytes) -> Request:
         has_length=b"content-length" in known,
         is_old=is_old,
         keep=b"close" not in connection and (not is_old or b"keep-alive" in connection),
-        upgrade=(
-            not is_old
-            and method == b"GET"
-            and length == 0
-            and b"upgrade" in connection
-            and [value.lower() for value in known.get(b"upgrade", ())] == [b"websocket"]
-        ),
+        upgrade=not is_old and method == b"GET" and length == 0 and _asks_for_websocket(known, connection),
         expects=_expects(known, is_old=is_old),
+        # Not if the host is that of the target.
+        block=block if is_origin_form and len(block) <= _LONGEST_KEPT and len(fields) <= _MOST_KEPT else b"",
     )
 
 
@@ -286,6 +310,11 @@ def _request_length(known: _Known, *, is_old: bool) -> int:
     if len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0]):
         raise BrokenRequest(400, "the Content-Length is no number, or there are several")
     return int(lengths[0])
+
+
+def _asks_for_websocket(known: _Known, connection: frozenset[bytes]) -> bool:
+    """Whether the fields ask for a websocket (RFC 6455 section 4.2.1), and for no other protocol."""
+    return b"upgrade" in connection and [value.lower() for value in known.get(b"upgrade", ())] == [b"websocket"]
 
 
 def _expects(known: _Known, *, is_old: bool) -> bool:

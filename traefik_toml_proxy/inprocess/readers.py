@@ -91,11 +91,12 @@ class _Reader(abc.ABC):
 class RequestReader(_Reader):
     """Reads requests, one after another. After :attr:`Mark.END`, call :meth:`next_request` to go on."""
 
-    __slots__ = ("_empty_lines",)
+    __slots__ = ("_empty_lines", "_last")
 
     def __init__(self) -> None:
         super().__init__()
         self._empty_lines = 0
+        self._last: Request | None = None
 
     @property
     def buffered(self) -> int:
@@ -125,7 +126,8 @@ class RequestReader(_Reader):
             if not _may_begin(self._held):
                 raise BrokenRequest(400, "it is not HTTP")
             return _MORE
-        request = read_request(head)
+        request = read_request(head, self._last)
+        self._last = request if request.block and not request.upgrade else None
         self._body = body_of(request.length)
         return request
 
