@@ -286,6 +286,30 @@ async def test_an_answer_that_is_cut_off_does_not_look_complete(
             await within(20, connection.response())
 
 
+@pytest.mark.parametrize("pause", [False, True])
+async def test_an_answer_that_turns_out_to_be_malformed(
+    in_process: InProcessProxy, serve: ServerMaker, *, pause: bool
+) -> None:
+    """If nothing of it has gone on, the client is told; else it is cut off. The head never waits for the body."""
+    release = asyncio.Event()
+
+    async def answer(exchange: Exchange) -> None:
+        head, body = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"2\r\nab\r\n2\r\nabcd\r\n"
+        if pause:
+            await exchange.send(head)
+            await release.wait()
+        await exchange.send(body if pause else head + body)
+
+    await serve(in_process, handler=answer)
+    async with connect(in_process) as connection:
+        await connection.send_head("GET", "/user/ada/")
+        head = await within(20, connection.head())
+        release.set()
+        rest = await within(20, connection.reader.read(100_000)) if pause else b""
+
+    assert (head.first[9:12], rest) == ("200" if pause else "503", b"")
+
+
 async def test_interim_answers_reach_the_client(in_process: InProcessProxy, serve: ServerMaker) -> None:
     """RFC 9110 section 15.2: all of them, but not a client that does not know them."""
 
