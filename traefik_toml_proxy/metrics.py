@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from .seams import Event
+from .seams import Event, Traffic
 
 _PREFIX = "traefik_toml_proxy_"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -54,6 +57,8 @@ class PrometheusMetrics:
         self._events = {
             event: Counter(_PREFIX + name, text, registry=registry) for event, (name, text) in _EVENTS.items()
         }
+        self._traffic = _TrafficCollector()
+        registry.register(self._traffic)
 
     def committed(self, revision: int, routes: int, changes: int) -> None:
         """Note a commit."""
@@ -83,6 +88,36 @@ class PrometheusMetrics:
     def certificate(self, which: str, expires: datetime) -> None:
         """Note when a certificate expires."""
         self._expiry.labels(which).set(expires.timestamp())
+
+    def traffic(self, ask: Callable[[], Traffic] | None) -> None:
+        """Note who tells what users have done."""
+        self._traffic.ask = ask
+
+
+class _TrafficCollector(Collector):
+    """Asks a proxy when Prometheus does: counting each request here would take longer than what a proxy does with it.
+
+    Attributes:
+        ask: Tells what users have done; None if nobody knows.
+    """
+
+    def __init__(self) -> None:
+        self.ask: Callable[[], Traffic] | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics; without values if nobody knows them."""
+        requests = CounterMetricFamily(f"{_PREFIX}requests", "Requests that were answered", labels=("route", "status"))
+        connections = GaugeMetricFamily(
+            f"{_PREFIX}open_connections", "Connections from users that are open", labels=("kind",)
+        )
+        traffic = self.ask() if self.ask is not None else None
+        if traffic is not None:
+            for (route, digit), count in sorted(traffic.requests.items()):
+                requests.add_metric((route, f"{digit}xx"), count)
+            connections.add_metric(("http",), traffic.connections - traffic.websockets)
+            connections.add_metric(("websocket",), traffic.websockets)
+        yield requests
+        yield connections
 
 
 @functools.cache

@@ -9,7 +9,7 @@ Implementations may use any file, process or network; callers do not depend on w
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -128,6 +128,22 @@ class Event(enum.Enum):
     REQUEST_FAILED = enum.auto()
 
 
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What users have done since a proxy has started, as far as it knows.
+
+    Attributes:
+        requests: How many requests were answered, by the kind of their route, and by the first digit of the status: 1 is for
+            websockets.
+        connections: How many connections from users are open.
+        websockets: How many of them are websockets; up to a second old.
+    """
+
+    requests: Mapping[tuple[str, int], int]
+    connections: int
+    websockets: int
+
+
 class Metrics(Protocol):
     """Is told what a proxy does, for those who watch it. Its methods return at once, and do not raise."""
 
@@ -160,6 +176,9 @@ class Metrics(Protocol):
             expires: When, with a time zone.
         """
 
+    def traffic(self, ask: Callable[[], Traffic] | None) -> None:
+        """Note who tells at any time, from any thread, what users have done; None when that has ended."""
+
 
 class NoMetrics:
     """A :class:`Metrics` for those whom nobody watches."""
@@ -180,6 +199,9 @@ class NoMetrics:
         """Do nothing."""
 
     def certificate(self, which: str, expires: datetime) -> None:
+        """Do nothing."""
+
+    def traffic(self, ask: Callable[[], Traffic] | None) -> None:
         """Do nothing."""
 
 

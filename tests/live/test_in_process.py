@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from prometheus_client import REGISTRY
 from support.in_process import InProcessMaker, ServerMaker, connect
 from support.waiting import eventually, within
 
@@ -500,6 +501,58 @@ async def test_pongs_may_be_left_out(make_in_process: InProcessMaker, serve: Ser
         await connection.send(text)
         await eventually(lambda: b"".join(received) == pong + text)
         assert await last_seen(proxy, "/user/ada/") is not None
+
+
+async def test_what_users_do_is_counted(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """For /hub/metrics, by what JupyterHub's data says that a route is for; also what gets no answer."""
+    for kind in ("hub", "user", "service", "extra", "more"):
+        server = await serve(in_process, f"/{kind}/")
+        await in_process.add_route(f"/{kind}/", server.url, {kind: "ada"})
+    await in_process.add_route("/dead/", "http://127.0.0.1:1", {"user": "bob"})
+    async with connect(in_process) as connection:
+        for path in ("/hub/a", "/user/a", "/user/b", "/service/", "/extra/", "/more/", "/dead/", "/nothing"):
+            await within(20, connection.request("GET", path))
+        counts = {labels: count for labels, count in requests_served().items() if count}
+        assert counts == {
+            ("hub", "2xx"): 1,
+            ("user", "2xx"): 2,
+            ("user", "5xx"): 1,
+            ("service", "2xx"): 1,
+            ("extra", "2xx"): 1,
+            ("other", "2xx"): 1,
+            ("none", "4xx"): 1,
+        }
+        assert REGISTRY.get_sample_value("traefik_toml_proxy_open_connections", {"kind": "http"}) == 1
+    await in_process.stop()
+    assert requests_served() == {}
+
+
+async def test_open_websockets_are_counted(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """They are looked at once a second."""
+
+    async def switch(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        await exchange.reader.read()
+        exchange.last = True
+
+    await serve(in_process, handler=switch)
+
+    def are_open(number: int) -> bool:
+        return REGISTRY.get_sample_value("traefik_toml_proxy_open_connections", {"kind": "websocket"}) == number
+
+    async with connect(in_process) as connection:
+        await connection.send(b"GET /user/ada/ HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + HEAD)
+        await within(20, connection.head())
+        await eventually(lambda: are_open(1))
+        assert requests_served()["other", "1xx"] == 1
+    await eventually(lambda: are_open(0))
+
+
+def requests_served() -> dict[tuple[str, str], float]:
+    """Return the counts in /hub/metrics, by route and status."""
+    families = {family.name: family for family in REGISTRY.collect()}
+    samples = families["traefik_toml_proxy_requests"].samples
+    return {(sample.labels["route"], sample.labels["status"]): sample.value for sample in samples}
 
 
 # Sockets.

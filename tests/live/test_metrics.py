@@ -17,6 +17,7 @@ from support.backend import get
 from support.certificates import make_certificate
 from support.examples import EXAMPLES, install
 from support.fixtures import BackendMaker, ProxyMaker
+from support.in_process import InProcessMaker, connect
 from support.inside import traefik_pid
 from support.mock_hub import HubMaker, ask, needs_mock_hub, start_server
 from support.ports import free_port
@@ -108,17 +109,26 @@ def queries() -> list[str]:
 @needs_mock_hub
 @needs_prometheus
 async def test_each_query_of_the_dashboard_finds_something(
-    make_hub: HubMaker, hub_traits: dict[str, Any], make_proxy: ProxyMaker, token: Path, tmp_path: Path
+    make_hub: HubMaker,
+    hub_traits: dict[str, Any],
+    make_proxy: ProxyMaker,
+    make_in_process: InProcessMaker,
+    token: Path,
+    tmp_path: Path,
 ) -> None:
     """In what Prometheus gets from the Hub; and the queries use each of the metrics."""
     hub = await make_hub(**hub_traits)
-    # In the same process, for its certificate.
+    # In the same process, for a certificate, and for what only the proxy inside the Hub knows.
     other = make_proxy(
         public_url=f"https://127.0.0.1:{free_port()}",
         state_dir=str(tmp_path / "other"),
         **make_certificate(tmp_path, "other").traits,
     )
     await other.start()
+    in_process = make_in_process()
+    await in_process.start()
+    async with connect(in_process) as connection:
+        await connection.request("GET", "/")
     config = install(
         "grafana/prometheus.yml",
         tmp_path,

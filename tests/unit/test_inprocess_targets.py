@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from traefik_toml_proxy.inprocess.targets import Address, Target, target_at, target_of
+from traefik_toml_proxy.inprocess.targets import Address, Target, kind_of, target_at, target_of
 from traefik_toml_proxy.routes import Route
 
 
@@ -25,6 +25,22 @@ from traefik_toml_proxy.routes import Route
 def test_a_target_is_read(target: str, data: dict[str, Any], address: Address, prefix: bytes, authority: bytes) -> None:
     """Of extra routes, JupyterHub's own certificates are not expected."""
     assert target_of(Route.checked("/a/", target, data)) == Target(address, prefix, authority)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        ({"hub": True}, "hub"),
+        ({"user": "ada", "server_name": ""}, "user"),
+        ({"service": "hub"}, "service"),
+        ({"extra": True}, "extra"),
+        ({}, "other"),
+        ({"user": ""}, "other"),
+    ],
+)
+def test_what_a_route_is_for(data: dict[str, Any], kind: str) -> None:
+    """As JupyterHub marks it; a name like one of these changes nothing."""
+    assert kind_of(Route.checked("/user/hub/", "http://h", data)) == kind
 
 
 def test_a_url_of_the_hub_is_read() -> None:

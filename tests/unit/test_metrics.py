@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
 from traefik_toml_proxy.metrics import PrometheusMetrics, hub_metrics
-from traefik_toml_proxy.seams import NO_METRICS, Event, Metrics
+from traefik_toml_proxy.seams import NO_METRICS, Event, Metrics, Traffic
 
 
 @pytest.fixture
@@ -85,6 +85,19 @@ def test_replicas(metrics: Metrics, registry: CollectorRegistry) -> None:
     assert (value(registry, "replicas"), value(registry, "replicas_ready")) == (3, 2)
 
 
+def test_what_users_have_done(metrics: Metrics, registry: CollectorRegistry) -> None:
+    """As long as there is a proxy that knows."""
+    assert value(registry, "requests_total", route="user", status="2xx") is None
+    metrics.traffic(lambda: Traffic({("user", 2): 7, ("none", 4): 1}, connections=5, websockets=2))
+
+    assert value(registry, "requests_total", route="user", status="2xx") == 7
+    assert value(registry, "requests_total", route="none", status="4xx") == 1
+    assert [value(registry, "open_connections", kind=kind) for kind in ("http", "websocket")] == [3, 2]
+
+    metrics.traffic(None)
+    assert value(registry, "open_connections", kind="http") is None
+
+
 def test_every_event_has_a_counter(metrics: Metrics) -> None:
     """None is forgotten."""
     for event in Event:
@@ -107,6 +120,7 @@ def test_nobody_has_to_count() -> None:
     NO_METRICS.count(Event.REPAIR)
     NO_METRICS.replicas(1, 1)
     NO_METRICS.certificate("public", datetime.now(timezone.utc))
+    NO_METRICS.traffic(None)
 
 
 def test_the_page_on_watching_explains_each_one(metrics: Metrics, registry: CollectorRegistry) -> None:

@@ -9,10 +9,11 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..errors import quoted
 from ..routes import Route, RouteTable
+from ..seams import Traffic
 from .client import ClientConnection, Making
 from .exchange import Exchange
 from .forwarding import Network, Peer, is_in
@@ -21,7 +22,7 @@ from .heads import Request
 from .hub_pages import HubPages
 from .pages import HEALTH_PATH, healthy, page, plain, redirect, wants_page
 from .server import Pool
-from .targets import Target, target_of
+from .targets import KINDS, Target, kind_of, target_of
 
 # Seconds between two looks at deadlines.
 _TICK = 1.0
@@ -77,6 +78,14 @@ class Failure:
         return f"{what} to {quoted(self.target)} (route {quoted(self.routespec)}) failed: {self.reason}"
 
 
+class _Match(NamedTuple):
+    """What is needed for a request: its route, the target of that, and where the answers are counted."""
+
+    route: Route
+    target: Target
+    counts: list[int]
+
+
 class Listener(Protocol):
     """Accepts connections."""
 
@@ -117,8 +126,11 @@ class Engine:
         self._clients: set[ClientConnection] = set()
         self._servers: list[Listener] = []
         self._ticking: asyncio.Task[None] | None = None
-        self._matches: dict[tuple[bytes, bytes], tuple[Route, Target] | None] = {}
-        self._targets: dict[str, Target] = {}
+        self._matches: dict[tuple[bytes, bytes], _Match | None] = {}
+        self._known: dict[str, _Match] = {}
+        # By the kind of route and the first digit of the status, how many requests were answered; and open websockets.
+        self._counts = {kind: [0] * 10 for kind in (*KINDS, "other", "none")}
+        self._websockets = 0
 
     # For the session.
 
@@ -126,9 +138,19 @@ class Engine:
         """Serve these routes from now on. Requests and websockets that are under way go on."""
         self._table, self.revision = table, revision
         self._matches.clear()
-        self._targets.clear()
+        self._known.clear()
         for routespec in [spec for spec in self.seen if table.get(spec) is None]:
             del self.seen[routespec]
+
+    def traffic(self) -> Traffic:
+        """Return what users have done. May be called from any thread."""
+        counts = {
+            (kind, digit): count
+            for kind, digits in self._counts.items()
+            for digit, count in enumerate(digits)
+            if count or digit == 2
+        }
+        return Traffic(counts, len(self._clients), min(self._websockets, len(self._clients)))
 
     def add_listener(self, server: Listener) -> None:
         """Have a listener closed at the end."""
@@ -181,6 +203,7 @@ class Engine:
             for client in [client for client in self._clients if client.deadline < now]:
                 client.on_deadline()
             self._pool.close_old(now)
+            self._websockets = sum(client.is_tunnel for client in self._clients)
 
     # For connections.
 
@@ -213,36 +236,38 @@ class Engine:
             return healthy(close=close, head_only=request.method == b"HEAD")
         found = self._match(request)
         if found is not None:
-            route, target = found
             settings = self._settings
             is_ignored = settings.ignored is not None and settings.ignored.fullmatch(request.path)
             seen = {} if is_ignored else self.seen
             watcher = FrameWatcher() if settings.ignores_pongs and request.upgrade else None
-            return Exchange(client, request, route, target, self._pool, seen, watcher)
+            return Exchange(client, request, found.route, found.target, self._pool, seen, found.counts, watcher)
         # Before the Hub has added its routes, a page may exist all the same.
         if not len(self._table):
+            self._counts["none"][5] += 1
             return self._own_answer(503, request, close=close)
+        self._counts["none"][4] += 1
         return functools.partial(self._make, 404, request, close=close)
 
-    def _match(self, request: Request) -> tuple[Route, Target] | None:
-        """Return the route of a request, and its target; most are asked for again and again."""
+    def _match(self, request: Request) -> _Match | None:
+        """Return the route of a request; most are asked for again and again."""
         key = request.host, request.target.partition(b"?")[0]
         try:
             return self._matches[key]
         except KeyError:
             route = self._table.match(request.host.decode("latin-1"), request.path)
-        found = None if route is None else (route, self._target(route))
+        found = None if route is None else self._of(route)
         if len(request.host) + len(request.target) <= _LONGEST_REMEMBERED:
             if len(self._matches) >= _MOST_REMEMBERED:
                 self._matches.clear()
             self._matches[key] = found
         return found
 
-    def _target(self, route: Route) -> Target:
-        target = self._targets.get(route.routespec)
-        if target is None:
-            target = self._targets[route.routespec] = target_of(route)
-        return target
+    def _of(self, route: Route) -> _Match:
+        known = self._known.get(route.routespec)
+        if known is None:
+            known = _Match(route, target_of(route), self._counts[kind_of(route)])
+            self._known[route.routespec] = known
+        return known
 
     def _own_answer(self, status: int, request: Request, *, close: bool) -> bytes:
         if wants_page(request):

@@ -74,6 +74,7 @@ class Exchange:
         target: Target,
         pool: Pool,
         seen: dict[str, float],
+        counts: list[int],
         watcher: FrameWatcher | None = None,
     ) -> None:
         """Set up; nothing is sent before :meth:`begin`.
@@ -85,6 +86,7 @@ class Exchange:
             target: That of the route.
             pool: Has connections to servers.
             seen: Is told when the route was last used, in seconds since 1970.
+            counts: Has the number of answers to such requests, by the first digit of the status.
             watcher: Tells which data over a websocket count for that; None if all do.
         """
         self.request = request
@@ -95,6 +97,7 @@ class Exchange:
         self._target = target
         self._pool = pool
         self._seen = seen
+        self._counts = counts
         self._watcher = watcher
         self._server: ServerConnection | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -221,6 +224,7 @@ class Exchange:
     def on_head(self, answer: Answer) -> None:
         """See :class:`~.server.Owner`."""
         self._answer = answer
+        self._counts[answer.status // 100] += 1
         request = self.request
         # If the server does not read the whole body, or the client need not send it, nobody knows where the next request
         # would begin (RFC 9110 section 10.1.1). After a refused upgrade, the client may have sent frames already.
@@ -268,6 +272,7 @@ class Exchange:
         """See :class:`~.server.Owner`."""
         self._answer = answer
         self._has_begun = self.is_tunnel = True
+        self._counts[1] += 1
         self._client.write(switching_head(answer) + rest)
         self._client.on_switched()
 
@@ -302,6 +307,7 @@ class Exchange:
         if self.has_begun:
             self._client.cut_off(reset=self._length == UNTIL_CLOSE)
         else:
+            self._counts[5] += 1
             self._client.on_failed(self, reason)
 
     def on_full(self) -> None:

@@ -90,6 +90,8 @@ async def open_in_process(settings: InProcessSettings, log: logging.Logger) -> S
         )
         await publisher.begin(await publisher.open())
         await _listen(settings, thread, engine, cleanup, log)
+        settings.metrics.traffic(engine.traffic)
+        cleanup.add("the metrics", functools.partial(_forget_traffic, settings.metrics))
         log.info("The proxy in the Hub's process serves %s, with %s", settings.place, type(thread.loop).__module__)
         session = Session(publisher, cleanup, activity=EngineActivity(engine))
         settings.transports.watch(publisher, cleanup, log, settings.metrics)
@@ -133,6 +135,10 @@ async def _serve(
             continue
         serve = loop.create_unix_server if one.family == socket.AF_UNIX else loop.create_server
         engine.add_listener(PlainListener(await serve(make, sock=one, backlog=BACKLOG), one))
+
+
+async def _forget_traffic(metrics: Metrics) -> None:
+    metrics.traffic(None)
 
 
 class _Reports:

@@ -7,6 +7,9 @@ from urllib.parse import unquote, urlsplit
 
 from ..routes import UNIX_SCHEMES, Route
 
+# What JupyterHub marks its routes with (jupyterhub/proxy.py).
+KINDS = ("hub", "user", "service", "extra")
+
 
 class Address(NamedTuple):
     """What to connect to. Connections to the same one can take each other's place.
@@ -43,6 +46,12 @@ def target_of(route: Route) -> Target:
     # JupyterHub marks extra routes like this (jupyterhub/proxy.py, check_routes). Only https depends on it.
     is_extra = route.target.startswith("https:") and bool(route.data.get("extra"))
     return target_at(route.target, is_extra=is_extra)
+
+
+def kind_of(route: Route) -> str:
+    """Return what a route is for, from the data that JupyterHub gives it: hub, user, service, extra, or other."""
+    data = route.data
+    return next((kind for kind in KINDS if data.get(kind)), "other")
 
 
 def target_at(url: str, *, is_extra: bool = False) -> Target:
