@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from traefik_toml_proxy.inprocess.heads import (
     CHUNKED,
@@ -188,6 +192,33 @@ def test_a_body_has_the_length(head: bytes, length: int) -> None:
 def test_a_client_goes_on_using_its_connection(head: bytes, *, keep: bool) -> None:
     """RFC 9112 section 9.3."""
     assert read_request(head).keep == keep
+
+
+# RFC 9112 section 5, and RFC 9110 sections 5.1, 5.5 and 5.6.2, as a grammar.
+FIELD_LINES = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)*")
+PIECES = st.sampled_from(
+    [b"\r\n", b"\r", b"\n", b":", b": ", b" ", b"\t", b"a", b"B-c", b"\0", b"\x7f", b"\x0b", b"\xff", b"(", b"a: b\r\n"]
+)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        *(b"A%c: b\r\n", b"%c: b\r\n", b"%cA: b\r\n", b"A%c"),
+        *(b"A:%cb\r\n", b"A: b%c\r\n", b"A: b\r\n%c", b"A: b\rc%cd\r\n", b"A: b\nc%cd\r\n", b"A: b%c"),
+    ],
+)
+def test_each_byte_is_taken_where_the_grammar_has_it(where: bytes) -> None:
+    """And nowhere else."""
+    blocks = [where % byte for byte in range(256)]
+
+    assert [is_field_line(block) for block in blocks] == [FIELD_LINES.fullmatch(block) is not None for block in blocks]
+
+
+@given(st.lists(PIECES, min_size=1, max_size=10).map(b"".join))
+def test_lines_are_taken_if_the_grammar_has_them(block: bytes) -> None:
+    """However they are put together."""
+    assert is_field_line(block) == (FIELD_LINES.fullmatch(block) is not None)
 
 
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
