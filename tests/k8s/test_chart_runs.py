@@ -8,13 +8,14 @@ import json
 import signal
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from e2e.person import Person
+from k8s.use import Use
 from support.backend import get
 from support.certificates import Authority, Pair, make_certificate
 from support.charts import NAMESPACE, needs_helm, render
@@ -90,26 +91,6 @@ async def stage() -> AsyncIterator[Stage]:
     with open_folder() as folder:
         async with contextlib.AsyncExitStack() as stack:
             yield await _started(folder, stack)
-
-
-@dataclass
-class Use:
-    """What users get meanwhile, through the Service."""
-
-    requests: int = 0
-    failed: list[str] = field(default_factory=list)
-
-    async def go_on(self, hub: RealHub, name: str, pid: int, seconds: float = 0) -> None:
-        """Ask the server of a user, one request after the other."""
-        while True:
-            self.requests += 1
-            try:
-                answer = await hub.ask(f"user/{name}/x?seconds={seconds}")
-                if answer.by != name or answer.seen["pid"] != pid:
-                    self.failed.append(f"{answer.status} {answer.body[:200]!r}")
-            except (OSError, ValueError) as error:
-                self.failed.append(repr(error))
-            await asyncio.sleep(0.02)
 
 
 async def test_a_user_logs_in_and_computes(stage: Stage) -> None:

@@ -31,6 +31,8 @@ class Handler(BaseHTTPRequestHandler):
         answer = json.dumps(seen).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
+        if self.close_connection:
+            self.send_header("Connection", "close")  # without it, nodejs would send the next request on it all the same
         self.send_header("X-JupyterHub-Version", __version__)  # the Hub compares it with its own
         self.end_headers()
         self.wfile.write(answer)

@@ -94,12 +94,13 @@ class Pod:
         await self.prepare()
         self._tasks = [asyncio.create_task(self._keep_running()), asyncio.create_task(self._probe_readiness())]
 
-    def command(self, *, folder: str = "/", inherits: bool = False) -> list[str]:
+    def command(self, *, folder: str = "/", inherits: bool = False, lives_on: bool = False) -> list[str]:
         """Return what starts the container.
 
         Args:
             folder: Its working directory.
             inherits: Whether it has the variables of this program as well.
+            lives_on: Whether what it has started goes on when it ends, unlike in a container.
         """
         spec, container = self.template["spec"], self.container
         known = {"metadata.name": self.name, "status.podIP": self.address}
@@ -116,7 +117,7 @@ class Pod:
             "work": str(work),
             "folder": folder,
             "inherits": inherits,
-            "programs": _PROGRAMS,
+            "programs": [*_PROGRAMS, *(word for word in container["command"][:1] if word.startswith("/"))],
             "hosts": self._cluster.hosts(self),
             "volumes": [
                 {
@@ -134,7 +135,7 @@ class Pod:
             "environment": environment,
         }
         assert self._namespace is not None
-        apart = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        apart = ["--mount"] if lives_on else ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         enter = ["nsenter", f"--net={self._namespace.path}", "unshare", *apart]
         return [*enter, sys.executable, str(INSIDE), json.dumps(given)]
 

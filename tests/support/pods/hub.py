@@ -17,11 +17,14 @@ from .cluster import Cluster, Pod
 
 # As in the Deployment of the Hub that Zero to JupyterHub renders.
 _SECURITY = {"fsGroup": 1000, "runAsUser": 1000, "runAsGroup": 1000}
-# What its jupyterhub_config.py does with that folder, and where the Hub listens.
-_CONFIG = """
+# What its jupyterhub_config.py does with that folder.
+_FROM_THE_CHART = """
 import glob
 for path in sorted(glob.glob("/usr/local/etc/jupyterhub/jupyterhub_config.d/*.py")):
     load_subconfig(path)
+"""
+# And where the Hub listens.
+_CONFIG = """
 c.JupyterHub.hub_bind_url = "http://:8081"
 c.JupyterHub.hub_connect_url = "http://hub:8081"
 c.JupyterHub.cleanup_servers = False
@@ -85,14 +88,23 @@ class HubPod:
         self.hub: RealHub
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[RealHub]:
-        """Run the Hub during the block."""
+    async def running(self, config: str = "", *, lives_on: bool = False) -> AsyncIterator[RealHub]:
+        """Run the Hub during the block.
+
+        Args:
+            config: Its configuration, in place of what the chart gives it.
+            lives_on: Whether its users' servers go on when it ends, as they do where they have pods of their own.
+        """
         await self.pod.prepare()
-        config = self._home / "jupyterhub_config.py"
-        config.write_text(_CONFIG)
-        command = self.pod.command(folder=str(self._home), inherits=True)
+        self.configure(config)
+        command = self.pod.command(folder=str(self._home), inherits=True, lives_on=lives_on)
         more = _SERVERS.format(address=self.pod.address, patience=30 * PATIENCE)
-        self.hub = RealHub(self._home, config, self._url, more=more, command=command, tls=self._tls)
+        file = self._home / "jupyterhub_config.py"
+        self.hub = RealHub(self._home, file, self._url, more=more, command=command, tls=self._tls)
         async with self.hub.kept() as hub:
             await hub.start()
             yield hub
+
+    def configure(self, config: str = "") -> None:
+        """Set the configuration for the next start; that which the chart gives it, if there is none."""
+        self._home.joinpath("jupyterhub_config.py").write_text(_CONFIG + (config or _FROM_THE_CHART))
