@@ -28,6 +28,7 @@ from traefik_toml_proxy.runtime import supervisor as module
 from traefik_toml_proxy.runtime.program import Program, child_environment
 from traefik_toml_proxy.runtime.supervisor import TraefikSupervisor
 from traefik_toml_proxy.stores.toml_file import TomlFileStore
+from traefik_toml_proxy.traefik.static import GRACE_SECONDS
 
 
 @pytest_asyncio.fixture
@@ -48,7 +49,8 @@ async def endless() -> AsyncIterator[str]:
 async def test_a_healthy_one_ends_at_once(proxy: TraefikTomlProxy) -> None:
     """When no requests are open, there is nothing to wait for.
 
-    Unless the proxy has just connected to ask for the revision: Go also waits for a connection without a request.
+    Unless the proxy has just connected to ask for the revision: Go also waits for a connection without a request. The
+    quickest of several stops counts, as the machine may be busy.
     """
     took = []
     for _ in range(3):
@@ -59,7 +61,7 @@ async def test_a_healthy_one_ends_at_once(proxy: TraefikTomlProxy) -> None:
         assert not alive(pid)
         await proxy.start()
 
-    assert min(took) < PATIENCE
+    assert min(took) < 0.75 * GRACE_SECONDS
 
 
 async def test_its_files_stay(proxy: TraefikTomlProxy, tmp_path: Path) -> None:
