@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +24,7 @@ from support.relay import Relay
 from support.waiting import PATIENCE, eventually, within
 
 from traefik_toml_proxy import TraefikEtcdProxy
+from traefik_toml_proxy.agent.session import _WRITE_SECONDS
 from traefik_toml_proxy.errors import RouteNotLive
 from traefik_toml_proxy.stores.etcd_settings import EtcdSettings
 
@@ -280,6 +282,56 @@ async def test_the_hub_goes_on_without_a_replica_whose_traefik_is_frozen(
     assert _names_of_replicas(etcd) == ["one", "two"]
     await proxy.add_route("/user/bob/", eve.url, {})
     assert [await served_by(agent, "/user/bob/") for agent in (one, two)] == ["eve", "eve"]
+
+
+async def test_the_hub_goes_on_without_a_replica_that_cannot_write_the_routes(
+    etcd: Etcd, proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    """As with a full disk. It is not ready before that, and ready again when it can. If others cannot either, all stay."""
+    ada = await make_backend("ada")
+    one, two = make_agent("one", leave_seconds=1), make_agent("two")
+    await one.start()
+    await two.start()
+    await proxy.add_route("/user/ada/", ada.url, {})
+    await one.ready()
+    await two.ready()
+    new_versions = one.state_dir / "dynamic.toml.tmp"
+    shutil.rmtree(new_versions)
+    new_versions.write_text("")
+    deleting = asyncio.ensure_future(proxy.delete_route("/user/ada/"))
+    while await one.is_ready():
+        assert not deleting.done()
+    unready = time.monotonic()
+    await within(20 * PATIENCE, deleting)
+    assert time.monotonic() - unready > 0.9
+    assert _names_of_replicas(etcd) == ["two"]
+    await within(5 * PATIENCE, proxy.add_route("/user/bob/", ada.url, {}))
+    assert [await agent.is_ready() for agent in (one, two)] == [False, True]
+    assert one.log.read_text().count("could not be written") <= 2
+    new_versions.unlink()
+    await one.ready()
+    assert [await served_by(one, path) for path in ("/user/ada/", "/user/bob/")] == [None, "ada"]
+    assert _names_of_replicas(etcd) == ["one", "two"]
+
+
+async def test_if_no_replica_can_write_the_routes_all_stay_ready(
+    proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    """What they have is better than nothing; the Hub is told that its changes are not live."""
+    ada, agents = await make_backend("ada"), [make_agent("one"), make_agent("two")]
+    for agent in agents:
+        await agent.start()
+    await proxy.add_route("/user/ada/", ada.url, {})
+    for agent in agents:
+        await agent.ready()
+        shutil.rmtree(agent.state_dir / "dynamic.toml.tmp")
+        (agent.state_dir / "dynamic.toml.tmp").write_text("")
+    proxy._session.publisher._live_timeout = _WRITE_SECONDS + 5  # type: ignore[union-attr]
+    with pytest.raises(RouteNotLive):
+        await proxy.add_route("/user/bob/", ada.url, {})
+
+    assert [await agent.is_ready() for agent in agents] == [True, True]
+    assert [await served_by(agent) for agent in agents] == ["ada", "ada"]
 
 
 async def _is_unready(agent: AgentProcess) -> bool:

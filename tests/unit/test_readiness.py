@@ -32,6 +32,7 @@ def test_a_replica_that_is_well_is_ready() -> None:
     [
         (replace(WELL, is_leaving=True), "about to end"),
         (replace(WELL, serves=None), "does not serve the routes"),
+        (replace(WELL, is_stuck=True), "cannot be written here"),
         (replace(WELL, is_replaced=True), "another agent has the same replica_name"),
         (replace(WELL, has_withdrawn=True), "the Hub does not know yet"),
         (replace(WELL, required=Served("/s", 8)), "serves revision 7, not 8 yet"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from ..errors import EtcdCompacted, EtcdRefused, StoreError, quoted
 from ..stores.etcd_gateway import EtcdGateway
-from ..stores.etcd_messages import Json, Outcome, Range, Transaction, get, has_lease, is_created_at, put
-from ..stores.etcd_table import Head, Keys, Report, read_head
+from ..stores.etcd_messages import Json, KeyValue, Outcome, Range, Transaction, get, has_lease, is_created_at, put
+from ..stores.etcd_table import Head, Keys, Report, read_head, read_report
 from .peers import Peers
 from .readiness import Served
 
@@ -29,6 +30,7 @@ class Membership:
         is_member: Whether it has the lease, as far as is known.
         required: The table when the Hub began to wait for this replica; None if there was none, or once that is served.
         is_replaced: Whether another agent, which was started later, has the same name, so that the Hub waits for that one.
+        behind_since: Since when, on the monotonic clock, another ready replica serves a later table; None if none does.
         has_withdrawn: Whether the Hub does not wait for this replica, and may have changed routes that it still serves.
     """
 
@@ -82,6 +84,7 @@ class Membership:
         self.is_member = False
         self.required: Served | None = None
         self.is_replaced = False
+        self.behind_since: float | None = None
         self.has_withdrawn = False
 
     def changed(self) -> None:
@@ -160,7 +163,7 @@ class Membership:
         if self._lease:
             await self._gateway.revoke(self._lease, timeout=_TRY_SECONDS)
             self._lose()
-            self._log.warning("Traefik serves nobody here, so the Hub goes on without this replica for now")
+            self._log.warning("Nobody is served here, so the Hub goes on without this replica for now")
         self.has_withdrawn = True
 
     def _give_way(self) -> None:
@@ -209,7 +212,22 @@ class Membership:
             self.required = current
         self.is_member, self.is_replaced, self.has_withdrawn, self.renewed = True, False, False, began
         self._catch_up()
+        if not any(self._is_later(item, current) for item in replicas.found):
+            self.behind_since = None
+        elif self.behind_since is None:
+            self.behind_since = time.monotonic()
         self._peers.learn(outcome.cluster, outcome.revision, replicas.found, known=known)
+
+    def _is_later(self, item: KeyValue, current: Served | None) -> bool:
+        """Whether a replica is ready, and serves a later table of the current Hub than this one does."""
+        try:
+            report = read_report(item.value)
+        except ValueError:
+            return False
+        if not report.ready or report.revision is None or current is None or report.secret != current.secret:
+            return False
+        own = self._serves()
+        return own is None or not own.is_at_least(Served(report.secret, report.revision))
 
     def _head_in(self, found: Range) -> Head | None:
         try:

@@ -69,6 +69,7 @@ class State:
         is_replaced: Whether the Hub waits for another agent with the same name instead.
         has_withdrawn: Whether the Hub has gone on without it, so that what it serves may be out of date.
         is_leaving: Whether it is about to end.
+        is_stuck: Whether it cannot write later routes that others serve.
         was_frozen: Whether the process stood still for a while, and has not renewed its lease since.
         peers: What the other agents have answered, by name; all that had a lease when it was last renewed are there, with
             None if they have not answered. Before it was, they are those from when the agent ran last.
@@ -83,6 +84,7 @@ class State:
     is_replaced: bool = False
     has_withdrawn: bool = False
     is_leaving: bool = False
+    is_stuck: bool = False
     was_frozen: bool = False
     peers: Mapping[str, Peer | None] = field(default_factory=dict)
 
@@ -111,6 +113,8 @@ def judge(state: State, limits: Limits, now: float) -> Verdict:
         return Verdict(True, "etcd has never answered; serving what was on the disk")
     if state.serves is None:
         return Verdict(False, "Traefik does not serve the routes")
+    if state.is_stuck:
+        return Verdict(False, "the routes cannot be written here, and other replicas serve later ones")
     if state.is_replaced:
         return Verdict(False, "another agent has the same replica_name")
     if state.has_withdrawn:

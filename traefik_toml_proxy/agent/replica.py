@@ -31,6 +31,7 @@ class Replica:
     Attributes:
         serves: What the entry point serves; None if that is not known.
         silent_since: Since when, on the monotonic clock, it has served nothing although there are routes; None if it does.
+        unwritten_since: Since when, on the monotonic clock, there is a table that is not written; None if the last one is.
         has_routes: Whether there were routes on the disk when it was opened.
     """
 
@@ -81,6 +82,9 @@ class Replica:
         self._ended = 0
         self.serves: Served | None = None
         self.silent_since: float | None = None
+        self.unwritten_since: float | None = None
+        # The last reason why a table could not be written, to avoid repeats.
+        self._logged = ""
         self.has_routes = False
 
     async def open(self, first: Head) -> None:
@@ -99,6 +103,8 @@ class Replica:
     def offer(self, head: Head, table: RouteTable) -> None:
         """Write that table soon, unless a later one comes before."""
         self._wanted = (head, table)
+        if self.unwritten_since is None:
+            self.unwritten_since = time.monotonic()
         self._now_serves(self.serves)
         self._offered.set()
 
@@ -133,7 +139,9 @@ class Replica:
                 is_live = self._is_known and self.serves is not None and self.serves.revision == wanted[0].revision
                 await self._ask(wanted[0], wait=not is_live)
             except StoreError as error:
-                self._log.error("%s", error)
+                if str(error) != self._logged:
+                    self._logged = str(error)
+                    self._log.error("%s", error)
             except Exception:  # noqa: BLE001 - a bug: log the traceback; the next try may succeed
                 self._log.exception("Writing the routes failed unexpectedly; will retry")
 
@@ -148,7 +156,8 @@ class Replica:
         async with self._writing:
             store = await self._store_for(head)
             await store.commit(Snapshot(head.revision, table))
-            self._written = wanted
+            self._written, self._logged = wanted, ""
+            self.unwritten_since = None if wanted is self._wanted else time.monotonic()
 
     # For what else is in the file, as runtime.renewal.Commits.
 

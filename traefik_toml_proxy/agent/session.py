@@ -39,6 +39,9 @@ from .replica import Replica
 # Seconds between two rounds of asking the other agents, while etcd does not answer.
 _PEERS_SECONDS = 0.3
 
+# Seconds in which a table must have been written, which takes some with many routes.
+_WRITE_SECONDS = 15.0
+
 # Seconds to wait until Traefik serves a new certificate.
 _LIVE_SECONDS = 10.0
 
@@ -164,6 +167,7 @@ class Agent:
             is_replaced=membership.is_replaced,
             has_withdrawn=membership.has_withdrawn,
             is_leaving=self._is_leaving,
+            is_stuck=self._stuck_since is not None,
             was_frozen=is_frozen or (renewed is not None and self._thawed > renewed),
             peers={name: self._peers.answers.get(name) for name in self._known_peers},
         )
@@ -176,10 +180,20 @@ class Agent:
     def _peers_file(self) -> Path:
         return self._settings.state_dir / "other-agents.json"
 
+    @property
+    def _stuck_since(self) -> float | None:
+        """Since when this replica has had nothing but old routes, as with a full disk, while others serve later ones."""
+        unwritten, behind = self._replica.unwritten_since, self._membership.behind_since
+        if unwritten is None or behind is None:
+            return None
+        since = max(unwritten + _WRITE_SECONDS, behind)
+        return since if time.monotonic() >= since else None
+
     def _serves_nobody(self) -> bool:
-        """Whether others serve, and the balancer has had the time to notice that Traefik does not serve the routes here."""
-        since = self._replica.silent_since
-        return since is not None and bool(self._peers.urls) and time.monotonic() - since > self._settings.leave_seconds
+        """Whether others serve, and the balancer has had the time to notice that this one does not serve the routes."""
+        stuck, silent = self._stuck_since, self._replica.silent_since
+        since = silent if silent is not None and self._peers.urls else stuck
+        return since is not None and time.monotonic() - since > self._settings.leave_seconds
 
     def _report(self, serves: Served | None) -> Report:
         return Report(
