@@ -97,7 +97,9 @@ HOUSE = [
     Room("publisher", ASYNC, "publisher", "waits watcher seams routes errors"),
     Room("watcher", ASYNC, "watcher", "standstill seams tasks"),
     Room("waits", ASYNC, "waits", "seams routes errors"),
-    Room("stores", IO, "stores stores.*", "documents messages files seams traefik.sharing routes errors threads"),
+    Room(
+        "stores", IO, "stores stores.*", "documents messages files seams masking traefik.sharing routes errors threads"
+    ),
     Room("files", IO, "files folders access locks", "tasks threads errors"),
     Room("documents", PURE, "stores.toml_document stores.toml_text", "traefik routes errors"),
     Room("messages", PURE, "stores.etcd_messages stores.etcd_table", "routes errors"),

@@ -34,6 +34,13 @@ class Membership:
         has_withdrawn: Whether the Hub does not wait for this replica, and may have changed routes that it still serves.
     """
 
+    renewed: float | None = None
+    is_member: bool = False
+    required: Served | None = None
+    is_replaced: bool = False
+    behind_since: float | None = None
+    has_withdrawn: bool = False
+
     def __init__(
         self,
         gateway: EtcdGateway,
@@ -80,12 +87,6 @@ class Membership:
         self._said: Served | None = None
         self._changed = asyncio.Event()
         self._logged = False
-        self.renewed: float | None = None
-        self.is_member = False
-        self.required: Served | None = None
-        self.is_replaced = False
-        self.behind_since: float | None = None
-        self.has_withdrawn = False
 
     def changed(self) -> None:
         """Write the report soon, as the entry point serves something else."""

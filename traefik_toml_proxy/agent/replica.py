@@ -35,6 +35,11 @@ class Replica:
         has_routes: Whether there were routes on the disk when it was opened.
     """
 
+    serves: Served | None = None
+    silent_since: float | None = None
+    unwritten_since: float | None = None
+    has_routes: bool = False
+
     def __init__(
         self,
         make_store: Callable[[TomlRenderer], TomlFileStore],
@@ -80,12 +85,8 @@ class Replica:
         self._missed = -1
         # How often Traefik has ended: an answer from before does not count.
         self._ended = 0
-        self.serves: Served | None = None
-        self.silent_since: float | None = None
-        self.unwritten_since: float | None = None
         # The last reason why a table could not be written, to avoid repeats.
         self._logged = ""
-        self.has_routes = False
 
     async def open(self, first: Head) -> None:
         """Make sure that there is a file; one from before stays as it is.
