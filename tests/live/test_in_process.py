@@ -19,6 +19,7 @@ from support.waiting import eventually, within
 from traefik_toml_proxy.conformance.backend import Backend, Exchange, respond_ok
 from traefik_toml_proxy.conformance.wire import BrokenMessage, chunk, read_head
 from traefik_toml_proxy.errors import ConfigurationError
+from traefik_toml_proxy.inprocess import client
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(60)
@@ -177,6 +178,38 @@ async def test_what_comes_early_over_a_websocket_is_not_lost(in_process: InProce
         assert await within(20, connection.reader.read()) == b"early GET /hidden HTTP/1.1\r\n" + HEAD + b"later"
 
     assert b"".join(received) == b"GET /hidden HTTP/1.1\r\n" + HEAD + b"later"
+
+
+@pytest.mark.parametrize("first", ["client", "server"])
+async def test_a_websocket_that_both_sides_have_ended_is_closed(
+    in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """At once, on both sides, with all that was sent before: it would hold two descriptors for nothing."""
+    monkeypatch.setattr(client, "_LINGER_SECONDS", float("inf"))
+    received: list[bytes] = []
+
+    async def switch(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        if first == "server":
+            await exchange.send(b"bye")
+            exchange.writer.write_eof()
+        received.append(await exchange.reader.read())
+        if first == "client":
+            await exchange.send(b"bye")
+        exchange.last = True
+
+    await serve(in_process, handler=switch)
+    async with connect(in_process) as connection:
+        await connection.send(b"GET /user/ada/ HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + HEAD)
+        await within(20, connection.head())
+        await connection.send(b"last words")
+        if first == "server":
+            assert await within(20, connection.reader.read()) == b"bye"
+        connection.writer.write_eof()
+        if first == "client":
+            assert await within(20, connection.reader.read()) == b"bye"
+        await eventually(lambda: not any(connections_open()))
+        await eventually(lambda: received == [b"last words"])
 
 
 async def test_a_client_that_is_told_not_to_send_its_body_is_cut_off(
@@ -546,6 +579,12 @@ async def test_open_websockets_are_counted(in_process: InProcessProxy, serve: Se
         await eventually(lambda: are_open(1))
         assert requests_served()["other", "1xx"] == 1
     await eventually(lambda: are_open(0))
+
+
+def connections_open() -> list[float]:
+    """Return how many there are in /hub/metrics, of each kind."""
+    families = {family.name: family for family in REGISTRY.collect()}
+    return [sample.value for sample in families["traefik_toml_proxy_open_connections"].samples]
 
 
 def requests_served() -> dict[tuple[str, str], float]:

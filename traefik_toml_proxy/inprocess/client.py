@@ -80,6 +80,8 @@ class ClientConnection(asyncio.Protocol):
         # Whether the client sends nothing more, and whether what it sends is dropped.
         self._has_ended = False
         self._is_lingering = False
+        # Whether the server sends nothing more over the websocket.
+        self._server_has_ended = False
         self._lingers_until = _NEVER
         self.deadline = self._loop.time() + HEAD_SECONDS
 
@@ -188,6 +190,8 @@ class ClientConnection(asyncio.Protocol):
         if self._is_lingering or (exchange is None and self._making is None):
             return False
         if exchange is not None and exchange.is_tunnel:
+            if self._server_has_ended:
+                return False
             exchange.end_tunnel()
             self.deadline = self._loop.time() + _LINGER_SECONDS
         elif exchange is not None and not exchange.is_complete:
@@ -310,7 +314,8 @@ class ClientConnection(asyncio.Protocol):
 
     def end_tunnel(self, *, whole: bool) -> None:
         """See :class:`~.exchange.Client`."""
-        if whole:
+        self._server_has_ended = True
+        if whole or self._has_ended:
             self._transport.close()
         else:
             self.deadline = self._loop.time() + _LINGER_SECONDS
