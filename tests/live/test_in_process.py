@@ -479,6 +479,64 @@ async def test_a_failure_is_logged_with_its_cause(in_process: InProcessProxy, ca
     assert "secret" not in line
 
 
+async def test_each_request_is_logged_if_wanted(
+    make_in_process: InProcessMaker, serve: ServerMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With its status and how long it took, but without its query; a client's text cannot make another line."""
+    caplog.set_level(logging.INFO)
+    proxy = make_in_process(access_log=True)
+    await proxy.start()
+    await serve(proxy)
+    slow = await serve(proxy, "/slow/", hang)
+    await proxy.add_route("/dead/", "http://127.0.0.1:1", {})
+
+    def lines() -> list[str]:
+        return [line for line in caplog.messages if line.startswith("127.0.0.1 ")]
+
+    async with connect(proxy) as connection:
+        for path in ("/user/ada/%0Ax?token=secret", "/dead/", "/nothing"):
+            await within(20, connection.request("GET", path))
+        await eventually(lambda: len(lines()) == 3)
+        await connection.send_head("GET", "/slow/")
+        await eventually(lambda: len(slow.exchanges) == 1)
+        # A client that has only closed its side may still wait for the answer.
+        connection.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    await eventually(lambda: len(lines()) == 4)
+
+    assert [line.rpartition(", ")[0] for line in lines()] == [
+        "127.0.0.1 GET '/user/ada/%0Ax' (route '/user/ada/'): 200",
+        "127.0.0.1 GET '/dead/' (route '/dead/'): no answer",
+        "127.0.0.1 GET '/nothing': 404",
+        "127.0.0.1 GET '/slow/' (route '/slow/'): no answer",
+    ]
+    assert "secret" not in caplog.text
+
+
+async def test_a_flood_of_log_lines_does_not_keep_the_hub(
+    make_in_process: InProcessMaker, serve: ServerMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And all that can be logged are, a websocket when it is closed."""
+    caplog.set_level(logging.INFO)
+
+    async def switch(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        await exchange.reader.read()
+        exchange.last = True
+
+    proxy = make_in_process(access_log=True)
+    await proxy.start()
+    await serve(proxy, handler=switch)
+    async with connect(proxy) as connection:
+        await connection.send((b"GET /x HTTP/1.1\r\n" + HEAD) * 500)
+        for _ in range(500):
+            await within(20, connection.response())
+        await connection.send(b"GET /user/ada/ HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + HEAD)
+        await within(20, connection.head())
+    await eventually(lambda: "(route '/user/ada/'): 101, " in caplog.text)
+
+    assert caplog.text.count("127.0.0.1 GET '/x': 404, ") == 500
+
+
 # Activity.
 
 

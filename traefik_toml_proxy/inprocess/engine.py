@@ -78,6 +78,31 @@ class Failure:
         return f"{what} to {quoted(self.target)} (route {quoted(self.routespec)}) failed: {self.reason}"
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A request that is over.
+
+    Attributes:
+        client: The address of the client.
+        method: The method.
+        path: The path, without the query, which may have secrets.
+        routespec: The route; "" if there is none.
+        status: The status of the answer; 0 if the client has left before there was one, or the server has given none.
+        seconds: How long it took; a websocket, how long it was open.
+    """
+
+    client: str
+    method: str
+    path: str
+    routespec: str
+    status: int
+    seconds: float
+
+    def __str__(self) -> str:
+        status, route = self.status or "no answer", self.routespec and f" (route {quoted(self.routespec)})"
+        return f"{self.client} {self.method} {quoted(self.path)}{route}: {status}, {1000 * self.seconds:.1f} ms"
+
+
 class _Match(NamedTuple):
     """What is needed for a request: its route, the target of that, and where the answers are counted."""
 
@@ -107,6 +132,7 @@ class Engine:
         settings: EngineSettings,
         tls: Callable[[], Mapping[str, ssl.SSLContext]],
         on_failure: Callable[[Failure], object],
+        on_access: Callable[[Access], object] | None = None,
     ) -> None:
         """Set up; nothing is served before :meth:`listen`.
 
@@ -114,12 +140,14 @@ class Engine:
             settings: The settings.
             tls: Returns the certificates for https targets, by the ``tls`` of an address.
             on_failure: Is told of each request that got no answer.
+            on_access: Is told of each request when it is over.
         """
         self.revision = 0
         self.seen: dict[str, float] = {}
         self.is_stopping = False
         self._settings = settings
         self._on_failure = on_failure
+        self._on_access = on_access
         self._table = RouteTable()
         self._pool = Pool(tls)
         self._pages = HubPages(settings.hub_url, self._pool) if settings.hub_url else None
@@ -240,13 +268,25 @@ class Engine:
             is_ignored = settings.ignored is not None and settings.ignored.fullmatch(request.path)
             seen = {} if is_ignored else self.seen
             watcher = FrameWatcher() if settings.ignores_pongs and request.upgrade else None
-            return Exchange(client, request, found.route, found.target, self._pool, seen, found.counts, watcher)
+            exchange = Exchange(client, request, found.route, found.target, self._pool, seen, found.counts, watcher)
+            if self._on_access is not None:
+                exchange.on_over = functools.partial(self._note, client, asyncio.get_running_loop().time())
+            return exchange
+        if self._on_access is not None:
+            status = 404 if len(self._table) else 503
+            self._on_access(Access(client.peer.address.decode(), request.method.decode(), request.path, "", status, 0))
         # Before the Hub has added its routes, a page may exist all the same.
         if not len(self._table):
             self._counts["none"][5] += 1
             return self._own_answer(503, request, close=close)
         self._counts["none"][4] += 1
         return functools.partial(self._make, 404, request, close=close)
+
+    def _note(self, client: ClientConnection, began: float, exchange: Exchange) -> None:
+        request, seconds = exchange.request, asyncio.get_running_loop().time() - began
+        address, method = client.peer.address.decode(), request.method.decode()
+        if self._on_access is not None:
+            self._on_access(Access(address, method, request.path, exchange.route.routespec, exchange.status, seconds))
 
     def _match(self, request: Request) -> _Match | None:
         """Return the route of a request; most are asked for again and again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from ..routes import Route
@@ -64,6 +65,7 @@ class Exchange:
         route: Its route.
         is_complete: Whether the whole request has been received.
         is_tunnel: Whether it has become a websocket.
+        on_over: Is told when it is over, however it has ended; None if nobody wants to know.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Exchange:
         self.route = route
         self.is_complete = False
         self.is_tunnel = False
+        self.on_over: Callable[[Exchange], object] | None = None
         self._client = client
         self._target = target
         self._pool = pool
@@ -119,6 +122,17 @@ class Exchange:
     def has_begun(self) -> bool:
         """Whether the client has got the head of an answer."""
         return self._has_begun
+
+    @property
+    def status(self) -> int:
+        """The status of the answer; 0 before that."""
+        return 0 if self._answer is None else self._answer.status
+
+    def _end(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            if self.on_over is not None:
+                self.on_over(self)
 
     def begin(self) -> None:
         """Send the request on."""
@@ -194,7 +208,7 @@ class Exchange:
 
     def drop(self) -> None:
         """Forget it: the client is gone, or gets another answer."""
-        self._is_over = True
+        self._end()
         if self._opening is not None:
             self._opening.cancel()
         server, self._server = self._server, None
@@ -259,7 +273,7 @@ class Exchange:
 
     def _finish(self) -> None:
         """Note that there is nothing more to send, in either direction."""
-        self._is_over = True
+        self._end()
         server, self._server = self._server, None
         if server is not None:
             if self.is_complete:
@@ -303,7 +317,7 @@ class Exchange:
     def _fail(self, reason: str) -> None:
         if self._is_over:
             return
-        self._is_over = True
+        self._end()
         if self.has_begun:
             self._client.cut_off(reset=self._length == UNTIL_CLOSE)
         else:

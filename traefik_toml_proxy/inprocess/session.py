@@ -33,8 +33,10 @@ from .tls import target_contexts
 _LIVE_TIMEOUT = 30.0
 # Seconds that answers which are under way may take when the Hub stops.
 _GRACE = 2.0
-# How many failed requests wait to be logged; of more, the oldest are forgotten.
-_MOST_REPORTS = 100
+# How many failed requests, and how many requests of any kind, wait to be logged; of more, the oldest are forgotten.
+_MOST_FAILURES, _MOST_ACCESSES = 100, 10_000
+# How many lines are logged before the Hub goes on with something else.
+_LINES_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,7 @@ class InProcessSettings:
         transports: The certificates for https targets.
         check_route: Raises ValueError for a route that cannot be served.
         metrics: Is told what goes on.
+        access_log: Whether each request is logged.
     """
 
     place: Place
@@ -60,6 +63,7 @@ class InProcessSettings:
     transports: WatchedTransports
     check_route: Callable[[Route], object]
     metrics: Metrics
+    access_log: bool = False
 
 
 async def open_in_process(settings: InProcessSettings, log: logging.Logger) -> Session:
@@ -74,8 +78,14 @@ async def open_in_process(settings: InProcessSettings, log: logging.Logger) -> S
         thread = LoopThread(make_loop(settings.event_loop))
         cleanup.add("the event loop", thread.stop)
         thread.start()
-        tls, reports = TargetTls(), _Reports(log, settings.metrics)
-        engine = await thread.call(lambda: Engine(settings.engine, tls.current, reports))
+        tls, failures = TargetTls(), _Reports(log, logging.WARNING, _MOST_FAILURES)
+        accesses = _Reports(log, logging.INFO, _MOST_ACCESSES) if settings.access_log else None
+
+        def on_failure(failure: Failure) -> None:
+            settings.metrics.count(Event.REQUEST_FAILED)
+            failures(failure)
+
+        engine = await thread.call(lambda: Engine(settings.engine, tls.current, on_failure, accesses))
         # Ended in reverse order: its file is removed when nobody listens any more.
         cleanup.add("the socket", functools.partial(in_thread, remove_socket, settings.place))
         cleanup.add("the proxy", lambda: thread.run(engine.close(_GRACE)))
@@ -142,27 +152,28 @@ async def _forget_traffic(metrics: Metrics) -> None:
 
 
 class _Reports:
-    """Logs failed requests on the event loop of the Hub; called on the proxy's.
+    """Logs on the event loop of the Hub what it is told on the proxy's.
 
-    A Hub that is busy has a limit for those that wait: with the servers of a whole class down, there may be many.
+    A Hub that is busy has a limit for what waits: with the servers of a whole class down, there may be many.
     """
 
-    def __init__(self, log: logging.Logger, metrics: Metrics) -> None:
+    def __init__(self, log: logging.Logger, level: int, most: int) -> None:
         self._hub = asyncio.get_running_loop()
         self._log = log
-        self._metrics = metrics
-        self._waiting: collections.deque[Failure] = collections.deque(maxlen=_MOST_REPORTS)
+        self._level = level
+        self._waiting: collections.deque[object] = collections.deque(maxlen=most)
 
-    def __call__(self, failure: Failure) -> None:
-        self._metrics.count(Event.REQUEST_FAILED)
-        self._waiting.append(failure)
+    def __call__(self, report: object) -> None:
+        self._waiting.append(report)
         if len(self._waiting) == 1:
             with contextlib.suppress(RuntimeError):  # the Hub's loop is closed
-                self._hub.call_soon_threadsafe(self._log_all)
+                self._hub.call_soon_threadsafe(self._log_some)
 
-    def _log_all(self) -> None:
-        while self._waiting:
-            self._log.warning("%s", self._waiting.popleft())
+    def _log_some(self) -> None:
+        for _ in range(min(len(self._waiting), _LINES_AT_ONCE)):
+            self._log.log(self._level, "%s", self._waiting.popleft())
+        if self._waiting:
+            self._hub.call_soon(self._log_some)
 
 
 class TargetTls:

@@ -113,6 +113,17 @@ class InProcessProxy(RoutingProxy):
         configurable-http-proxy.
         """,
     )
+    access_log = Bool(
+        False,
+        config=True,
+        help="""
+        Whether each request is in the Hub's log, at level INFO, when it is over: the address of the client, method, path,
+        route, status, and how long it took. The query is left out, because it may have secrets in it.
+
+        Websockets are logged when they are closed, with status 101. At thousands of requests per second, some are left out,
+        so that the Hub has time for other things.
+        """,
+    )
     extra_routes_ca = Unicode(
         "",
         config=True,
@@ -159,6 +170,7 @@ class InProcessProxy(RoutingProxy):
             transports=watched_transports(self.app, self.extra_routes_ca),
             check_route=self._check_route,
             metrics=hub_metrics(),
+            access_log=self.access_log,
         )
 
     @property
