@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 
 import pytest
@@ -13,7 +12,7 @@ from support.other_user import open_folder
 from support.pods.cluster import running
 from support.pods.hub import HubPod
 from support.pods.network import missing
-from support.pods.service import LATE, Service
+from support.pods.service import Service
 from support.waiting import eventually, meanwhile
 
 needs_helm()
@@ -76,8 +75,8 @@ async def test_users_go_on_while_the_proxy_is_exchanged() -> None:
             await eventually(lambda: public.known)
             pid = await hub.start_server("ada")
 
-            use = Use()
-            async with meanwhile(*(use.go_on(hub, "ada", pid) for _ in range(3))):
+            uses = [Use() for _ in range(3)]
+            async with meanwhile(*(use.go_on(hub, "ada", pid) for use in uses)):
                 await hub.stop()
                 hub_pod.configure()
                 members = await cluster.start_members()
@@ -88,11 +87,16 @@ async def test_users_go_on_while_the_proxy_is_exchanged() -> None:
                 for replica in replicas:
                     await replica.ready()
                 await eventually(lambda: len(public.known) == 4)
-                assert use.failed == []
+                assert [use.failed for use in uses] == [[], [], []]
 
                 await before.end()
-                await asyncio.sleep(LATE + 0.2)
-                refused = len(use.failed)
+                await eventually(lambda: before not in public.known)
+                # What had begun before that may still fail.
+                begun = [use.requests for use in uses]
+                await eventually(
+                    lambda: all(use.requests > number for use, number in zip(uses, begun, strict=True)), within=30
+                )
+                refused = [len(use.failed) for use in uses]
                 await hub.start_server("eve")
-                assert use.failed[refused:] == []
-            assert use.requests > 100
+                assert [len(use.failed) for use in uses] == refused
+            assert all(use.requests > 30 for use in uses)
