@@ -57,8 +57,9 @@ BOUNDS = {
     # Noticed within a second. Three seconds later Traefik is asked to exit, which takes up to two.
     "move_the_folder": Bounds(12, 6, GONE),
     "replace_the_folder": Bounds(12, 6, GONE),
-    # Noticed within two seconds. A version that was just being written names a certificate that is gone.
-    "empty_the_folder": Bounds(6, 5, frozenset({Failure.CERTIFICATE})),
+    # Noticed within two seconds. A version that was just being written names a certificate that is gone, and a Traefik that
+    # cannot read that closes connections during the handshake.
+    "empty_the_folder": Bounds(6, 5, frozenset({Failure.CERTIFICATE, Failure.NO_CONNECTION})),
     # Noticed within a second.
     "empty_the_file": Bounds(5, 5, EMPTIED),
     # Traefik goes on with what it has read.

@@ -214,9 +214,15 @@ class Faults:
         shutil.rmtree(moved)
 
     async def _close_the_folder(self, fault: Fault) -> None:
-        """Nobody may use it for a while: changes fail, and nothing else."""
+        """Nobody may use it for a while: changes fail, and nothing else.
+
+        Not in the moment between Traefik's reading of a new version and of the certificate that it names: a Traefik that
+        cannot read the certificate serves no TLS until it reads the next version (docs/explanation/crashes.rst).
+        """
         async with self._writing_may_fail():
-            self._state.chmod(fault.mode)
+            async with self._changes.no_new_ones(hub_ends=False):
+                await eventually(self._changes.all_known, within=_LONG)
+                self._state.chmod(fault.mode)
             try:
                 await asyncio.sleep(fault.seconds)
             finally:
