@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 import support.uninstalled  # noqa: F401 - makes `benchmarks` importable
 from blockbuster import BlockBusterFunction, BlockingError, blockbuster_ctx
+from hypothesis import settings
 from support import ports
 from support.backend import Backend
 from support.fixtures import BackendMaker, ProxyMaker
@@ -25,6 +26,10 @@ from support.traefik import TRAEFIK_COMMAND
 from support.waiting import PATIENCE
 
 from traefik_toml_proxy import TraefikTomlProxy
+
+# For CI, which is to say whether a change is good: the same examples for each run of the same test. Without it, each run
+# searches elsewhere.
+settings.register_profile("same-examples", derandomize=True)
 
 # Blocking calls that blockbuster does not know.
 _ALSO_BLOCKING = (
