@@ -67,6 +67,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seed", type=int, help="decides what happens in the soak, and when (default: another each time)")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Have pytest-xdist begin the files in their order, not those with the most tests first.
+
+    Files with few tests take longest. A worker that got them last would have them to do when all others have finished.
+    """
+    config.option.loadscopereorder = False
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the soak, which takes minutes, unless -m asks for it. Give it, and all others, the time they need."""
     soak = [item for item in items if item.get_closest_marker("soak")]
