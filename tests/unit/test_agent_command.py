@@ -67,6 +67,7 @@ def test_a_list_or_a_dict_in_the_environment_is_json(settings: Callable[..., Age
         ({"HEALTH_ADDRESS": "8002"}, "health_address"),
         ({"HEALTH_ADDRESS": "0.0.0.0:8002"}, "every address: set health_url"),
         ({"HEALTH_ADDRESS": "[::]:8002"}, "every address: set health_url"),
+        ({"HEALTH_ADDRESS": ":8002"}, "every address: set health_url"),
         ({"PUBLIC_URL": "https://:443"}, "ssl_cert"),
         ({"ETCD_PASSWORD_FILE": "/no/such/file"}, "etcd_password_file"),
     ],
@@ -84,10 +85,24 @@ def test_an_address_of_ipv6_becomes_a_url(settings: Callable[..., AgentSettings]
     assert (made.health_host, made.health_port, made.health_url) == ("fd00::5", 8002, "http://[fd00::5]:8002")
 
 
-def test_with_a_url_of_its_own_an_agent_may_answer_at_every_address(settings: Callable[..., AgentSettings]) -> None:
-    made = settings(HEALTH_ADDRESS="0.0.0.0:8002", HEALTH_URL="http://10.0.0.5:8002/")
+@pytest.mark.parametrize("host", ["0.0.0.0", ""])
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("http://10.0.0.5:8002/", "http://10.0.0.5:8002"),
+        ("http://fd00::5:8002", "http://[fd00::5]:8002"),
+        ("http://[fd00::5]:8002", "http://[fd00::5]:8002"),
+        ("https://agent-1.example.org:8002", "https://agent-1.example.org:8002"),
+        ("http://agent-1", "http://agent-1"),
+    ],
+)
+def test_with_a_url_of_its_own_an_agent_may_answer_at_every_address(
+    settings: Callable[..., AgentSettings], host: str, given: str, url: str
+) -> None:
+    """Kubernetes gives the address of a pod without brackets, there as well."""
+    made = settings(HEALTH_ADDRESS=f"{host}:8002", HEALTH_URL=given)
 
-    assert (made.health_host, made.health_url) == ("0.0.0.0", "http://10.0.0.5:8002")
+    assert (made.health_host, made.health_port, made.health_url) == (host, 8002, url)
 
 
 def test_https_needs_a_certificate(settings: Callable[..., AgentSettings]) -> None:

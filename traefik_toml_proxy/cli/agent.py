@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -33,6 +34,9 @@ from ..traefik.tree import plain
 
 # What the names of environment variables with settings begin with.
 _PREFIX = "TRAEFIK_AGENT_"
+
+# A URL with an address of IPv6 that has no brackets, as Kubernetes gives it.
+_BARE_IPV6 = re.compile(r"^(https?://)([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(:\d+)$")
 
 
 def _from_environment(trait: Any, value: str) -> object:
@@ -102,7 +106,8 @@ class AgentApp(Application):
         "127.0.0.1:8002",
         config=True,
         help="""
-        Where the agent answers /healthz (whether it works) and /readyz (whether its Traefik may get requests): host:port.
+        Where the agent answers /healthz (whether it works) and /readyz (whether its Traefik may get requests): host:port, or
+        :port for every address, which needs health_url.
         """,
     )
     state_dir = Unicode("traefik-agent", config=True, help="The folder for Traefik's files. Each agent needs its own.")
@@ -223,15 +228,17 @@ class AgentApp(Application):
         )
 
     def _health_address(self) -> tuple[str, int]:
-        host, _, port = self.health_address.rpartition(":")
-        if not host or not port.isdigit():
-            raise ConfigurationError(f"health_address is {self.health_address!r}, but must be host:port.")
+        host, colon, port = self.health_address.rpartition(":")
+        if not colon or not port.isdigit():
+            raise ConfigurationError(
+                f"health_address is {self.health_address!r}, but must be host:port, or :port for every address."
+            )
         return host.strip("[]"), int(port)
 
     def _health_url(self, host: str, port: int) -> str:
         if self.health_url:
-            return self.health_url.rstrip("/")
-        if host in ("0.0.0.0", "::"):  # noqa: S104 - nothing is bound here
+            return _BARE_IPV6.sub(r"\1[\2]\3", self.health_url.rstrip("/"))
+        if host in ("", "0.0.0.0", "::"):  # noqa: S104 - nothing is bound here
             # Another agent that asks there would ask itself.
             raise ConfigurationError(
                 f"health_address is {self.health_address!r}, which is every address: set health_url to the one at which the "
