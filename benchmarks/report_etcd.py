@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import mean
 from typing import Any
 
 from .plain_text import Ratio, ratio
@@ -13,6 +14,9 @@ from .stats import longest
 _MORE_MS = 60
 _ONE_ADD = {1_000: 1.4, 10_000: 1.25}
 _BURST = (1_000, 1.4)
+# The size of the table at which changes are compared by the processor time of a replica, and the largest ratio: an agent, a
+# Traefik and a member of etcd, beside the Traefik alone.
+_PROCESSOR = (10_000, 1.3)
 # The longest delay of the Hub's event loop in milliseconds, and the largest share of a core of an idle agent in percent.
 _LOOP_MS = 25
 _IDLE_PERCENT = 1
@@ -28,6 +32,7 @@ def ratios(part: dict[str, Any]) -> list[Ratio]:
         _longer(part, min(sizes)),
         *(_of_add(part, existing, "single", limit) for existing, limit in _ONE_ADD.items()),
         _of_add(part, _BURST[0], "burst", _BURST[1]),
+        _processor(part),
         _loop(part, largest),
         _idle(part, sizes),
     ]
@@ -50,6 +55,24 @@ def _of_add(part: dict[str, Any], existing: int, kind: Any, limit: float) -> Rat
         return ratio(name, None, limit, "")
     note = f"medians {etcd['median']:.1f} and {files['median']:.1f} ms, n {etcd['n']} and {files['n']}"
     return ratio(name, etcd["median"] / files["median"], limit, note)
+
+
+def _processor(part: dict[str, Any]) -> Ratio:
+    existing, limit = _PROCESSOR
+    # As many Traefiks are on both sides.
+    used = {who: _used(part, existing, who) for who in ("etcd", "files")}
+    name = f"processor time of a change at {existing} routes, a replica, etcd / files"
+    if not all(used.values()):
+        return ratio(name, None, limit, "")
+    means = {who: mean(times) for who, times in used.items()}
+    note = ", ".join(f"{who} {means[who]:.0f} ms for all (n {len(used[who])})" for who in used)
+    return ratio(name, means["etcd"] / means["files"], limit, note)
+
+
+def _used(part: dict[str, Any], existing: int, who: str) -> list[float]:
+    """Return the processor time of the proxy's processes for each single change, in milliseconds."""
+    changes = found_at(part, existing, who).get("single", {})
+    return [sample["proxy_cpu_ms"] for samples in changes.values() for sample in samples]
 
 
 def _loop(part: dict[str, Any], existing: int) -> Ratio:
