@@ -13,6 +13,7 @@ import yaml
 from cryptography import x509
 from support.charts import (
     CHART,
+    PUBLIC,
     Object,
     fits,
     labels,
@@ -171,6 +172,18 @@ def test_the_image_has_the_version_of_the_package() -> None:
     assert container["image"] == f"traefik-toml-proxy:{__version__}"
 
 
+def test_an_image_may_be_pinned() -> None:
+    """By a digest after its tag."""
+    digest = "sha256:" + "0" * 64
+    values = {"image": {"tag": f"1@{digest}"}, "etcd": {"image": {"tag": f"v3.5.33@{digest}"}}}
+    images = {name: pod["spec"]["containers"][0]["image"] for name, pod in pods(render(values)).items()}
+
+    assert images == {
+        "Deployment/traefik-proxy": f"traefik-toml-proxy:1@{digest}",
+        "StatefulSet/traefik-proxy-etcd": f"quay.io/coreos/etcd:v3.5.33@{digest}",
+    }
+
+
 def test_each_selector_finds_its_own_pods_and_no_others(objects: list[Object]) -> None:
     """Of what makes pods, of the budgets and of the policies."""
     made = pods(objects)
@@ -212,6 +225,7 @@ def test_replace_the_services_of_zero_to_jupyterhub_lead_to_the_replicas(way: st
     theirs = [each for each in z2jh() if (each["kind"], each["metadata"]["name"]) != ("Deployment", "proxy")]
     both = [*ours, *theirs]
 
+    assert the(theirs, "Service", "proxy-public")["spec"]["selector"] == PUBLIC
     for name in ("proxy-public", "proxy-api"):
         assert selected(the(theirs, "Service", name), both) == {"Deployment/traefik-proxy"}
     assert selected(the(theirs, "Service", "hub"), both) == {"Deployment/hub"}
@@ -304,8 +318,29 @@ def test_the_probes_ask_where_the_agent_answers() -> None:
     assert container["livenessProbe"]["httpGet"] == container["startupProbe"]["httpGet"]
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "health"}
-    assert environment(pod)["TRAEFIK_AGENT_HEALTH_ADDRESS"] == f"$(POD_IP):{ports(pod)['health']}"
+    assert environment(pod)["TRAEFIK_AGENT_HEALTH_ADDRESS"] == f":{ports(pod)['health']}"
+    assert environment(pod)["TRAEFIK_AGENT_HEALTH_URL"] == f"http://$(POD_IP):{ports(pod)['health']}"
     assert environment(pod)["TRAEFIK_AGENT_PUBLIC_URL"] == f"http://:{ports(pod)['http']}"
+
+
+def test_everything_listens_with_both_versions_of_ip(objects: list[Object]) -> None:
+    """Traefik and etcd take 0.0.0.0 and no host for all addresses of both, as Go does; the agent no host."""
+    for pod in pods(objects).values():
+        variables, command = environment(pod), pod["spec"]["containers"][0]["command"]
+        listening = [
+            *(word.partition("=")[2] for word in command if word.startswith("--listen-")),
+            *(variables[name] for name in variables if name.endswith(("_PUBLIC_URL", "_HEALTH_ADDRESS"))),
+            *(
+                point["address"]
+                for point in json.loads(variables.get("TRAEFIK_AGENT_EXTRA_STATIC_CONFIG", "{}"))
+                .get("entryPoints", {})
+                .values()
+                if "address" in point
+            ),
+        ]
+        assert len(listening) >= 2
+        for each in listening:
+            assert re.fullmatch(r"(https?://)?(0\.0\.0\.0)?:\d+", each)
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "everything else"])
@@ -402,6 +437,8 @@ def test_the_notes_say_what_to_check() -> None:
         name = values.get("fullnameOverride", "traefik-proxy")
         assert f"rollout status deployment/{name}\n" in notes
         assert ("Argo CD" in notes) == any(each["kind"] == "Secret" for each in render(values)), way
+        assert f"pod/NAME {ports(pods(render(values))[f'Deployment/{name}'])['health']}\n" in notes
+        assert ("the Secret etcd-users" in notes) == ("passwords" in way)
     (notes,) = [text for name, text in texts(WAYS["another release"]) if name.endswith("NOTES.txt")]
     assert "rollout restart deployment/my-hub\n" in notes
     assert "--selector app=jupyter,release=jh,component=proxy\n" in notes

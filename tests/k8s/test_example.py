@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,8 +18,10 @@ from support.charts import (
     ROOT,
     Z2JH,
     Object,
+    fits,
     needs_helm,
     needs_z2jh,
+    pods,
     read,
     render,
     the,
@@ -122,6 +125,31 @@ def _without_nothing(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: _without_nothing(value) for key, value in tree.items() if value is not None}
     return [_without_nothing(each) for each in tree] if isinstance(tree, list) else tree
+
+
+GUIDE = ROOT / "docs/how-to/zero-to-jupyterhub.rst"
+
+
+@needs_z2jh
+def test_the_selectors_in_the_guide_find_the_replicas() -> None:
+    """And no pod of Zero to JupyterHub, unless configurable-http-proxy is still there."""
+    ours, theirs = pods(render({"mode": "replace"})), pods(z2jh())
+    first, second = (
+        dict(pair.split("=") for pair in found.split(","))
+        for found in re.findall(r"get pods --selector (\S+)", GUIDE.read_text("utf-8"))
+    )
+
+    def found(selector: dict[str, str]) -> set[str]:
+        return {name for name, pod in (theirs | ours).items() if fits(selector, pod)}
+
+    assert found(first) == {"Deployment/traefik-proxy"}
+    assert found(second) == {"Deployment/traefik-proxy", "Deployment/proxy"}
+
+
+def test_the_guide_names_the_release_of_etcd_that_the_chart_has() -> None:
+    member = pods(render())["StatefulSet/traefik-proxy-etcd"]["spec"]["containers"][0]
+
+    assert f"inspect {member['image']}\n" in GUIDE.read_text("utf-8")
 
 
 def test_the_plugin_for_helm_runs_the_script() -> None:

@@ -27,6 +27,8 @@ ALLOWED = {
     ("proxy", "proxy", 8002),
     ("proxy", "etcd", 2379),
     ("proxy", "outside", 443),
+    ("proxy", "outside over IPv6", 443),
+    ("outside over IPv6", "proxy", 8000),
     ("hub", "etcd", 2379),
     ("etcd", "etcd", 2380),
 }
@@ -45,6 +47,8 @@ DENIED = {
     ("proxy", "etcd", 2380),
     ("proxy", "etcd", 2381),
     ("proxy", "metadata", 80),
+    ("proxy", "metadata over IPv6", 80),
+    ("outside over IPv6", "etcd", 2379),
     ("etcd", "proxy", 8002),
     ("etcd", "proxy", 8000),
     ("etcd", "hub", 8081),
@@ -60,7 +64,9 @@ def parties(mode: str) -> dict[str, Party]:
     common = {"app": "jupyterhub", "release": "hub"}
     return {
         "outside": Party(is_pod=False, address="192.0.2.1"),
+        "outside over IPv6": Party(is_pod=False, address="2001:db8::1"),
         "metadata": Party(is_pod=False, address="169.254.169.254"),
+        "metadata over IPv6": Party(is_pod=False, address="fd00:ec2::254"),
         "hub": Party(labels(theirs["Deployment/hub"]), ports=ports(theirs["Deployment/hub"])),
         # KubeSpawner makes these pods, and autohttps is not rendered by default; their labels are those in the policies.
         "singleuser": Party(

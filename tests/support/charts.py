@@ -22,6 +22,9 @@ RELEASE, NAMESPACE = "hub", "jhub"
 # `helm template hub jupyterhub/jupyterhub --version 4.4.0 --namespace jhub`. And its values.schema.json.
 Z2JH = Path(os.environ.get("TEST_Z2JH") or ROOT.parent / "shared/data/z2jh-4.4.0")
 
+# Whom its Service for users selects.
+PUBLIC = {"app": "jupyterhub", "component": "proxy", "release": RELEASE}
+
 needs_z2jh = pytest.mark.skipif(
     not Z2JH.joinpath("rendered.yaml").exists(),
     reason=f"the manifests of Zero to JupyterHub 4.4.0 are not in {Z2JH}; TEST_Z2JH names their folder",
