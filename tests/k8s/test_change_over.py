@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 import pytest
 from k8s.use import Use
-from support.charts import NAMESPACE, Object, needs_helm, render
+from support.charts import NAMESPACE, PUBLIC, Object, needs_helm, render
 from support.chp import CHP_COMMAND
 from support.other_user import open_folder
 from support.pods.cluster import running
@@ -38,7 +39,7 @@ def chp() -> Object:
     hub = "http://hub:8081"
     options = ["--ip=", "--api-ip=", "--api-port=8001", "--port=8000"]
     return {
-        "metadata": {"labels": {}},
+        "metadata": {"labels": PUBLIC},
         "spec": {
             "securityContext": {"fsGroup": 65534, "runAsUser": 65534, "runAsGroup": 65534},
             "containers": [
@@ -55,18 +56,14 @@ def chp() -> Object:
 
 
 async def test_users_go_on_while_the_proxy_is_exchanged() -> None:
-    """Only when configurable-http-proxy ends, new connections may be refused until the cluster has noticed."""
+    """There and back. Requests fail only where the guide says it: when configurable-http-proxy ends, and when it is new."""
     with open_folder() as folder:
         async with contextlib.AsyncExitStack() as stack:
-            objects = render({"mode": "replace"})
+            objects = render({"mode": "replace", "termination": {"leaveSeconds": 8}})
             cluster = await stack.enter_async_context(running(folder, objects, namespace=NAMESPACE))
             before = cluster.pod("proxy-1", chp())
             cluster.names["proxy-api"] = before.address
-            public = Service(
-                cluster.network,
-                lambda: [pod for pod in cluster.pods.values() if pod.container["name"] in {"chp", "agent"}],
-                8000,
-            )
+            public = Service(cluster, PUBLIC, "http")
             await stack.enter_async_context(public.open())
             hub_pod = HubPod(cluster, public.url)
             await before.start()
@@ -91,12 +88,30 @@ async def test_users_go_on_while_the_proxy_is_exchanged() -> None:
 
                 await before.end()
                 await eventually(lambda: before not in public.known)
-                # What had begun before that may still fail.
-                begun = [use.requests for use in uses]
-                await eventually(
-                    lambda: all(use.requests > number for use, number in zip(uses, begun, strict=True)), within=30
-                )
-                refused = [len(use.failed) for use in uses]
+                refused = await _failed_so_far(uses)
                 await hub.start_server("eve")
-                assert [len(use.failed) for use in uses] == refused
+                assert await _failed_so_far(uses) == refused
+
+                await hub.stop()
+                hub_pod.configure(_BEFORE)
+                again = cluster.pod("proxy-1", chp())
+                await again.start()
+                await again.ready()
+                await hub.start()
+                await eventually(lambda: len(public.known) == 4)
+                refused = await _failed_so_far(uses)
+                await asyncio.gather(*(replica.end() for replica in replicas))
+                for member in members:
+                    await member.kill()
+                assert public.known == [again]
+                assert await _failed_so_far(uses) == refused
+                await hub.start_server("bob")
+                assert await hub.server_of("eve") > 0
             assert all(use.requests > 30 for use in uses)
+
+
+async def _failed_so_far(uses: list[Use]) -> list[int]:
+    """Return how many requests have failed, once all that have begun before have ended."""
+    begun = [use.requests for use in uses]
+    await eventually(lambda: all(use.requests > number for use, number in zip(uses, begun, strict=True)), within=30)
+    return [len(use.failed) for use in uses]

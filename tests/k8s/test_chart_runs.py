@@ -7,7 +7,7 @@ import contextlib
 import json
 import signal
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 from e2e.person import Person
-from k8s.use import Use
+from k8s.use import Use, opened
 from support.backend import get
 from support.certificates import Authority, Pair, make_certificate
-from support.charts import NAMESPACE, needs_helm, render
+from support.charts import NAMESPACE, PUBLIC, needs_helm, render, the
 from support.hub import RealHub
 from support.other_user import open_folder
 from support.pods.cluster import Cluster, Pod, running
 from support.pods.hub import HubPod
-from support.pods.network import missing
-from support.pods.service import Service
+from support.pods.network import VERSIONS, missing
+from support.pods.service import Service, only
 from support.waiting import PATIENCE, eventually, meanwhile, within
 
 needs_helm()
@@ -52,11 +52,7 @@ class Stage:
     @property
     def replicas(self) -> list[Pod]:
         """The replicas that run."""
-        return _replicas(self.cluster)
-
-
-def _replicas(cluster: Cluster) -> list[Pod]:
-    return [pod for pod in cluster.pods.values() if pod.container["name"] == "agent"]
+        return [pod for pod in self.cluster.pods.values() if pod.container["name"] == "agent"]
 
 
 async def _started(
@@ -65,19 +61,25 @@ async def _started(
     values: Mapping[str, Any] = VALUES,
     files: Mapping[str, dict[str, bytes]] | None = None,
     tls: ssl.SSLContext | None = None,
+    versions: Sequence[int] = VERSIONS,
 ) -> Stage:
-    cluster = await stack.enter_async_context(running(folder, render(values), namespace=NAMESPACE))
+    objects = render(values)
+    running_cluster = running(folder, objects, namespace=NAMESPACE, versions=versions)
+    cluster = await stack.enter_async_context(running_cluster)
     cluster.files |= files or {}
-    port, scheme = (8443, "https") if tls else (8000, "http")
-    service = Service(cluster.network, lambda: _replicas(cluster), port, scheme=scheme)
+    selector = (
+        PUBLIC if values.get("mode") == "replace" else the(objects, "Service", "traefik-proxy")["spec"]["selector"]
+    )
+    scheme = "https" if tls else "http"
+    service = Service(cluster, selector, scheme, scheme=scheme)
     await stack.enter_async_context(service.open())
     hub_pod = HubPod(cluster, service.url, tls)
     members = await cluster.start_members()
-    for member in members:
-        await member.ready()
     for _ in range(3):
         await cluster.start_replica("traefik-proxy")
-    hub = await stack.enter_async_context(hub_pod.running())
+    for member in members:
+        await member.ready()
+    hub = await stack.enter_async_context(hub_pod.running(lives_on=True))
     stage = Stage(cluster, service, hub, members)
     for replica in stage.replicas:
         await replica.ready()
@@ -103,6 +105,11 @@ async def test_a_user_logs_in_and_computes(stage: Stage) -> None:
         assert await person.run(kernel, "print(6 * 7)") == "42\n"
     finally:
         await person.aclose()
+    for replica in stage.replicas:
+        for address in stage.cluster.addresses_of(replica.name):
+            _, writer = await stage.cluster.network.connect(address, 8000)
+            writer.close()
+        assert await replica.reached_at_localhost(8002)
     for pod in [*stage.replicas, *stage.members]:
         assert [await pod.probe(name) for name in ("startupProbe", "livenessProbe", "readinessProbe")] == [True] * 3
     assert [pod.name for pod in [*stage.replicas, *stage.members] if pod.restarts] == []
@@ -112,57 +119,76 @@ async def test_a_user_logs_in_and_computes(stage: Stage) -> None:
 
 
 async def test_a_new_version_cuts_off_nobody(stage: Stage) -> None:
-    """Each replica is replaced under load, with requests under way that take six seconds: none fails."""
+    """Each replica is replaced under load, with requests under way that take six seconds: none fails.
+
+    A websocket or a download ends with the replica that it goes through, when that has let go of its users, and no sooner.
+    """
     pid = await stage.hub.start_server("ada")
     use = Use()
     load = [use.go_on(stage.hub, "ada", pid) for _ in range(3)]
     load += [use.go_on(stage.hub, "ada", pid, seconds=6) for _ in range(3)]
-    async with meanwhile(*load):
+    async with opened(stage.cluster, stage.replicas, "ada") as held, meanwhile(*load):
+        left = dict(held)
         for old in stage.replicas:
             new = await stage.cluster.start_replica("traefik-proxy")
             await new.ready()
-            took = await old.end()
+            ending = asyncio.create_task(old.end())
+            for one in left.values():
+                await one.goes_on()
+            took = await ending
             assert took > 8
+            await left.pop(old.name).has_ended()
+            for one in left.values():
+                await one.goes_on()
     assert use.failed == []
     assert use.requests > 200
     assert len(stage.replicas) == 3
 
 
 async def test_each_pod_may_die(stage: Stage) -> None:
-    """A member of etcd, a replica, and all of etcd; servers that are started meanwhile are reached at once."""
+    """Members of etcd, a replica, all of etcd, the Hub; servers that are started meanwhile are reached at once.
+
+    What is open through a replica that dies ends, and nothing else does.
+    """
     hub = stage.hub
     pid = await hub.start_server("ada")
+    async with opened(stage.cluster, stage.replicas, "ada") as held:
+        with_one_frozen = stage.members[1]
+        with_one_frozen.send(signal.SIGSTOP)
+        began = asyncio.get_running_loop().time()
+        await hub.start_server("bob")
+        assert asyncio.get_running_loop().time() - began < 10 * PATIENCE
+        with_one_frozen.send(signal.SIGCONT)
 
-    with_one_frozen = stage.members[1]
-    with_one_frozen.send(signal.SIGSTOP)
-    began = asyncio.get_running_loop().time()
-    await hub.start_server("bob")
-    assert asyncio.get_running_loop().time() - began < 10 * PATIENCE
-    with_one_frozen.send(signal.SIGCONT)
-
-    killed = stage.replicas[0]
-    killed.send(signal.SIGKILL)
-    await eventually(lambda: killed not in stage.service.known, what="the Service has noticed")
-    use = Use()
-    async with meanwhile(*(use.go_on(hub, "ada", pid) for _ in range(3))):
-        await hub.start_server("eve")
-        await killed.ready()  # its container was started again
-        assert killed.restarts == 1
-        for member in stage.members[1:]:
-            member.send(signal.SIGSTOP)
-        alone = stage.members[0]
-        await eventually(lambda: _is_not_ready(alone))
-        assert await alone.probe("livenessProbe")  # to start it again would help nobody
-        alone.send(signal.SIGSTOP)
-        late = await stage.cluster.start_replica("traefik-proxy")
-        assert await eventually(partial(_reason, stage, late), within=60) == NO_ROUTES
-        before = use.requests
-        await eventually(lambda: use.requests > before + 100, within=60)
-        assert not late.is_ready
-        for member in stage.members:
-            member.send(signal.SIGCONT)
-        await late.ready()
-    assert use.failed == []
+        killed = stage.replicas[0]
+        killed.send(signal.SIGKILL)
+        await held.pop(killed.name).has_ended()
+        await eventually(lambda: killed not in stage.service.known, what="the Service has noticed")
+        stage.members[0].send(signal.SIGKILL)
+        use = Use()
+        async with meanwhile(*(use.go_on(hub, "ada", pid) for _ in range(3))):
+            await hub.start_server("eve")
+            await killed.ready()  # its container was started again
+            assert killed.restarts == 1
+            await stage.members[0].ready()
+            for member in stage.members[1:]:
+                member.send(signal.SIGSTOP)
+            alone = stage.members[0]
+            await eventually(lambda: _is_not_ready(alone))
+            assert await alone.probe("livenessProbe")  # to start it again would help nobody
+            alone.send(signal.SIGSTOP)
+            late = await stage.cluster.start_replica("traefik-proxy")
+            assert await eventually(partial(_reason, stage, late), within=60) == NO_ROUTES
+            before = use.requests
+            await eventually(lambda: use.requests > before + 100, within=60)
+            assert not late.is_ready
+            for member in stage.members:
+                member.send(signal.SIGCONT)
+            await late.ready()
+        assert use.failed == []
+        await hub.kill_alone()
+        for one in held.values():
+            await one.goes_on()
 
 
 async def test_no_answer_is_stale(stage: Stage) -> None:
@@ -189,8 +215,12 @@ def _says(hub: RealHub, text: str, after: int) -> bool:
     return text in hub.log[after:]
 
 
-async def test_https_and_new_certificates() -> None:
-    """Plain http is sent to https. No new certificate needs a restart, not even another authority, but for etcd."""
+@pytest.mark.parametrize("version", VERSIONS[-1:], ids="IPv{} alone".format)
+async def test_https_and_new_certificates(version: int) -> None:
+    """With IPv6 alone, where this machine knows it.
+
+    Plain http is sent to https. No new certificate needs a restart, not even another authority, but for etcd.
+    """
     first, second = Authority("first"), Authority("second")
     both = first.certificate + second.certificate
     values = {"mode": "replace", "tls": {"secretName": "hub-tls"}, "etcd": {"tls": {"existingSecret": "etcd-pair"}}}
@@ -199,8 +229,8 @@ async def test_https_and_new_certificates() -> None:
         files = secrets(first.certificate, first)
         files["hub-tls"] = {"tls.crt": pair.cert.read_bytes(), "tls.key": pair.key.read_bytes()}
         async with contextlib.AsyncExitStack() as stack:
-            stage = await _started(folder, stack, VALUES | values, files, pair.client())
-            plain = Service(stage.cluster.network, lambda: stage.replicas, 8000)
+            stage = await _started(folder, stack, VALUES | values, files, pair.client(), [version])
+            plain = Service(stage.cluster, PUBLIC, "http")
             await stack.enter_async_context(plain.open())
             await eventually(lambda: plain.known)
             answer = await get(plain.url, "/hub//login?a=1")
@@ -233,11 +263,9 @@ def secrets(trusted: bytes, authority: Authority) -> dict[str, dict[str, bytes]]
 async def _all_show(stage: Stage, pair: Pair) -> bool:
     """Whether each replica shows a certificate that is trusted."""
     for replica in stage.replicas:
-        only = Service(stage.cluster.network, partial(list, [replica]), 8443, scheme="https")
-        async with only.open():
-            await eventually(partial(getattr, only, "known"))
+        async with only(stage.cluster, replica, "https", scheme="https") as url:
             try:
-                await get(only.url, "/hub/login", tls=pair.client())
+                await get(url, "/hub/login", tls=pair.client())
             except ssl.SSLError:
                 return False
     return True

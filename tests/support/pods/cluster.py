@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from support.processes import MARK, children
 from support.traefik import TRAEFIK_COMMAND
 from support.waiting import eventually
 
-from .network import Namespace, Network
+from .network import VERSIONS, Namespace, Network
 from .volumes import contents, lay_out, write
 
 INSIDE = Path(__file__).with_name("inside.py")
@@ -35,6 +35,7 @@ class Pod:
 
     Attributes:
         name: Its name.
+        number: Its number in the network of the cluster.
         address: Its address.
         is_ready: What its readiness probe has found.
         is_leaving: Whether it was told to end.
@@ -44,7 +45,8 @@ class Pod:
     def __init__(self, cluster: Cluster, name: str, template: Object) -> None:
         self.name = name
         self.template = template
-        self.address = cluster.address_of(name)
+        self.number = cluster.number_of(name)
+        self.address = cluster.addresses_of(name)[0]
         self.folder = cluster.folder / name
         self.is_ready = False
         self.is_leaving = False
@@ -87,7 +89,7 @@ class Pod:
         for claim in self._cluster.claims.get(self.name, []):
             lay_out({}, self.volume(claim), {}, spec["securityContext"]["fsGroup"])
         self._namespace = await asyncio.to_thread(Namespace)
-        await asyncio.to_thread(self._cluster.network.plug_in, self._namespace, self.address)
+        await asyncio.to_thread(self._cluster.network.plug_in, self._namespace, self.number)
 
     async def start(self) -> None:
         """Start the container, and look after it."""
@@ -164,7 +166,7 @@ class Pod:
                 failures += 1
                 if failures >= probe.get("failureThreshold", 3):
                     self.is_ready = False
-            await asyncio.sleep(probe.get("periodSeconds", 10) * self._cluster.hurry)
+            await asyncio.sleep(probe.get("periodSeconds", 10))
 
     async def probe(self, name: str) -> bool:
         """Ask as the probe of that name does; return whether the container is well."""
@@ -179,7 +181,9 @@ class Pod:
         port = ports(self.template)[get["port"]]
         reader, writer = await self._cluster.network.connect(self.address, port)
         try:
-            writer.write(f"GET {get['path']} HTTP/1.1\r\nHost: {self.address}\r\nConnection: close\r\n\r\n".encode())
+            writer.write(
+                f"GET {get['path']} HTTP/1.1\r\nHost: {_host(self.address)}\r\nConnection: close\r\n\r\n".encode()
+            )
             return int((await reader.readline()).split()[1])
         finally:
             writer.close()
@@ -194,6 +198,16 @@ class Pod:
             return self.is_ready
 
         await eventually(is_ready, within=within, what=f"{self.name} is ready")
+
+    async def reached_at_localhost(self, port: int) -> bool:
+        """Whether a port is reached as with ``kubectl port-forward``, which connects to localhost in the pod's network."""
+        assert self._namespace is not None
+        try:
+            _, writer = await self._namespace.connect("127.0.0.1", port)
+        except OSError:
+            return False
+        writer.close()
+        return True
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to its first process."""
@@ -235,6 +249,10 @@ class Pod:
         self._cluster.pods.pop(self.name, None)
 
 
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
 def _expanded(text: str, environment: Mapping[str, str]) -> str:
     """Replace ``$(NAME)`` as Kubernetes does: by variables that are known, and come before."""
     return re.sub(r"\$\((\w+)\)", lambda found: environment.get(found[1], found[0]), text)
@@ -246,23 +264,35 @@ class Cluster:
     Attributes:
         pods: Those that run, by name.
         files: The files of each Secret and ConfigMap.
-        hurry: Multiplies the pauses between probes.
     """
 
-    def __init__(self, folder: Path, objects: Iterable[Object], *, namespace: str, hurry: float = 1) -> None:
-        """Start nothing yet."""
+    def __init__(
+        self,
+        folder: Path,
+        objects: Iterable[Object],
+        *,
+        namespace: str,
+        versions: Sequence[int] = VERSIONS,
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            folder: Where the pods have their volumes.
+            objects: What a chart has rendered.
+            namespace: Where the chart is installed.
+            versions: The versions of IP that the network knows; the first one is that of a pod's own address.
+        """
         self.folder = folder
         self.objects = list(objects)
         self.namespace = namespace
-        self.hurry = hurry
-        self.network = Network()
+        self.network = Network(versions)
         self.pods: dict[str, Pod] = {}
         self.files = {
             each["metadata"]["name"]: contents(each) for each in self.objects if each["kind"] in {"Secret", "ConfigMap"}
         }
         self.claims: dict[str, list[str]] = {}
         self.names: dict[str, str] = {}
-        self._addresses: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}
         self._made = 0
         self._members: dict[str, Object] = {}
         for each in self.objects:
@@ -272,20 +302,24 @@ class Cluster:
     def _name_members(self, name: str, spec: Object) -> None:
         for number in range(spec["replicas"]):
             member = f"{name}-{number}"
-            self.names[f"{member}.{spec['serviceName']}.{self.namespace}.svc"] = self.address_of(member)
+            self.names[f"{member}.{spec['serviceName']}.{self.namespace}.svc"] = self.addresses_of(member)[0]
             self.claims[member] = [claim["metadata"]["name"] for claim in spec["volumeClaimTemplates"]]
             self._members[member] = spec["template"]
 
-    def address_of(self, name: str) -> str:
-        """Return the address of the pod of that name, which may not run yet."""
-        if name not in self._addresses:
-            self._addresses[name] = self.network.address()
-        return self._addresses[name]
+    def number_of(self, name: str) -> int:
+        """Return the number of the pod of that name, which may not run yet."""
+        if name not in self._numbers:
+            self._numbers[name] = self.network.number()
+        return self._numbers[name]
+
+    def addresses_of(self, name: str) -> list[str]:
+        """Return the addresses of the pod of that name, its own one first."""
+        return self.network.addresses(self.number_of(name))
 
     def hosts(self, pod: Pod) -> str:
         """Return what /etc/hosts of a pod says, in place of the name server of a cluster."""
         names = {name: address for name, address in self.names.items() if name != pod.name}
-        lines = ["127.0.0.1 localhost", f"{pod.address} {pod.name}"]
+        lines = ["127.0.0.1 localhost", "::1 localhost", f"{pod.address} {pod.name}"]
         return "\n".join([*lines, *(f"{address} {name}" for name, address in names.items()), ""])
 
     def pod(self, name: str, template: Object) -> Pod:
@@ -325,10 +359,14 @@ class Cluster:
 
 @contextlib.asynccontextmanager
 async def running(
-    folder: Path, objects: Iterable[Object], *, namespace: str, hurry: float = 1
+    folder: Path,
+    objects: Iterable[Object],
+    *,
+    namespace: str,
+    versions: Sequence[int] = VERSIONS,
 ) -> AsyncIterator[Cluster]:
     """Run a cluster during the block; it has no pods at first. If the block fails, the logs are printed."""
-    cluster = Cluster(folder, objects, namespace=namespace, hurry=hurry)
+    cluster = Cluster(folder, objects, namespace=namespace, versions=versions)
     try:
         yield cluster
     except BaseException:
