@@ -89,3 +89,15 @@ async def test_a_server_that_hangs_up_is_an_error_of_the_connection() -> None:
     async with answering(hang_up) as url:
         with pytest.raises(ConnectionError):
             await get(url)
+
+
+async def test_what_is_written_in_two_pieces_is_sent_at_once() -> None:
+    """Without TCP_NODELAY, the second piece waits until the client acknowledges the first, which takes 40 ms."""
+
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        option.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    option: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    async with answering(answer) as url:
+        with _connected(url):
+            assert await within(5 * PATIENCE, option) != 0

@@ -57,6 +57,8 @@ class _Served:
         """Accept a connection, and answer it in a task of its own."""
         with contextlib.suppress(BlockingIOError, ConnectionError):  # its client has gone already
             connection, _ = listener.accept()
+            # As asyncio does for its own: else the second of two pieces waits 40 ms for the acknowledgement of the first.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             task = self._loop.create_task(self._serve(connection))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
