@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+# With pytest-xdist, how many tests run at a time for each processor.
+_AT_ONCE = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) / len(os.sched_getaffinity(0))
 # Every deadline is multiplied by this, for slow machines.
-PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
+PATIENCE = float(os.environ.get("TEST_PATIENCE") or max(1, _AT_ONCE))
 
 
 async def eventually(condition: Callable[[], Any | Awaitable[Any]], *, within: float = 10, what: str = "") -> Any:

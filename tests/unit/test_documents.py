@@ -286,7 +286,7 @@ def test_a_command_is_one_that_is_run(words: list[str]) -> None:
             named = set(re.findall(r'addoption\("(--\w+)"', ROOT.joinpath("tests/conftest.py").read_text()))
             assert {option for option in options if not option.isdigit()} <= named
         case ["pytest", *arguments]:
-            values = {"-n": "2", "--dist": "loadfile"}
+            values = {"-n": "4", "--dist": "loadfile"}
             paths = [word for word in arguments if not word.startswith("-") and word not in values.values()]
             assert {word for word in arguments if word.startswith("-")} <= {
                 "--cov=traefik_toml_proxy",
