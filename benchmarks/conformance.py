@@ -84,6 +84,12 @@ def with_replicas(count: int, *traefik: str, version: str = "") -> StartedByHub:
     return StartedByHub(proxy, {"TraefikEtcdProxy": traits}, command=command, name=name, version=version)
 
 
+def _in_process() -> StartedByHub:
+    """Return the proxy in the Hub's process, which ends with the Hub, and so does not pass the cases about that."""
+    version = f"{__version__}, {'uvloop' if importlib.util.find_spec('uvloop') else 'asyncio'}"
+    return StartedByHub("traefik_toml_proxy:InProcessProxy", {}, name="InProcessProxy", version=version)
+
+
 def _others(traefik: str, chp: str) -> list[StartedByHub]:
     """Return the proxies to compare this one with."""
     traits = {"api_url": "{scheme}://127.0.0.1:{port1}", "command": [chp], "log_level": "error"}
@@ -121,7 +127,8 @@ def run(options: Options) -> int:
         print(f"cannot compare, because these are not installed: {', '.join(missing)}", file=sys.stderr)
         return 2
     results = []
-    subjects = [(subject, True) for subject in _ours(traefik)] + [(subject, False) for subject in _others(traefik, chp)]
+    subjects = [(subject, True) for subject in _ours(traefik)]
+    subjects += [(subject, False) for subject in (_in_process(), *_others(traefik, chp))]
     for subject, own in subjects:
         print(f"\n{subject.name}", file=sys.stderr)
         outcomes = asyncio.run(run_all(subject, CASES, lambda outcome: print(line(outcome), file=sys.stderr)))
