@@ -33,12 +33,26 @@ async def _echo(exchange: Exchange) -> None:
 
 @GROUP.case("with-length", _R, "RFC 9112 section 6.2")
 async def _with_length(stage: Stage) -> None:
-    """Bodies of up to a few MiB arrive, and come back, byte for byte."""
-    await stage.serve("/user/ada/", _echo)
+    """Bodies of up to a few MiB arrive, and come back to who asks for them, byte for byte."""
+    kept = b""
+
+    async def keep(exchange: Exchange) -> None:
+        nonlocal kept
+        if exchange.method == "PUT":
+            kept = await exchange.read()
+            await exchange.reply()
+        else:
+            await exchange.reply(body=kept)
+
+    await stage.serve("/user/ada/", keep)
     for size in (0, 1, 65_535, 3 * _MIB):
         body = os.urandom(size)
-        response = await stage.request("PUT", "/user/ada/file", body=body)
-        expect(response.body == body, f"{size} bytes were sent, and {len(response.body)} came back, or others")
+        await stage.request("PUT", "/user/ada/file", body=body)
+        expect(kept == body, f"{size} bytes were sent, and {len(kept)} arrived, or others")
+        # Not in the response to the upload: Go's net/http may close the connection to a server that responds at once, before
+        # it has seen the end of the body itself (docs/reference/differences.rst).
+        response = await stage.request("GET", "/user/ada/file")
+        expect(response.body == body, f"{size} bytes were sent back, and {len(response.body)} arrived, or others")
 
 
 @GROUP.case("chunked-up", _E, "RFC 9112 section 7.1")
