@@ -35,7 +35,7 @@ class TestAllAddresses:
         assert (outcome.error, outcome.warnings) == ("", [])
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "[2001:db8::1]", "nosuchhost.invalid"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "[2001:db8::1]"])
 async def test_an_address_of_another_machine_is_told_from_where_users_come(
     make_proxy: ProxyMaker, free_port: int, host: str
 ) -> None:
@@ -46,6 +46,14 @@ async def test_an_address_of_another_machine_is_told_from_where_users_come(
         await proxy.start()
 
     assert host.strip("[]") in str(failure.value)
+
+
+def test_so_is_a_name_that_cannot_be_found(traits: dict[str, Any], free_port: int) -> None:
+    """No name server is reached there, so that what this tests does not depend on the one of the machine."""
+    outcome = started_apart(traits | {"public_url": f"http://nosuchhost.invalid:{free_port}"})
+
+    assert "c.JupyterHub.bind_url says where to listen" in outcome.error
+    assert "lookup nosuchhost.invalid" in outcome.error
 
 
 @pytest.mark.parametrize("trait", ["dynamic_config_file", "static_config_file"])

@@ -23,6 +23,8 @@ _PROVIDER = 'ERR Cannot start the provider *file.Provider error="error'
         ("listen tcp 127.0.0.1:80: bind: address already in use", "taken by another process"),
         ("listen tcp 192.0.2.1:80: bind: cannot assign requested address", "where to listen"),
         ("listen tcp: lookup nosuchhost: no such host", "where to listen"),
+        ("listen tcp: lookup nosuchhost on 192.0.2.53:53: read udp 192.0.2.2:36635: i/o timeout", "where to listen"),
+        ("listen tcp: lookup nosuchhost on 192.0.2.53:53: server misbehaving", "where to listen"),
         (f"{_PROVIDER} creating file watcher: couldn't initialize inotify: too many open files", "max_user_instances"),
         (f"{_PROVIDER} adding file watcher for /state: no space left on device", "max_user_watches"),
     ],
@@ -36,7 +38,16 @@ def test_a_line_of_traefik_s_output_is_explained(line: str, words: str) -> None:
     assert f"({line})" in explained
 
 
-@pytest.mark.parametrize("lines", [[], ["INF Starting"], ["ERR field not found, node: bogus"]])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        ["INF Starting"],
+        ["ERR field not found, node: bogus"],
+        ["ERR Unable to obtain ACME certificate: dial tcp: lookup acme.example.org: no such host"],
+        ["ERR dial tcp 192.0.2.1:443: connect: cannot assign requested address"],
+    ],
+)
 def test_other_lines_speak_for_themselves(lines: list[str]) -> None:
     """They are shown anyway."""
     assert explain_output(lines) is None

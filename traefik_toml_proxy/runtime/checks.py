@@ -82,7 +82,9 @@ def explain_output(lines: list[str]) -> str | None:
             return f"it {cannot_watch()} ({line})"
         if "address already in use" in line:
             return _address_is_taken(line)
-        if any(words in line for words in ("cannot assign requested address", "no such host", "no suitable address")):
+        # A name that no name server knows, or that cannot be asked for; names that Traefik connects to are others ("dial").
+        elsewhere = ("listen tcp: lookup ", "cannot assign requested address", "no suitable address")
+        if "listen tcp" in line and any(words in line for words in elsewhere):
             return _address_is_elsewhere(line)
         if "bind: permission denied" in line:
             return f"it {may_not_listen()} ({line})"
