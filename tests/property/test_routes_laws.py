@@ -57,6 +57,7 @@ def test_the_canonical_spelling_names_the_same_place(routespec: str) -> None:
     place = parse_routespec(routespec)
 
     assert place == parse_routespec(place.canonical)
+    assert place == Route.checked(routespec, "http://127.0.0.1:1", {}).parsed_place
 
 
 @given(host=hosts, segments=st.lists(segments, max_size=3), data=st.data())

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.strategies import SETTINGS, read_toml, texts
 
-from traefik_toml_proxy.stores.toml_text import dumps, loads, toml_key, toml_string
+from traefik_toml_proxy.stores.toml_text import dump_table, dumps, loads, toml_key, toml_string
 
 Reader = Callable[[str], dict[str, Any]]
 readers = pytest.mark.parametrize("read", [loads, read_toml], ids=["toml", "tomllib"])
@@ -67,6 +67,18 @@ def test_a_list_of_strings_is_read_back_exactly(read: Reader, items: list[Any]) 
 def test_a_tree_is_read_back_exactly(read: Reader, tree: dict[str, Any]) -> None:
     """Strings, lists of them, tables and arrays of tables come back unchanged, in any combination."""
     assert tree == read(dumps(tree))
+
+
+@readers
+@given(tree=trees, other=trees)
+@SETTINGS
+def test_tables_that_are_written_alone_make_one_document(
+    read: Reader, tree: dict[str, Any], other: dict[str, Any]
+) -> None:
+    """In any order, as each of their headers has the whole path."""
+    written = dump_table(("t", "x y", "one"), tree) + dump_table(("u",), {}) + dump_table(("t", "x y", "other"), other)
+
+    assert read(written) == {"t": {"x y": {"one": tree, "other": other}}, "u": {}}
 
 
 @given(tree=trees)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.strategies import read_toml
 
-from traefik_toml_proxy.stores.toml_text import dumps, loads, toml_key, toml_string
+from traefik_toml_proxy.stores.toml_text import dump_table, dumps, loads, toml_key, toml_string
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,23 @@ def test_a_key_that_cannot_be_read_back_is_refused(text: str) -> None:
 def test_a_tree_is_written_table_by_table(tree: dict[str, Any], expected: str) -> None:
     """Values come before sub-tables, an empty table has a header, None is omitted, and no table is inline."""
     assert expected == dumps(tree)
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ({}, "\n[a.b-c]\n"),
+        ({"x": 1}, "\n[a.b-c]\nx = 1\n"),
+        ({"x": None}, "\n[a.b-c]\n"),
+        ({"t": {}}, "\n[a.b-c.t]\n"),
+        ({"t": {"u": {"x": 1}}, "y": 2}, "\n[a.b-c]\ny = 2\n\n[a.b-c.t.u]\nx = 1\n"),
+        ({"l": [{"x": 1}, {}]}, "\n[[a.b-c.l]]\nx = 1\n\n[[a.b-c.l]]\n"),
+        ({"t": {"l": [{"x": {"y": 1}}], "z": 2}}, "\n[a.b-c.t]\nz = 2\n\n[[a.b-c.t.l]]\n\n[a.b-c.t.l.x]\ny = 1\n"),
+    ],
+)
+def test_a_table_alone_has_its_whole_path(table: dict[str, Any], expected: str) -> None:
+    """In its header, or in those of what is in it."""
+    assert expected == dump_table(("a", "b-c"), table)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def check_host(route: Route, hosts: tuple[str, ...]) -> None:
     Raises:
         InvalidRoute: If the host is not one of the Hub's.
     """
-    host = parse_routespec(route.routespec).host
+    host = route.parsed_place.host
     if host and not takes_host(hosts, host):
         raise InvalidRoute(
             route.routespec,

@@ -16,7 +16,7 @@ from ..errors import ConfigurationError, InvalidRoute, quoted
 from ..routes import Route, RouteTable, Snapshot
 from ..traefik.dynamic import DynamicSettings, Objects
 from ..traefik.pieces import Assembler, Piece
-from .toml_text import dumps, loads, toml_string
+from .toml_text import dump_table, dumps, loads, toml_string
 
 # Our root table, and the version of its format.
 #
@@ -174,7 +174,9 @@ def _introduction(writer: str) -> str:
 
 
 def _objects_text(objects: Objects) -> bytes:
-    return b"\n" + dumps({"http": objects}).encode()
+    return "".join(
+        dump_table(("http", kind, name), table) for kind, by_name in objects.items() for name, table in by_name.items()
+    ).encode()
 
 
 def _route_line(route: Route, name: str) -> bytes:

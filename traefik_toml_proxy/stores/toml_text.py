@@ -8,7 +8,7 @@ of a Go template (pkg/provider/file/file.go:131-147).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import toml
@@ -129,18 +129,38 @@ class TreeEncoder(toml.encoder.TomlEncoder):  # type: ignore[type-arg] # generic
 
     def _array_item(self, name: str, item: Mapping[str, Any]) -> str:
         text, tables = self.dump_sections(item, name)
-        parts = [f"\n[[{name}]]\n{text}"]
-        while tables:
-            key, table = next(iter(tables.items()))
-            del tables[key]
-            inner, deeper = self.dump_sections(table, f"{name}.{key}")
-            if inner or not deeper:
-                parts.append(f"\n[{name}.{key}]\n{inner}")
-            tables = {f"{key}.{sub}": value for sub, value in deeper.items()} | tables
-        return "".join(parts)
+        inner = (self.dump_table(f"{name}.{key}", table) for key, table in tables.items())
+        return "".join([f"\n[[{name}]]\n{text}", *inner])
+
+    def dump_table(self, name: str, table: Mapping[str, Any]) -> str:
+        """Return the text of one table and of those in it, with their headers.
+
+        Args:
+            name: The dotted name of the table as TOML text.
+            table: The table.
+        """
+        text, tables = self.dump_sections(table, name)
+        # A table without values needs no header if something in it has one.
+        needs_header = not text.startswith("\n[[") if text else not tables
+        header = f"\n[{name}]\n" if needs_header else ""
+        inner = (self.dump_table(f"{name}.{key}", value) for key, value in tables.items())
+        return "".join([header, text, *inner])
 
 
 _ENCODER = TreeEncoder()
+
+
+def dump_table(path: Sequence[str], table: Mapping[str, Any]) -> str:
+    """Return the text of one table somewhere in a document, in a fraction of the time that :func:`dumps` takes.
+
+    Args:
+        path: The keys that lead to the table, outer ones first.
+        table: As in :func:`dumps`.
+
+    Raises:
+        ValueError: If a value or key cannot be written in TOML.
+    """
+    return _ENCODER.dump_table(".".join(map(toml_key, path)), table)
 
 
 def dumps(tree: Mapping[str, Any]) -> str:

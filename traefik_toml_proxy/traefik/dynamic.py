@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError, quoted
-from ..routes import Place, Route, parse_routespec
+from ..routes import Place, Route
 from .layers import Parent
 from .names import Names
 from .rules import go_string, priority, rule
@@ -194,7 +194,7 @@ def route_objects(settings: DynamicSettings, route: Route, name: str) -> Objects
     Returns:
         The objects; the caller adds the router's ``parentRefs``.
     """
-    place = parse_routespec(route.routespec)
+    place = route.parsed_place
     server: dict[str, Any] = {"url": route.target}
     if urlsplit(route.target).path:
         # Without this, Traefik drops the path of the target (pkg/proxy/httputil/proxy.go:96-102).

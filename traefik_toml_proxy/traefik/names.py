@@ -18,7 +18,7 @@ from typing import Any
 import escapism
 
 from ..errors import ConfigurationError, quoted
-from ..routes import Route, parse_routespec
+from ..routes import Route
 
 _READABLE_LENGTH = 40
 _ROUTE_DIGEST_BYTES = 20
@@ -72,12 +72,9 @@ class Names:
 
         The readable part is for people; the hash of the routespec makes the name unique.
         """
-        place = parse_routespec(route.routespec)
-        parts = [
-            escapism.escape(part, safe=ascii_letters + digits, escape_char="-")
-            for part in (place.host, *place.segments)
-        ]
-        readable = "-".join(part for part in parts if part)[:_READABLE_LENGTH].lower().strip("-") or "root"
+        place = route.parsed_place
+        parts = "-".join(_escaped(part) for part in (place.host, *place.segments) if part)
+        readable = parts[:_READABLE_LENGTH].lower().strip("-") or "root"
         return f"{self._prefix}{readable}-{_digest(route.routespec.encode(), _ROUTE_DIGEST_BYTES)}"
 
     def is_route(self, name: str) -> bool:
@@ -160,6 +157,12 @@ class Names:
             text: A text that identifies the region; may contain lone surrogates.
         """
         return f"{self._region}{_digest(text.encode('utf-8', 'surrogatepass'), _REGION_DIGEST_BYTES)}"
+
+
+def _escaped(part: str) -> str:
+    if part.isascii() and part.isalnum():
+        return part  # most parts, and much quicker than to look at each character
+    return str(escapism.escape(part, safe=ascii_letters + digits, escape_char="-"))
 
 
 def _digest(data: bytes, length: int) -> str:

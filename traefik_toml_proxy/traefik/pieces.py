@@ -102,8 +102,8 @@ class Assembler:
     def _by_key(self, table: RouteTable) -> dict[str, Route]:
         # In a few passes over all routes, each quicker than a loop that does everything for one route after the other.
         routespecs = [route.routespec for route in table]
-        known = zip(routespecs, map(self._keys.get, routespecs), strict=True)
-        keys = [key_of(parse_routespec(routespec)) if key is None else key for routespec, key in known]
+        known = zip(table, map(self._keys.get, routespecs), strict=True)
+        keys = [key_of(route.parsed_place) if key is None else key for route, key in known]
         self._keys = dict(zip(routespecs, keys, strict=True))
         return dict(zip(keys, table, strict=True))
 
