@@ -16,6 +16,8 @@ from .errors import InvalidRoute, quoted
 # One or more labels; no port, no wildcard, and nothing that has another meaning in Traefik's Host()
 # (a non-ASCII name disables the router, `*` matches everything: pkg/muxer/http/matcher.go:71-120).
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+# A segment that is the same decoded and in its canonical spelling, as most are: it is recognized quickly.
+_PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_~@-]+")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 # No zone in an IPv6 address: Go and Python expect different spellings of it.
 _TARGET_AUTHORITY = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
@@ -28,6 +30,7 @@ _TARGET_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/%-]*")
 
 # Python's JSON functions are recursive. What one call can write, another call from deeper in the stack must be able to read.
 _MAX_DEPTH = 100
+_as_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Place:
 
 def _canonical_segment(segment: str) -> str:
     """Return the canonical spelling of a decoded segment, in which a byte that is not UTF-8 is a lone surrogate."""
+    if _PLAIN_SEGMENT.fullmatch(segment):
+        return segment
     return quote(segment, safe="@~", errors="surrogateescape")
 
 
@@ -89,6 +94,8 @@ def parse_routespec(routespec: str) -> Place:
 
 
 def _decode_segment(routespec: str, text: str) -> str:
+    if _PLAIN_SEGMENT.fullmatch(text):
+        return text
     broken = _BROKEN_ESCAPE.search(text)
     if broken:
         raise InvalidRoute(
@@ -147,20 +154,21 @@ def check_target(routespec: str, target: str) -> None:
         raise refuse("has a '.' or '..' segment in its path")
 
 
-def data_to_json(routespec: str, data: object) -> str:
+def data_to_json(routespec: str, data: object, *, was_json: bool = False) -> str:
     """Return ``data`` as ASCII JSON text that can be parsed to exactly the same dict.
 
     Args:
         routespec: The routespec, for the error message.
         data: The dict that JupyterHub attaches to a route.
+        was_json: Whether ``json.loads`` has returned it, so that JSON cannot change it.
 
     Raises:
         InvalidRoute: If it is not a dict, or is nested too deeply, or would be changed by JSON (such as a tuple, NaN, or a
             key that is not a string).
     """
     try:
-        text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-        copy = json.loads(text)
+        text = _as_json(data)
+        copy: Any = data if was_json else json.loads(text)
         same = copy == data and isinstance(data, dict)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRoute(routespec, f"its data is not JSON ({quoted(str(error))})") from None
@@ -204,10 +212,24 @@ class Route:
         Raises:
             InvalidRoute: If it cannot be served exactly.
         """
+        return cls._checked(routespec, target, data, was_json=False)
+
+    @classmethod
+    def read(cls, routespec: str, target: str, data: object) -> Route:
+        """Check what was read from a file or a database, whose data ``json.loads`` has returned, and return it as a route.
+
+        Raises:
+            InvalidRoute: If it cannot be served exactly.
+        """
+        return cls._checked(routespec, target, data, was_json=True)
+
+    @classmethod
+    def _checked(cls, routespec: str, target: str, data: object, *, was_json: bool) -> Route:
         place = parse_routespec(routespec).canonical
         check_target(routespec, target)
+        text = data_to_json(routespec, data, was_json=was_json)
         # Use one string object if both are equal: with 10,000 users, the memory matters.
-        return cls(routespec, target, data_to_json(routespec, data), routespec if place == routespec else place)
+        return cls(routespec, target, text, routespec if place == routespec else place)
 
     def as_dict(self) -> dict[str, Any]:
         """Return a new dict in the form of JupyterHub's ``Proxy.get_all_routes``."""

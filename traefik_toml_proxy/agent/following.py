@@ -107,11 +107,12 @@ class Follower:
     def _apply(self, events: Iterable[Event]) -> None:
         changes: list[Change] = []
         head = None
+        head_key, (first, _) = self._keys.head, self._keys.routes
         for event in events:
-            if event.key == self._keys.head:
+            if event.key == head_key:
                 self._head_at = event.modified if event.value is not None else 0
                 head = self._head_in(event.value)
-            elif event.key.startswith(self._keys.routes[0]):
+            elif event.key.startswith(first):
                 routespec = self._keys.routespec_of(event.key)
                 route = None if event.value is None else route_of(routespec, event.value, self._log)
                 changes.append(Change(routespec, route))

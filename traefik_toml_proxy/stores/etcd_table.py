@@ -204,7 +204,7 @@ def read_route(routespec: str, value: bytes) -> Route:
     """
     match _load(value):
         case {"target": str(target), "data": data}:
-            return Route.checked(routespec, target, data)
+            return Route.read(routespec, target, data)
     raise ValueError(f"the route {quoted(routespec)} is incomplete")
 
 

@@ -269,7 +269,7 @@ def _read_route(entry: Any) -> Route:
     try:
         match _given(entry):
             case {"routespec": str(routespec), "target": str(target), "data": data}:
-                return Route.checked(routespec, target, data)
+                return Route.read(routespec, target, data)
     except RecursionError as error:
         raise ValueError(f"the data of a route in it is nested too deeply: {quoted(str(entry))}") from error
     raise ValueError(f"a route in it is incomplete: {quoted(str(entry))}")
