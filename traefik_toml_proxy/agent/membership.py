@@ -74,6 +74,8 @@ class Membership:
         self._gateway = gateway
         self._key, self._keys = key, keys
         self._lease_seconds = lease_seconds
+        # Seconds from one renewal of the lease to the next, at most.
+        self._interval = lease_seconds / 6
         self._clock = clock
         self._report, self._serves = report, serves
         self._compare, self._withdraws = compare, withdraws
@@ -100,7 +102,6 @@ class Membership:
 
     async def run(self) -> None:
         """Stay a member for ever."""
-        interval = self._lease_seconds / 6
         while True:
             pause = _PAUSE
             try:
@@ -109,9 +110,11 @@ class Membership:
                 else:
                     await self._renew()
                 self._logged = False
-                is_fresh = self.renewed is not None and self._clock() - self.renewed < interval
-                if self.has_withdrawn or self.is_replaced or is_fresh:
-                    pause = interval
+                age = self._interval if self.renewed is None else self._clock() - self.renewed
+                if self.has_withdrawn or self.is_replaced:
+                    pause = self._interval
+                elif age < self._interval:
+                    pause = self._interval - age
             except StoreError as error:
                 if not self._logged:
                     self._logged = True
@@ -127,9 +130,12 @@ class Membership:
 
     async def _renew(self) -> None:
         began, timeout, known = self._clock(), _TRY_SECONDS, self._peers.revision
+        age = self._interval if self.renewed is None else began - self.renewed
+        # The Hub waits for a report, which does not have to wait for the lease if that has just been renewed.
+        renews = not self.is_member or age >= self._interval / 2
         if self.renewed is not None:
-            self._peers.renewing(began - self.renewed)
-        if self._lease and not await self._gateway.keep_alive(self._lease, timeout=timeout):
+            self._peers.renewing(age)
+        if self._lease and renews and not await self._gateway.keep_alive(self._lease, timeout=timeout):
             self._lose()
         if not self._lease:
             self._lease = await self._gateway.grant(self._lease_seconds, timeout=timeout)
@@ -148,7 +154,8 @@ class Membership:
             raise
         if say and outcome.succeeded:
             self._written, self._said = value, serves
-        self._learn(outcome, await self._last_whole(outcome, timeout), began, known)
+        renewed = began if renews or self.renewed is None else self.renewed
+        self._learn(outcome, await self._last_whole(outcome, timeout), renewed, known)
 
     def _condition(self) -> list[Json]:
         """Return on what condition to write the report: that no other agent has the name.
@@ -190,7 +197,7 @@ class Membership:
                 self._log.debug("etcd no longer keeps the last whole table")
         return None if head is None else Served(head.secret, head.revision)
 
-    def _learn(self, outcome: Outcome, current: Served | None, began: float, known: int) -> None:
+    def _learn(self, outcome: Outcome, current: Served | None, renewed: float, known: int) -> None:
         heads, replicas = outcome.ranges
         head = next(iter(heads.found), None)
         self._compare(outcome.cluster, head.modified if head else 0)
@@ -211,7 +218,7 @@ class Membership:
         superseded = self.required is not None and current is not None and current.secret != self.required.secret
         if not self.is_member or superseded:
             self.required = current
-        self.is_member, self.is_replaced, self.has_withdrawn, self.renewed = True, False, False, began
+        self.is_member, self.is_replaced, self.has_withdrawn, self.renewed = True, False, False, renewed
         self._catch_up()
         if not any(self._is_later(item, current) for item in replicas.found):
             self.behind_since = None
