@@ -1,10 +1,11 @@
-"""What the part ``routes`` says about routes in etcd, beside one file that as many Traefiks watch. Pure."""
+"""What the part ``routes`` says about routes in etcd, beside one file that as many Traefiks watch, or one. Pure."""
 
 from __future__ import annotations
 
 from statistics import mean
 from typing import Any
 
+from .contenders import REPLICAS
 from .plain_text import Ratio, ratio
 from .report_routes import found_at, loop_gaps, summary_of
 from .stats import longest
@@ -15,8 +16,9 @@ _MORE_MS = 60
 _ONE_ADD = {1_000: 1.4, 10_000: 1.25}
 _BURST = (1_000, 1.4)
 # The size of the table at which changes are compared by the processor time of a replica, and the largest ratio: an agent, a
-# Traefik and a member of etcd, beside the Traefik alone.
+# Traefik and a member of etcd, beside a Traefik alone. It is one of several with the same file, or the only one.
 _PROCESSOR = (10_000, 1.3)
+_REPLICAS = {"etcd": REPLICAS, "files": REPLICAS, "ours": 1}
 # The longest delay of the Hub's event loop in milliseconds, and the largest share of a core of an idle agent in percent.
 _LOOP_MS = 25
 _IDLE_PERCENT = 1
@@ -32,7 +34,7 @@ def ratios(part: dict[str, Any]) -> list[Ratio]:
         _longer(part, min(sizes)),
         *(_of_add(part, existing, "single", limit) for existing, limit in _ONE_ADD.items()),
         _of_add(part, _BURST[0], "burst", _BURST[1]),
-        _processor(part),
+        *(_processor(part, beside) for beside in ("files", "ours")),
         _loop(part, largest),
         _idle(part, sizes),
     ]
@@ -57,16 +59,15 @@ def _of_add(part: dict[str, Any], existing: int, kind: Any, limit: float) -> Rat
     return ratio(name, etcd["median"] / files["median"], limit, note)
 
 
-def _processor(part: dict[str, Any]) -> Ratio:
+def _processor(part: dict[str, Any], beside: str) -> Ratio:
     existing, limit = _PROCESSOR
-    # As many Traefiks are on both sides.
-    used = {who: _used(part, existing, who) for who in ("etcd", "files")}
-    name = f"processor time of a change at {existing} routes, a replica, etcd / files"
+    used = {who: _used(part, existing, who) for who in ("etcd", beside)}
+    name = f"processor time of a change at {existing} routes, a replica, etcd / {beside}"
     if not all(used.values()):
         return ratio(name, None, limit, "")
-    means = {who: mean(times) for who, times in used.items()}
-    note = ", ".join(f"{who} {means[who]:.0f} ms for all (n {len(used[who])})" for who in used)
-    return ratio(name, means["etcd"] / means["files"], limit, note)
+    means = {who: mean(times) / _REPLICAS[who] for who, times in used.items()}
+    note = ", ".join(f"{who} {means[who]:.0f} ms (n {len(used[who])})" for who in used)
+    return ratio(name, means["etcd"] / means[beside], limit, note)
 
 
 def _used(part: dict[str, Any], existing: int, who: str) -> list[float]:

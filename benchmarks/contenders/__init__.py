@@ -32,6 +32,9 @@ NAMES = tuple(name for name in _CLASSES if name != "before")
 # Those without a table of their own: they need to be up only once beside contenders with tables of several sizes.
 FLOORS = ("floor", "direct")
 
+# How many members and replicas ``etcd`` has, and Traefiks ``files``.
+REPLICAS = 3
+
 # Those that are compared in the part ``routes`` only, and with at most so many routes.
 OF_ROUTES = ("etcd", "files", "jtp-etcd")
 MOST_OF_ROUTES = 10_000

@@ -9,10 +9,8 @@ from typing import Any
 
 from ..ha.agents import AgentProcess
 from ..ha.etcd import Etcd, find_etcd
+from . import REPLICAS
 from .base import PATIENCE, HubContender, Settings
-
-# How many members and replicas there are.
-COUNT = 3
 
 
 class EtcdReplicas(HubContender):
@@ -21,7 +19,7 @@ class EtcdReplicas(HubContender):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         folder = Path(settings.folder)
-        self._etcd = Etcd(folder, hosts=["127.0.0.1"] * COUNT, syncs=True)
+        self._etcd = Etcd(folder, hosts=["127.0.0.1"] * REPLICAS, syncs=True)
         self._agents: list[AgentProcess] = []
 
     def missing(self) -> str:
@@ -54,7 +52,7 @@ class EtcdReplicas(HubContender):
         await self._etcd.ready()
         members = [member.url for member in self._etcd.members]
         self.proxy.etcd_endpoints = members
-        for number in range(COUNT):
+        for number in range(REPLICAS):
             url: dict[str, Any] = {"public_url": self.settings.public_url} if number == 0 else {}
             agent = AgentProcess(
                 Path(self.settings.folder),

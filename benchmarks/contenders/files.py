@@ -14,8 +14,8 @@ from traefik_toml_proxy.conformance.ports import free_ports
 from ..client import Client
 from ..processes import descendants
 from ..workload import Entry
+from . import REPLICAS
 from .base import PATIENCE, Settings
-from .etcd import COUNT
 from .ours import Ours
 
 
@@ -32,7 +32,7 @@ class Files(Ours):
         await super().start()
         static = (Path(self.settings.folder) / "state" / "traefik.toml").read_text(encoding="utf-8")
         address = urlsplit(self.settings.public_url).netloc
-        for port in free_ports(COUNT - 1):
+        for port in free_ports(REPLICAS - 1):
             copy = Path(self.settings.folder) / f"traefik-{port}.toml"
             copy.write_text(static.replace(address, f"127.0.0.1:{port}"), encoding="utf-8")
             command = [self.settings.traefik, "--configFile", str(copy)]
