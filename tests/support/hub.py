@@ -223,12 +223,15 @@ class RealHub:
         """Start the server of a user, who need not be there yet; returns its process id."""
         user = quote(name, safe="")
         if (await self.api(f"users/{user}")).status == 404:
-            assert (await self.api(f"users/{user}", method="POST")).status == 201
-        assert (await self.api(f"users/{user}/server", method="POST")).status in {201, 202}
+            made = await self.api(f"users/{user}", method="POST")
+            assert made.status == 201, made
+        started = await self.api(f"users/{user}/server", method="POST")
+        assert started.status in {201, 202}, started
 
         async def ready() -> bool:
-            model = json.loads((await self.api(f"users/{user}")).body)
-            return bool(model["servers"].get("", {}).get("ready"))
+            answer = await self.api(f"users/{user}")
+            assert answer.status == 200, answer
+            return bool(json.loads(answer.body)["servers"].get("", {}).get("ready"))
 
         await eventually(ready, within=30, what=f"the server of {name}")
         pid = await self.server_of(name)
@@ -238,7 +241,8 @@ class RealHub:
     async def stop_server(self, name: str) -> None:
         """Stop the server of a user."""
         user = quote(name, safe="")
-        assert (await self.api(f"users/{user}/server", method="DELETE")).status in {202, 204}
+        stopping = await self.api(f"users/{user}/server", method="DELETE")
+        assert stopping.status in {202, 204}, stopping
 
         async def stopped() -> bool:
             return not json.loads((await self.api(f"users/{user}")).body)["servers"]
