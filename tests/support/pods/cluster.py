@@ -119,7 +119,7 @@ class Pod:
             "work": str(work),
             "folder": folder,
             "inherits": inherits,
-            "programs": [*_PROGRAMS, *(word for word in container["command"][:1] if word.startswith("/"))],
+            "programs": [*_PROGRAMS, *_places(container["command"][0])],
             "hosts": self._cluster.hosts(self),
             "volumes": [
                 {
@@ -245,12 +245,18 @@ class Pod:
             await self._process.wait()
         if self._namespace is not None:
             await asyncio.to_thread(self._namespace.close)
+            await asyncio.to_thread(self._cluster.network.unplug, self.number)
             self._namespace = None
         self._cluster.pods.pop(self.name, None)
 
 
 def _host(address: str) -> str:
     return f"[{address}]" if ":" in address else address
+
+
+def _places(program: str) -> list[str]:
+    """Return where a program is; nothing if that depends on PATH."""
+    return [program, str(Path(program).resolve())] if program.startswith("/") else []
 
 
 def _expanded(text: str, environment: Mapping[str, str]) -> str:

@@ -130,6 +130,11 @@ class Network:
         namespace.run("ip", "link", "set", "eth0", "up")
         self._give(namespace, "eth0", number)
 
+    def unplug(self, number: int) -> None:
+        """Forget where a pod was that is gone: who connects to it is told in seconds that it is not there. Blocks."""
+        for address in self.addresses(number):
+            self._node.run("ip", "neigh", "flush", "to", address, "dev", "switch")
+
     async def connect(self, address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to a pod, from the machine that it runs on.
 
