@@ -11,7 +11,7 @@ from support.charts import NAMESPACE, PUBLIC, Object, needs_helm, render
 from support.chp import CHP_COMMAND
 from support.other_user import open_folder
 from support.pods.cluster import running
-from support.pods.hub import HubPod
+from support.pods.hub import HubPod, check_version
 from support.pods.network import missing
 from support.pods.service import Service
 from support.waiting import eventually, meanwhile
@@ -90,6 +90,7 @@ async def test_users_go_on_while_the_proxy_is_exchanged() -> None:
                 await eventually(lambda: before not in public.known)
                 refused = await _failed_so_far(uses)
                 await hub.start_server("eve")
+                await check_version(hub)
                 assert await _failed_so_far(uses) == refused
 
                 await hub.stop()

@@ -22,7 +22,7 @@ from support.charts import NAMESPACE, PUBLIC, needs_helm, render, the
 from support.hub import RealHub
 from support.other_user import open_folder
 from support.pods.cluster import Cluster, Pod, running
-from support.pods.hub import HubPod
+from support.pods.hub import HubPod, check_version
 from support.pods.network import VERSIONS, missing
 from support.pods.service import Service, only
 from support.waiting import PATIENCE, eventually, meanwhile, within
@@ -105,6 +105,7 @@ async def test_a_user_logs_in_and_computes(stage: Stage) -> None:
         assert await person.run(kernel, "print(6 * 7)") == "42\n"
     finally:
         await person.aclose()
+    await check_version(stage.hub)
     for replica in stage.replicas:
         for address in stage.cluster.addresses_of(replica.name):
             _, writer = await stage.cluster.network.connect(address, 8000)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,8 +18,12 @@ from support.charts import EXAMPLES
 from support.hub import RealHub
 from support.waiting import PATIENCE
 
-from .cluster import Cluster, Pod
+from .cluster import PATH, Cluster, Pod
 
+# The programs of the Hub's image: those beside this Python, or in the folder TEST_HUB, where this package is installed with
+# another JupyterHub.
+_PROGRAMS = Path(os.environ.get("TEST_HUB") or Path(sys.executable).parent)
+_PYTHON = str(_PROGRAMS / "python3")
 # As in the Deployment of the Hub that Zero to JupyterHub renders.
 _SECURITY = {"fsGroup": 1000, "runAsUser": 1000, "runAsGroup": 1000}
 # What its jupyterhub_config.py does with that folder.
@@ -32,14 +41,26 @@ c.JupyterHub.db_url = "sqlite:///hub.sqlite"
 """
 # Users' servers are in the pod of the Hub. One of them is a real one.
 _SERVERS = """
+c.Spawner.cmd = [{python!r}, "-m", "support.user_server"]
 c.Spawner.ip = {address!r}
 c.Spawner.start_timeout = c.Spawner.http_timeout = {patience}
 async def choose(spawner):
     if spawner.user.name == "grace":
-        spawner.cmd = ["jupyterhub-singleuser"]
+        spawner.cmd = [{singleuser!r}]
         spawner.args = ["--ServerApp.allow_remote_access=True"]
 c.Spawner.pre_spawn_hook = choose
 """
+
+
+async def check_version(hub: RealHub) -> None:
+    """Fail if a Hub says that it is of another version than is installed with its programs."""
+    answer = await hub.api("")
+    assert json.loads(answer.body) == {"version": _installed_version()}, answer
+
+
+def _installed_version() -> str:
+    ask = "import importlib.metadata; print(importlib.metadata.version('jupyterhub'))"
+    return subprocess.run([_PYTHON, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def example_values() -> dict[str, Any]:
@@ -76,7 +97,8 @@ class HubPod:
                 "containers": [
                     {
                         "name": "hub",
-                        "command": ["python3", "-m", "jupyterhub", "-f", str(self._home / "for_tests.py")],
+                        "command": [_PYTHON, "-m", "jupyterhub", "-f", str(self._home / "for_tests.py")],
+                        "env": [{"name": "PATH", "value": f"{_PROGRAMS}:{PATH}"}],
                         "volumeMounts": [*given["extraVolumeMounts"], {"name": "home", "mountPath": str(self._home)}],
                     }
                 ],
@@ -98,7 +120,8 @@ class HubPod:
         await self.pod.prepare()
         self.configure(config)
         command = self.pod.command(folder=str(self._home), inherits=True, lives_on=lives_on)
-        more = _SERVERS.format(address=self.pod.address, patience=30 * PATIENCE)
+        singleuser = str(_PROGRAMS / "jupyterhub-singleuser")
+        more = _SERVERS.format(address=self.pod.address, patience=30 * PATIENCE, python=_PYTHON, singleuser=singleuser)
         file = self._home / "jupyterhub_config.py"
         self.hub = RealHub(self._home, file, self._url, more=more, command=command, tls=self._tls)
         async with self.hub.kept() as hub:
