@@ -6,6 +6,8 @@ import ast
 import base64
 import json
 import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,6 +62,7 @@ WAYS: dict[str, dict[str, Any]] = {
         "replicas": 2,
         "image": {"name": "example.org/proxy", "tag": "1", "pullPolicy": "Always", "pullSecrets": ["registry"]},
         "nodeSelector": {"disk": "fast"},
+        "priorityClassName": "front",
         "service": {"annotations": {"a": "b"}, "loadBalancerSourceRanges": ["192.0.2.0/24"]},
         "termination": {"leaveSeconds": 60, "leaseSeconds": 20},
         "etcd": {"storage": {"className": "fast", "size": "2Gi"}},
@@ -113,6 +116,18 @@ def test_kubernetes_accepts_every_object(version: str) -> None:
         ({"etcd": {"enabled": False, "endpoints": ["https://etcd:port"]}}, "/etcd/endpoints/0"),
         # The name of a Service cannot begin with a digit.
         ({"fullnameOverride": "2nd"}, "/fullnameOverride"),
+        # Not a text in YAML.
+        ({"fullnameOverride": "on"}, "/fullnameOverride"),
+        # In values, null deletes the default.
+        ({"mode": None}, "mode"),
+        ({"image": None}, "image"),
+        ({"etcd": {"root": None}}, "root"),
+        # Kubernetes would refuse it: who may use the Service cannot be limited so.
+        (
+            {"service": {"type": "NodePort", "loadBalancerSourceRanges": ["192.0.2.0/24"]}},
+            "/service/loadBalancerSourceRanges",
+        ),
+        ({"priorityClassName": "Front"}, "/priorityClassName"),
         ({"etcd": {"tls": {"existingSecret": "a", "certManager": True}}}, "/etcd/tls/certManager"),
         ({"etcd": {"tls": {"clientCertificate": False}}}, "/etcd/tls/clientCertificate"),
         ({"etcd": {"passwordsSecret": "a"}}, "/etcd/passwordsSecret"),
@@ -128,6 +143,35 @@ def test_a_wrong_value_is_named(values: dict[str, Any], named: str) -> None:
 
     with pytest.raises(HelmValuesError, match=re.escape(named)):
         render(values)
+
+
+@pytest.mark.parametrize("name", ["123", "true", "null"])
+def test_a_release_and_a_namespace_may_have_any_name(name: str) -> None:
+    """Also one that is not a text in YAML; each is as long as it may be otherwise."""
+    release, namespace = "r" * 53, "n" * 63
+    values = {"mode": "replace", "etcd": {"tls": {"certManager": True}}}
+    usual = json.dumps(render(values, release=release, namespace=namespace))
+
+    made = render(values, release=name, namespace=name)
+
+    assert made == json.loads(usual.replace(release, name).replace(namespace, name))
+
+
+def test_a_version_with_a_build_is_a_label(tmp_path: Path) -> None:
+    chart = tmp_path / "traefik-proxy"
+    shutil.copytree(CHART, chart)
+    chart.joinpath("Chart.yaml").write_text("apiVersion: v2\nname: traefik-proxy\nversion: 1.0.0+7\nappVersion: '1'\n")
+
+    versions = {made["metadata"]["labels"]["helm.sh/chart"] for made in render(chart=chart)}
+    assert versions == {"traefik-proxy-1.0.0_7"}
+
+
+def test_all_pods_have_the_priority() -> None:
+    made = pods(render({"priorityClassName": "front"}))
+    assert {name: pod["spec"]["priorityClassName"] for name, pod in made.items()} == dict.fromkeys(
+        ["Deployment/traefik-proxy", "StatefulSet/traefik-proxy-etcd"], "front"
+    )
+    assert not any("priorityClassName" in pod["spec"] for pod in pods(render()).values())
 
 
 def test_every_value_has_a_default() -> None:

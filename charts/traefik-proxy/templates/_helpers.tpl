@@ -4,7 +4,7 @@
 
 {{- define "traefik-proxy.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
@@ -12,7 +12,7 @@ app.kubernetes.io/component: {{ .component }}
 {{ include "traefik-proxy.selector" . }}
 app.kubernetes.io/part-of: jupyterhub
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- /* The labels by which Zero to JupyterHub finds its pods of one kind. */}}
@@ -99,6 +99,9 @@ imagePullSecrets:
 {{- with .Values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.tolerations }}
 tolerations:
