@@ -343,6 +343,14 @@ class RouteTable:
                 outcomes.append(refusal)
         return (self if after._by_routespec == self._by_routespec else after), outcomes
 
+    def changes_since(self, before: RouteTable) -> list[Change]:
+        """Return what makes ``before`` this table. What is deleted comes first, because another route may have its place."""
+        deleted = [Change(routespec, None) for routespec in before._by_routespec if routespec not in self._by_routespec]
+        known = before._by_routespec.get
+        # Tables share the routes that they have in common, and there may be thousands: to compare them would take longer.
+        changed = [Change(spec, route) for spec, route in self._by_routespec.items() if known(spec) is not route]
+        return deleted + changed
+
     def _apply(self, change: Change) -> bool:
         """Apply one change to this table. Call only while the table is being made."""
         before = self._by_routespec.get(change.routespec)

@@ -1,17 +1,32 @@
-"""The conformance suite against InProcessProxy, on both event loops."""
+"""The conformance suite against InProcessProxy, on both event loops, and in a process of its own."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from traefik_toml_proxy.conformance import CASES, StartedByHub, Subject
 from traefik_toml_proxy.conformance.suite import ProxyConformance
+from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 PROXY = "traefik_toml_proxy:InProcessProxy"
 
 # A proxy in the Hub's process ends with it, and takes nothing over.
 ENDS_WITH_THE_HUB = {"lifecycle.hub-away", "lifecycle.hub-back"}
 CASES_HERE = tuple(case for case in CASES if case.id not in ENDS_WITH_THE_HUB)
+# What depends on where the proxy runs. All other cases pass as well, but take a minute.
+DIFFERS_APART = {"activity", "api", "changes", "failures", "lifecycle", "tls"}
+TAKES_LONG = {"changes.others-lose-nothing", "tls.internal-ssl-unauthorized"}
+
+
+class StayingProxy(InProcessProxy):
+    """The proxy of a Hub with ``cleanup_proxy = False``: the suite's have no such setting."""
+
+    def __init__(self, **traits: Any) -> None:
+        app = SimpleNamespace(**vars(traits.pop("app")), cleanup_proxy=False)
+        super().__init__(**traits, app=app)
 
 
 class TestInProcess(ProxyConformance):
@@ -24,3 +39,15 @@ class TestInProcess(ProxyConformance):
     def subject(cls, request: pytest.FixtureRequest) -> Subject:
         """The proxy."""
         return StartedByHub(PROXY, {"InProcessProxy": {"event_loop": request.param}})
+
+
+class TestApart(ProxyConformance):
+    """In a process of its own, which goes on without the Hub. What concerns a single request is the same code."""
+
+    cases = tuple(case for case in CASES if case.id.partition(".")[0] in DIFFERS_APART and case.id not in TAKES_LONG)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def subject(cls) -> Subject:
+        """The proxy."""
+        return StartedByHub(f"{__name__}:StayingProxy", {"InProcessProxy": {"where": "process"}})

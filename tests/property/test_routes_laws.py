@@ -184,6 +184,9 @@ def test_a_table_is_a_dict_in_which_a_place_has_one_routespec(data: st.DataObjec
         assert len(model) == len(table)
         assert unchanged == {route.routespec: route for route in before}
         assert (model == unchanged) == (table is before)
+        again, outcomes = before.with_changes(table.changes_since(before))
+        assert not any(isinstance(outcome, InvalidRoute) for outcome in outcomes)
+        assert model == {route.routespec: route for route in again}
 
 
 def _change(model: dict[str, Route], change: Change) -> bool | str:

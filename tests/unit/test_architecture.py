@@ -76,14 +76,14 @@ HOUSE = [
         "inprocess",
         IO,
         "inprocess inprocess.*",
-        "http runtime.certificate runtime.pairs runtime.transport_files session publisher seams addresses traefik routes "
-        "errors tasks threads",
+        "http runtime.certificate runtime.pairs runtime.transport_files runtime.process runtime.state_folder session "
+        "publisher files seams addresses traefik routes errors tasks threads _version",
     ),
     Room(
         "http",
         PURE,
         "inprocess.heads inprocess.bodies inprocess.readers inprocess.forwarding inprocess.frames inprocess.pages "
-        "inprocess.targets",
+        "inprocess.targets inprocess.messages",
         "routes",
     ),
     Room(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ from support.waiting import eventually
 
 from traefik_toml_proxy.inprocess import renewal
 from traefik_toml_proxy.inprocess.renewal import PublicTls
+from traefik_toml_proxy.inprocess.tls import PublicContext
 from traefik_toml_proxy.runtime.certificate import PairFiles
 from traefik_toml_proxy.seams import NO_METRICS
+from traefik_toml_proxy.threads import in_thread
 
 Contents = tuple[bytes, bytes]
 
@@ -65,7 +68,7 @@ async def test_what_is_found_only_once_is_neither_shown_nor_complained_about(
     }
     named = [contents[name] for name in looks.split()]
     files = Script(old.cert, old.key, looks=itertools.chain(named, itertools.repeat(named[-1])))
-    tls = PublicTls(files, logging.getLogger("hub"), NO_METRICS)
+    tls = PublicTls(files, functools.partial(in_thread, PublicContext().use), logging.getLogger("hub"), NO_METRICS)
     await tls.open()
     watching = asyncio.ensure_future(tls.watch())
     await eventually(lambda: len(files.done) > len(named) + 1)

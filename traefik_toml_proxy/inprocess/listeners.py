@@ -77,7 +77,7 @@ def open_sockets(place: Place) -> list[socket.socket]:
     if inherited:
         return inherited
     try:
-        return [_open_unix(Path(place.path), place.mode)] if place.path else _open_tcp(place.host, place.port)
+        return [open_unix(Path(place.path), place.mode)] if place.path else _open_tcp(place.host, place.port)
     except OSError as error:
         advice = {
             errno.EADDRINUSE: "Another program listens there; stop it, or choose another port.",
@@ -149,7 +149,7 @@ def _bound(family: int, address: object, *, both: bool = False) -> socket.socket
     return made
 
 
-def _open_unix(path: Path, mode: int) -> socket.socket:
+def open_unix(path: Path, mode: int) -> socket.socket:
     """Listen on a unix socket, which nobody can connect to before it has its permissions."""
     if _is_in_use(path):
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Awaitable, Callable
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, ProxyError
 from ..runtime.certificate import PairFiles, admins_pair
 from ..runtime.pairs import Pair, UnusablePair
 from ..seams import Metrics
 from ..tasks import LoggedOnce
 from ..threads import in_thread
-from .tls import public_context
 
 # Seconds between two looks at the files. What is in them counts when two looks in a row find the same, because files that
 # belong together are not replaced at once.
@@ -20,23 +20,21 @@ _INTERVAL = 3.0
 
 
 class PublicTls:
-    """The TLS of the public address. As long as the files do not fit each other, the last pair that did stays served.
+    """Keeps the certificate up to date. As long as the files do not fit each other, the last pair that did stays served."""
 
-    Attributes:
-        context: For all connections; each new one is handed on to the newest.
-    """
-
-    def __init__(self, files: PairFiles, log: logging.Logger, metrics: Metrics) -> None:
+    def __init__(
+        self, files: PairFiles, show: Callable[[bytes], Awaitable[object]], log: logging.Logger, metrics: Metrics
+    ) -> None:
         """Set the files; nothing is read before :meth:`open`.
 
         Args:
             files: The admin's.
+            show: Has the proxy show a certificate from now on, given as PEM with its key; raises ssl.SSLError if it cannot.
             log: Where it is said what does not fit, and when it does again.
             metrics: Is told when the certificate expires.
         """
-        self.context: ssl.SSLContext
-        self._newest: ssl.SSLContext
         self._files = files
+        self._show = show
         self._log = log
         self._metrics = metrics
         self._served: Pair
@@ -52,18 +50,13 @@ class PublicTls:
         """
         pair = await in_thread(admins_pair, self._files)
         try:
-            self.context = self._newest = await in_thread(public_context, pair)
+            await self._show(pair.chain + pair.key)
         except ssl.SSLError as error:
             raise ConfigurationError(
                 f"The certificate in {self._files.cert_file} cannot be used: {error.reason or error}."
             ) from error
-        self.context.sni_callback = self._choose
         self._served = self._found = pair
         self._metrics.certificate("public", pair.not_after)
-
-    def _choose(self, connection: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> None:  # noqa: ARG002
-        """Show the newest certificate. OpenSSL calls this in each handshake, whether the client names a host or not."""
-        connection.context = self._newest
 
     async def watch(self) -> None:
         """Look again and again. Never returns."""
@@ -93,9 +86,11 @@ class PublicTls:
         if pair == self._served:
             return ""
         try:
-            self._newest = await in_thread(public_context, pair)
+            await self._show(pair.chain + pair.key)
         except ssl.SSLError as error:
             return str(error.reason or error)
+        except ProxyError as error:
+            return str(error)
         self._served = pair
         self._metrics.certificate("public", pair.not_after)
         self._log.info(

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import collections
-import contextlib
 import functools
 import logging
-import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,22 +18,20 @@ from ..runtime.transport_files import WatchedTransports
 from ..seams import Answer, Event, Metrics
 from ..session import CleanupStack, Session, cleanup_on_error
 from ..threads import hold_all, in_thread
-from ..traefik.transports import Transports
-from .accepting import PlainListener, TlsListener
 from .engine import Engine, EngineSettings, Failure
-from .listeners import BACKLOG, Place, open_sockets, remove_socket
+from .listeners import Place, open_sockets, remove_socket
 from .loop import LoopThread, make_loop
 from .renewal import PublicTls
-from .tls import target_contexts
+from .reports import Reports
+from .serving import serve
+from .tls import PublicContext, TargetTls
 
 # Seconds until a change is served; it takes less than a millisecond unless something is broken.
-_LIVE_TIMEOUT = 30.0
+LIVE_TIMEOUT = 30.0
 # Seconds that answers which are under way may take when the Hub stops.
 _GRACE = 2.0
 # How many failed requests, and how many requests of any kind, wait to be logged; of more, the oldest are forgotten.
-_MOST_FAILURES, _MOST_ACCESSES = 100, 10_000
-# How many lines are logged before the Hub goes on with something else.
-_LINES_AT_ONCE = 50
+MOST_FAILURES, MOST_ACCESSES = 100, 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +73,8 @@ async def open_in_process(settings: InProcessSettings, log: logging.Logger) -> S
         thread = LoopThread(make_loop(settings.event_loop))
         cleanup.add("the event loop", thread.stop)
         thread.start()
-        tls, failures = TargetTls(), _Reports(log, logging.WARNING, _MOST_FAILURES)
-        accesses = _Reports(log, logging.INFO, _MOST_ACCESSES) if settings.access_log else None
+        tls, failures = TargetTls(), Reports(log, logging.WARNING, MOST_FAILURES)
+        accesses = Reports(log, logging.INFO, MOST_ACCESSES) if settings.access_log else None
 
         def on_failure(failure: Failure) -> None:
             settings.metrics.count(Event.REQUEST_FAILED)
@@ -93,7 +88,7 @@ async def open_in_process(settings: InProcessSettings, log: logging.Logger) -> S
         publisher = RoutePublisher(
             store,
             EngineCheck(engine),
-            live_timeout=_LIVE_TIMEOUT,
+            live_timeout=LIVE_TIMEOUT,
             check_route=settings.check_route,
             log=log,
             metrics=settings.metrics,
@@ -101,7 +96,7 @@ async def open_in_process(settings: InProcessSettings, log: logging.Logger) -> S
         await publisher.begin(await publisher.open())
         await _listen(settings, thread, engine, cleanup, log)
         settings.metrics.traffic(engine.traffic)
-        cleanup.add("the metrics", functools.partial(_forget_traffic, settings.metrics))
+        cleanup.add("the metrics", functools.partial(forget_traffic, settings.metrics))
         log.info("The proxy in the Hub's process serves %s, with %s", settings.place, type(thread.loop).__module__)
         session = Session(publisher, cleanup, activity=EngineActivity(engine))
         settings.transports.watch(publisher, cleanup, log, settings.metrics)
@@ -113,89 +108,21 @@ async def _listen(
 ) -> None:
     context = None
     if settings.certificate is not None:
-        tls = PublicTls(settings.certificate, log, settings.metrics)
+        shown = PublicContext()
+        tls = PublicTls(settings.certificate, functools.partial(in_thread, shown.use), log, settings.metrics)
         await tls.open()
-        context = tls.context
+        context = shown.context
         cleanup.add_task(asyncio.create_task(tls.watch(), name="traefik_toml_proxy certificate"))
-    await _listen_at(settings.place, engine.make_client, context, thread, engine)
+    await thread.run(serve(engine, await in_thread(open_sockets, settings.place), context, None))
     if settings.redirect is not None:
         place, port = settings.redirect
-        await _listen_at(place, lambda: engine.make_redirected(port), None, thread, engine)
+        await thread.run(serve(engine, await in_thread(open_sockets, place), None, port))
     await thread.call(engine.begin)
 
 
-async def _listen_at(
-    place: Place,
-    make: Callable[[], asyncio.Protocol],
-    context: ssl.SSLContext | None,
-    thread: LoopThread,
-    engine: Engine,
-) -> None:
-    sockets = await in_thread(open_sockets, place)
-    await thread.run(_serve(make, sockets, context, engine))
-
-
-async def _serve(
-    make: Callable[[], asyncio.Protocol], sockets: list[socket.socket], context: ssl.SSLContext | None, engine: Engine
-) -> None:
-    loop = asyncio.get_running_loop()
-    for one in sockets:
-        if context is not None:
-            engine.add_listener(TlsListener(one, context, make, engine.has_room_besides))
-            continue
-        serve = loop.create_unix_server if one.family == socket.AF_UNIX else loop.create_server
-        engine.add_listener(PlainListener(await serve(make, sock=one, backlog=BACKLOG), one))
-
-
-async def _forget_traffic(metrics: Metrics) -> None:
+async def forget_traffic(metrics: Metrics) -> None:
+    """Have the metrics of traffic end."""
     metrics.traffic(None)
-
-
-class _Reports:
-    """Logs on the event loop of the Hub what it is told on the proxy's.
-
-    A Hub that is busy has a limit for what waits: with the servers of a whole class down, there may be many.
-    """
-
-    def __init__(self, log: logging.Logger, level: int, most: int) -> None:
-        self._hub = asyncio.get_running_loop()
-        self._log = log
-        self._level = level
-        self._waiting: collections.deque[object] = collections.deque(maxlen=most)
-
-    def __call__(self, report: object) -> None:
-        self._waiting.append(report)
-        if len(self._waiting) == 1:
-            with contextlib.suppress(RuntimeError):  # the Hub's loop is closed
-                self._hub.call_soon_threadsafe(self._log_some)
-
-    def _log_some(self) -> None:
-        for _ in range(min(len(self._waiting), _LINES_AT_ONCE)):
-            self._log.log(self._level, "%s", self._waiting.popleft())
-        if self._waiting:
-            self._hub.call_soon(self._log_some)
-
-
-class TargetTls:
-    """The TLS to https targets, as it is now."""
-
-    def __init__(self) -> None:
-        self._current: Mapping[str, ssl.SSLContext] = {}
-        self._made_from: Transports | None = None
-
-    def current(self) -> Mapping[str, ssl.SSLContext]:
-        """Return it."""
-        return self._current
-
-    def update(self, transports: Transports) -> None:
-        """Make it anew if the certificates have changed. Blocks.
-
-        Raises:
-            ssl.SSLError: If one cannot be used.
-        """
-        if transports != self._made_from:
-            self._current = target_contexts(transports)
-            self._made_from = transports
 
 
 class EngineStore:

@@ -7,22 +7,72 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from ..runtime.pairs import Pair
 from ..traefik.transports import Transport, Transports
 
 
-def public_context(pair: Pair) -> ssl.SSLContext:
-    """Return the TLS of the public address.
+class PublicContext:
+    """The TLS of the public address, with a certificate that can be replaced while it is in use.
 
-    Raises:
-        ssl.SSLError: If the certificate cannot be used.
+    Attributes:
+        context: For all connections, from the first certificate on; each new one is handed on to the newest.
     """
+
+    context: ssl.SSLContext
+
+    def __init__(self) -> None:
+        """Set up; there is no context before :meth:`use`."""
+        self._newest: ssl.SSLContext | None = None
+
+    def use(self, pem: bytes) -> None:
+        """Show this certificate in all handshakes that begin from now on. Blocks.
+
+        Args:
+            pem: The certificates, and the key, which is not encrypted.
+
+        Raises:
+            ssl.SSLError: If they cannot be used; the one before is shown.
+        """
+        made = _public_context(pem)
+        if self._newest is None:
+            self.context = made
+            made.sni_callback = self._choose
+        self._newest = made
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> None:  # noqa: ARG002
+        """Show the newest certificate. OpenSSL calls this in each handshake, whether the client names a host or not."""
+        if self._newest is not None:
+            connection.context = self._newest
+
+
+def _public_context(pem: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    with _readable(pair.chain + pair.key) as path:
+    with _readable(pem) as path:
         context.load_cert_chain(path)
     return context
+
+
+class TargetTls:
+    """The TLS to https targets, as it is now."""
+
+    def __init__(self) -> None:
+        self._current: Mapping[str, ssl.SSLContext] = {}
+        self._made_from: Transports | None = None
+
+    def current(self) -> Mapping[str, ssl.SSLContext]:
+        """Return it."""
+        return self._current
+
+    def update(self, transports: Transports) -> None:
+        """Make it anew if the certificates have changed. Blocks.
+
+        Raises:
+            ssl.SSLError: If one cannot be used.
+        """
+        if transports != self._made_from:
+            self._current = target_contexts(transports)
+            self._made_from = transports
 
 
 def target_contexts(transports: Transports) -> Mapping[str, ssl.SSLContext]:

@@ -1,4 +1,4 @@
-"""InProcessProxy: the proxy in the Hub's own process, without Traefik. Its session does the I/O."""
+"""InProcessProxy: the proxy in the Hub's own process, or beside it, without Traefik. Its session does the I/O."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from traitlets import Bool, CaselessStrEnum, Integer, List, Unicode, Union
 
 from ..addresses import https_port, redirect_address
 from ..errors import ConfigurationError
+from ..inprocess.apart import open_apart
 from ..inprocess.engine import EngineSettings
 from ..inprocess.listeners import Place, place_of
 from ..inprocess.loop import LOOPS
@@ -34,9 +35,32 @@ class InProcessProxy(RoutingProxy):
     """A JupyterHub proxy in the Hub's own process: in a thread of its own, with nothing to install, start or configure.
 
     Enable it with ``c.JupyterHub.proxy_class = "in-process"``. When the Hub stops, so does the proxy, and connections that
-    are open are closed.
+    are open are closed. With ``where = "process"``, it can go on without the Hub.
     """
 
+    where = CaselessStrEnum(
+        ("thread", "process"),
+        "thread",
+        config=True,
+        help="""
+        Where the proxy runs: in a "thread" of the Hub, or in a "process" of its own, which the Hub starts.
+
+        In a process, users do not notice when the Hub computes for long, and the proxy can use another core. If
+        JupyterHub.cleanup_proxy is False, it goes on when the Hub is restarted or crashes, with all connections, and the
+        next Hub takes it over. It needs some more memory, and state_dir.
+        """,
+    )
+    state_dir = Unicode(
+        "jupyterhub-in-process",
+        config=True,
+        help="""
+        The folder for the record of the proxy's process, and for the socket over which the next Hub takes it over. It is not
+        used if the proxy is a thread.
+
+        A relative path is relative to the working directory of the Hub. If the folder does not exist, it is created with
+        access for the Hub's user only (0700). Each Hub needs its own folder.
+        """,
+    )
     trusted_proxies = List(
         Unicode(),
         config=True,
@@ -141,7 +165,12 @@ class InProcessProxy(RoutingProxy):
             raise ConfigurationError(
                 "c.Proxy.should_start is False, but a proxy in the Hub's own process cannot be started by others."
             )
+        if self.where == "process":
+            return await open_apart(self._settings, absolute(self.state_dir), self._ends_with_hub, self.log)
         return await open_in_process(self._settings, self.log)
+
+    def _ends_with_hub(self) -> bool:
+        return bool(getattr(self.app, "cleanup_proxy", True))
 
     @property
     def _settings(self) -> InProcessSettings:

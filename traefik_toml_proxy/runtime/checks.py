@@ -155,26 +155,34 @@ def _address_is_elsewhere(details: str) -> str:
     )
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, trait: str = "c.TraefikProxy.state_dir") -> None:
     """Check that others cannot write to the state folder.
+
+    Args:
+        folder: The folder.
+        trait: What sets its path.
 
     Raises:
         ConfigurationError: If they can, or it cannot be examined. A folder that is not there is fine.
     """
     try:
-        problem = others_can_write(folder)
+        problem = others_can_write(folder, trait)
     except FileNotFoundError:
         return
     except OSError as error:
         raise ConfigurationError(
-            f"The folder {folder} cannot be used: {error.strerror}. c.TraefikProxy.state_dir sets this path."
+            f"The folder {folder} cannot be used: {error.strerror}. {trait} sets this path."
         ) from error
     if problem:
         raise ConfigurationError(problem)
 
 
-def others_can_write(folder: Path) -> str:
+def others_can_write(folder: Path, trait: str = "c.TraefikProxy.state_dir") -> str:
     """Return that others can write to the state folder, and what mends it; "" if they cannot.
+
+    Args:
+        folder: The folder.
+        trait: What sets its path.
 
     Raises:
         OSError: If it cannot be examined.
@@ -184,7 +192,7 @@ def others_can_write(folder: Path) -> str:
         return ""
     return (
         f"Users other than its owner can write to {folder} (mode {mode:o}), so they could redirect the Hub's users. "
-        "Run `chmod 700` on it, or choose another folder with c.TraefikProxy.state_dir."
+        f"Run `chmod 700` on it, or choose another folder with {trait}."
     )
 
 

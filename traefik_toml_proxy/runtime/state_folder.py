@@ -14,18 +14,22 @@ from ..locks import LockHeld, OwnerLock
 from ..threads import in_thread
 from .checks import check_folder, check_owner, others_can_write
 
+_STATIC_FILE = "c.TraefikProxy.static_config_file"
+
 
 class StateFolder:
     """Keeps the folder, its lock and the static configuration as they should be, while a Hub uses them."""
 
-    def __init__(self, folder: Path, log: logging.Logger) -> None:
+    def __init__(self, folder: Path, log: logging.Logger, trait: str = "c.TraefikProxy.state_dir") -> None:
         """Set the folder; nothing is made before :meth:`open`.
 
         Args:
-            folder: ``c.TraefikProxy.state_dir``.
+            folder: The folder.
             log: Where it is logged what others have done to it.
+            trait: What sets its path.
         """
         self.folder = folder
+        self._trait = trait
         self._log = log
         self._lock = OwnerLock(folder / "hub.lock")
         self._static: AtomicFile | None = None
@@ -43,9 +47,9 @@ class StateFolder:
             ConfigurationError: If it cannot be created, or others can write to it, or its files are another user's.
             StoreLocked: If another Hub uses it.
         """
-        await in_thread(_make, self.folder)
+        await in_thread(_make, self.folder, self._trait)
         await in_thread(check_owner, self.folder)
-        await run_in_thread(_lock, self._lock.acquire, self.folder, "state_dir")
+        await run_in_thread(_lock, self._lock.acquire, self.folder, self._trait)
 
     async def write_static(self, path: Path, text: bytes) -> None:
         """Lock the file with the static configuration, and write it.
@@ -55,11 +59,11 @@ class StateFolder:
             StoreLocked: If another Hub uses it.
         """
         self._static, self._static_text = AtomicFile(path, 0o600), text
-        await run_in_thread(_lock, self._static.lock, path, "static_config_file")
+        await run_in_thread(_lock, self._static.lock, path, _STATIC_FILE)
         try:
             await self._static.replace(text)
         except LockHeld as error:
-            raise _locked(path, error, "static_config_file") from None
+            raise _locked(path, error, _STATIC_FILE) from None
         except ReplaceFailed as error:
             raise ConfigurationError(f"{error}. c.TraefikProxy.static_config_file sets this path.") from error
 
@@ -70,7 +74,7 @@ class StateFolder:
         as before a restart of Traefik: two at a time would each close the files of the other.
         """
         async with self._repairing:
-            self._report_access(await in_thread(_open_to_others, self.folder))
+            self._report_access(await in_thread(_open_to_others, self.folder, self._trait))
             await self._repair()
 
     def _report_access(self, problem: str) -> None:
@@ -113,7 +117,7 @@ class StateFolder:
         return f"{self._static.path} {harm}" if self._static and harm else ""
 
     def _make_again(self) -> None:
-        _make(self.folder)
+        _make(self.folder, self._trait)
         if self._lock.was_lost():
             self._lock.reacquire()
 
@@ -124,7 +128,7 @@ class StateFolder:
         await in_thread(self._lock.release)
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, trait: str) -> None:
     """Create the folder, for the Hub's user only. Blocks.
 
     Raises:
@@ -134,15 +138,15 @@ def _make(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
-            f"The folder {folder} cannot be created: {error.strerror}. c.TraefikProxy.state_dir sets this path."
+            f"The folder {folder} cannot be created: {error.strerror}. {trait} sets this path."
         ) from error
-    check_folder(folder)
+    check_folder(folder, trait)
 
 
-def _open_to_others(folder: Path) -> str:
+def _open_to_others(folder: Path, trait: str) -> str:
     """Return that others can write to the folder, or "". Blocks."""
     with contextlib.suppress(OSError):  # if it is gone, it is made again
-        return others_can_write(folder)
+        return others_can_write(folder, trait)
     return ""
 
 
@@ -153,8 +157,8 @@ def _lock(acquire: Callable[[], None], what: Path, trait: str) -> None:
     except LockHeld as error:
         raise _locked(what, error, trait) from None
     except OSError as error:
-        raise ConfigurationError(f"{what} cannot be used: {error}. c.TraefikProxy.{trait} sets this path.") from error
+        raise ConfigurationError(f"{what} cannot be used: {error}. {trait} sets this path.") from error
 
 
 def _locked(what: Path, error: LockHeld, trait: str) -> StoreLocked:
-    return StoreLocked(str(what), error.owner, f"give this Hub its own {trait}")
+    return StoreLocked(str(what), error.owner, f"give this Hub its own {trait.rpartition('.')[2]}")

@@ -1,0 +1,93 @@
+"""A Hub in its own process, and its proxy in another: adds routes, prints the id of the latter, and waits to be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from support.processes import MARK
+from support.waiting import PATIENCE
+from traefik_toml_proxy import InProcessProxy
+from traefik_toml_proxy.inprocess import spawning
+
+TESTS = Path(__file__).parents[1]
+
+
+def app(*, cleanup_proxy: bool) -> SimpleNamespace:
+    """Return what a proxy asks of the JupyterHub."""
+    return SimpleNamespace(internal_ssl=False, subdomain_host="", cleanup_proxy=cleanup_proxy)
+
+
+class ApartHub:
+    """The process, for the test that starts it.
+
+    Attributes:
+        pid: The process of the Hub.
+        proxy: The process of its proxy.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, proxy: int) -> None:
+        self._process = process
+        self.pid = process.pid
+        self.proxy = proxy
+
+    @classmethod
+    async def started(
+        cls,
+        traits: Mapping[str, Any],
+        routes: Mapping[str, str],
+        *,
+        cleanup_proxy: bool = False,
+        at_the_end: bool | None = None,
+    ) -> ApartHub:
+        """Start it, and wait until its routes are served.
+
+        Args:
+            traits: The traits of its proxy, as JSON.
+            routes: Targets by routespec.
+            cleanup_proxy: The setting of JupyterHub.
+            at_the_end: What that is changed to, as by JupyterHub's API; then it ends without stopping its proxy.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "support.apart_hub"),
+            json.dumps([dict(traits), dict(routes), cleanup_proxy, at_the_end]),
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, **MARK, "PYTHONPATH": f"{TESTS}:{os.environ.get('PYTHONPATH', '')}"},
+        )
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readline(), 60 * PATIENCE)
+        return cls(process, int(line))
+
+    async def ended(self) -> None:
+        """Wait until it has ended by itself."""
+        assert await asyncio.wait_for(self._process.wait(), 30 * PATIENCE) == 0
+
+    async def kill(self) -> None:
+        """Send it SIGKILL, and wait until it has ended. May be called twice."""
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+
+async def _main(traits: dict[str, Any], routes: dict[str, str], cleanup_proxy: bool, at_the_end: bool | None) -> None:
+    spawning._KEPT_VARIABLES = (*spawning._KEPT_VARIABLES, *MARK)  # type: ignore[assignment]
+    proxy = InProcessProxy(**traits, app=app(cleanup_proxy=cleanup_proxy), log=logging.getLogger("hub"))
+    await proxy.start()
+    await asyncio.gather(*(proxy.add_route(routespec, target, {}) for routespec, target in routes.items()))
+    record = json.loads(Path(proxy.state_dir, "in-process.json").read_text())
+    print(record["identity"]["pid"], flush=True)
+    if at_the_end is None:
+        await asyncio.Event().wait()
+    proxy.app.cleanup_proxy = at_the_end
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    asyncio.run(_main(*json.loads(sys.argv[1])))

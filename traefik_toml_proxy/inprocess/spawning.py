@@ -1,0 +1,126 @@
+"""Starts the proxy's process, and comes to one that an earlier Hub has started. Does I/O, and blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from typing import IO
+
+from .child import DOOR
+from .link import peer_of
+
+__all__ = ["DOOR", "LastOutput", "come_to_door", "spawn", "wait_for"]
+
+# Seconds to connect to the process of an earlier Hub.
+_CONNECT_SECONDS = 10.0
+# How much of what it has written to its standard error is logged.
+_LAST_BYTES = 2000
+# The only variables that it inherits: no secrets of the Hub.
+_KEPT_VARIABLES = (
+    *("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "PYTHONHOME", "SSL_CERT_DIR"),
+    *("SSL_CERT_FILE", "TMPDIR", "TZ", "USER"),
+)
+
+
+class LastOutput:
+    """What a process writes to its output, in a file without a name: a traceback, if Python has crashed."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] | None = None
+
+    def renew(self) -> None:
+        """Begin with an empty file."""
+        self.close()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        assert self._file is not None  # noqa: S101
+        return self._file.fileno()
+
+    def words(self) -> str:
+        """Return the last of it, to be put behind a sentence of the log; "" if there is nothing."""
+        if self._file is None:
+            return ""
+        size = self._file.seek(0, os.SEEK_END)
+        self._file.seek(max(0, size - _LAST_BYTES))
+        text = self._file.read().decode(errors="replace").strip()
+        return f" The last lines of its output:\n{text}" if text else ""
+
+    def close(self) -> None:
+        """Close it. May be called twice."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def spawn(
+    command: Sequence[str], link: socket.socket, sockets: Sequence[socket.socket], output: LastOutput, folder: Path
+) -> subprocess.Popen[bytes]:
+    """Start the process.
+
+    Args:
+        command: The command.
+        link: Its end of the connection to the Hub, which is its standard input.
+        sockets: Those that listen; it gets them under the same numbers.
+        output: Where it writes.
+        folder: Its working directory, where only this user can put modules.
+
+    Raises:
+        OSError: If it could not be run.
+    """
+    return subprocess.Popen(
+        command,
+        stdin=link.fileno(),
+        stdout=output.fileno(),
+        stderr=output.fileno(),
+        cwd=folder,
+        env=_environment(),
+        pass_fds=[one.fileno() for one in sockets],
+        start_new_session=True,
+    )
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    # What the Hub imports from, however it was told, and not what users can write to.
+    return kept | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path and Path(path).is_absolute())}
+
+
+def come_to_door(folder: Path, pid: int) -> socket.socket:
+    """Return a connection to the process that an earlier Hub has started. Blocks.
+
+    Raises:
+        OSError: If it does not listen, or it is another process that does.
+    """
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(_CONNECT_SECONDS)
+        connection.connect(f"/proc/self/fd/{descriptor}/{DOOR}")
+        is_it = peer_of(connection) == (pid, os.geteuid())
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        os.close(descriptor)
+    if not is_it:
+        connection.close()
+        raise PermissionError("another process listens there")
+    return connection
+
+
+async def wait_for(work: Awaitable[object], seconds: float) -> bool:
+    """Wait for something, but not for longer; return whether it is done."""
+    waiting = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([waiting], timeout=seconds)
+        return waiting.done()
+    finally:
+        waiting.cancel()
