@@ -729,6 +729,7 @@ async def test_stop_lets_an_answer_end(in_process: InProcessProxy, serve: Server
         stopping = asyncio.ensure_future(in_process.stop())
         answer = await within(20, busy.response())
         assert (answer.status, answer.body) == (200, b"/user/ada/")
+        assert answer.head.get("Connection") == "close"
         assert await within(20, idle.reader.read()) == b""
         await stopping
 

@@ -92,6 +92,11 @@ class ClientConnection(asyncio.Protocol):
         return waits and not self._is_lingering and self._reader.is_between
 
     @property
+    def is_stopping(self) -> bool:
+        """See :class:`~.exchange.Client`."""
+        return self._engine.is_stopping
+
+    @property
     def is_tunnel(self) -> bool:
         """Whether it is a websocket."""
         return self._exchange is not None and self._exchange.is_tunnel

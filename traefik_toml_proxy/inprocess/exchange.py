@@ -28,6 +28,10 @@ class Client(Protocol):
 
     peer: Peer
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the connection is closed after the current answer, because the proxy stops."""
+
     def write(self, data: bytes) -> None:
         """Send bytes."""
 
@@ -243,7 +247,7 @@ class Exchange:
         # If the server does not read the whole body, or the client need not send it, nobody knows where the next request
         # would begin (RFC 9110 section 10.1.1). After a refused upgrade, the client may have sent frames already.
         cut = not self.is_complete and (not answer.keep or request.expects)
-        self._closes = cut or not request.keep or request.upgrade
+        self._closes = cut or not request.keep or request.upgrade or self._client.is_stopping
         head, self._length = answer_head(answer, request, close=self._closes)
         self._unsent.append(head)
 
