@@ -76,9 +76,9 @@ class PrometheusMetrics:
         """Note how long it took from the call until a change was live."""
         self._took.observe(seconds)
 
-    def count(self, event: Event) -> None:
-        """Count an event."""
-        self._events[event].inc()
+    def count(self, event: Event, times: int = 1) -> None:
+        """Count an event that has happened once, or so many times."""
+        self._events[event].inc(times)
 
     def replicas(self, there: int, ready: int) -> None:
         """Note how many replicas have a lease, and how many of them may get requests."""

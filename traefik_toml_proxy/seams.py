@@ -162,8 +162,8 @@ class Metrics(Protocol):
     def took(self, seconds: float) -> None:
         """Note how long it took from the call until a change was live."""
 
-    def count(self, event: Event) -> None:
-        """Count an event."""
+    def count(self, event: Event, times: int = 1) -> None:
+        """Count an event that has happened once, or so many times."""
 
     def replicas(self, there: int, ready: int) -> None:
         """Note how many replicas have a lease, and how many of them may get requests, if there can be several."""
@@ -192,7 +192,7 @@ class NoMetrics:
     def took(self, seconds: float) -> None:
         """Do nothing."""
 
-    def count(self, event: Event) -> None:
+    def count(self, event: Event, times: int = 1) -> None:
         """Do nothing."""
 
     def replicas(self, there: int, ready: int) -> None:

@@ -87,9 +87,7 @@ async def test_nobody_notices_that_the_hub_is_killed_and_started_again(tmp_path:
             await eventually(lambda: not alive(process))
             assert await hub.server_of("ada") == server
             stack.callback(end, proxy_of(tmp_path))
-            assert "it has ended (killed by SIGKILL); starting it again at once" in hub.log or (
-                "it has ended (it was started by an earlier Hub" in hub.log
-            )
+            assert "it has ended (it was started by an earlier Hub" in hub.log
             socket.close()
     finally:
         echo.stop()

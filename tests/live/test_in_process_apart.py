@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from prometheus_client import REGISTRY
 from support.in_process import InProcessMaker, ServerMaker, connect
 from support.ports import free_port
+from support.processes import alive
 from support.waiting import PATIENCE, eventually, within
 
 from traefik_toml_proxy.conformance.backend import Exchange
-from traefik_toml_proxy.errors import ConfigurationError
+from traefik_toml_proxy.errors import ConfigurationError, InvalidRoute
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(60)
@@ -133,9 +138,49 @@ async def test_a_stop_lets_answers_end(make_apart: InProcessMaker, serve: Server
         asking = asyncio.ensure_future(connection.request("GET", "/user/ada/"))
         await eventually(lambda: server.exchanges)
         await within(20, proxy.stop())
-        assert (await within(20, asking)).body == b"whole"
+        last = await within(20, asking)
+        assert (last.body, last.head.get("Connection")) == (b"whole", "close")
     with pytest.raises(OSError, match=r"refused|failed"):
         await connect(proxy).__aenter__()
+
+
+async def test_a_unix_socket(make_apart: InProcessMaker, tmp_path: Path) -> None:
+    """With the permissions that were asked for, also when the process is started again; and it is gone at the end."""
+    path = tmp_path / "public.sock"
+    proxy = make_apart(public_url=f"http+unix://{quote(str(path), safe='')}", socket_mode=0o600)
+    await proxy.start()
+    record = Path(proxy.state_dir, "in-process.json")
+    pid = json.loads(record.read_text())["identity"]["pid"]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert await ask_unix(path) == b"HTTP/1.1 200 "
+    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: not alive(pid))
+    assert await within(20, ask_unix(path)) == b"HTTP/1.1 200 "
+    await proxy.stop()
+    assert not path.exists()
+
+
+async def ask_unix(path: Path) -> bytes:
+    """Return the first bytes of an answer."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"GET /_chp_healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+    try:
+        return await reader.readexactly(13)
+    finally:
+        writer.close()
+
+
+async def test_a_route_that_is_too_long_is_refused(make_apart: InProcessMaker, serve: ServerMaker) -> None:
+    """At once, and those that are added at the same time are not."""
+    proxy = make_apart()
+    await proxy.start()
+    server = await serve(proxy)
+    adding = [proxy.add_route(f"/user/{n}/", server.url, {"x": n * "\U0001f600"}) for n in (0, 80_000, 2**20)]
+    outcomes = await asyncio.gather(*adding, return_exceptions=True)
+
+    assert outcomes[:2] == [None, None]
+    assert isinstance(outcomes[2], InvalidRoute)
+    assert sorted(await proxy.get_all_routes()) == ["/user/0/", "/user/80000/", "/user/ada/"]
 
 
 async def test_an_address_that_is_taken_is_named(make_apart: InProcessMaker) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from support.processes import MARK
 from support.waiting import PATIENCE
 from traefik_toml_proxy import InProcessProxy
 from traefik_toml_proxy.inprocess import spawning
+from traefik_toml_proxy.inprocess.keeper import Keeper
 
 TESTS = Path(__file__).parents[1]
 
@@ -46,6 +48,7 @@ class ApartHub:
         *,
         cleanup_proxy: bool = False,
         at_the_end: bool | None = None,
+        never_listens: bool = False,
     ) -> ApartHub:
         """Start it, and wait until its routes are served.
 
@@ -54,10 +57,11 @@ class ApartHub:
             routes: Targets by routespec.
             cleanup_proxy: The setting of JupyterHub.
             at_the_end: What that is changed to, as by JupyterHub's API; then it ends without stopping its proxy.
+            never_listens: Whether it stops in the middle of the start, before its proxy listens.
         """
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "support.apart_hub"),
-            json.dumps([dict(traits), dict(routes), cleanup_proxy, at_the_end]),
+            json.dumps([dict(traits), dict(routes), cleanup_proxy, at_the_end, never_listens]),
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, **MARK, "PYTHONPATH": f"{TESTS}:{os.environ.get('PYTHONPATH', '')}"},
         )
@@ -76,13 +80,26 @@ class ApartHub:
         await self._process.wait()
 
 
-async def _main(traits: dict[str, Any], routes: dict[str, str], cleanup_proxy: bool, at_the_end: bool | None) -> None:
-    spawning._KEPT_VARIABLES = (*spawning._KEPT_VARIABLES, *MARK)  # type: ignore[assignment]
-    proxy = InProcessProxy(**traits, app=app(cleanup_proxy=cleanup_proxy), log=logging.getLogger("hub"))
-    await proxy.start()
-    await asyncio.gather(*(proxy.add_route(routespec, target, {}) for routespec, target in routes.items()))
+def _say(proxy: InProcessProxy) -> None:
     record = json.loads(Path(proxy.state_dir, "in-process.json").read_text())
     print(record["identity"]["pid"], flush=True)
+
+
+async def _say_and_wait(proxy: InProcessProxy) -> None:
+    _say(proxy)
+    await asyncio.Event().wait()
+
+
+async def _main(
+    traits: dict[str, Any], routes: dict[str, str], cleanup_proxy: bool, at_the_end: bool | None, never_listens: bool
+) -> None:
+    spawning._KEPT_VARIABLES = (*spawning._KEPT_VARIABLES, *MARK)  # type: ignore[assignment]
+    proxy = InProcessProxy(**traits, app=app(cleanup_proxy=cleanup_proxy), log=logging.getLogger("hub"))
+    if never_listens:
+        Keeper.listen = functools.partial(_say_and_wait, proxy)  # type: ignore[method-assign]
+    await proxy.start()
+    await asyncio.gather(*(proxy.add_route(routespec, target, {}) for routespec, target in routes.items()))
+    _say(proxy)
     if at_the_end is None:
         await asyncio.Event().wait()
     proxy.app.cleanup_proxy = at_the_end

@@ -84,7 +84,7 @@ HOUSE = [
         PURE,
         "inprocess.heads inprocess.bodies inprocess.readers inprocess.forwarding inprocess.frames inprocess.pages "
         "inprocess.targets inprocess.messages",
-        "routes",
+        "routes errors",
     ),
     Room(
         "runtime",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -136,6 +138,39 @@ async def test_everybody_learns_that_the_connection_has_ended(ends: Ends, data: 
 async def test_a_message_without_the_event_loop(ends: Ends) -> None:
     ends.link.send_now({"stay": True})
     assert await within(5, ends.other.messages()) == [{"stay": True}]
+
+
+async def test_a_message_without_the_event_loop_is_not_put_into_another_one(ends: Ends) -> None:
+    """It is dropped instead."""
+    while not ends.link.is_full:
+        ends.link.send({"x": "y" * 10_000})
+    await within(5, ends.other.messages())  # there is room now, and the rest of a message comes first
+    ends.link.send_now({"stay": True})
+    found: list[dict[str, Any]] = []
+    ends.link.send({"last": True})
+    while {"last": True} not in found:
+        found += await within(5, ends.other.messages())
+    assert {"stay": True} not in found
+
+
+async def test_a_side_that_was_held_up_itself_still_finds_the_answer(ends: Ends) -> None:
+    """Behind more than it reads at once, although its time was over before it could look."""
+    asking = asyncio.ensure_future(ends.link.ask({"ping": True}, 0.5))
+    await within(5, ends.other.messages())
+    ends.other.socket.setblocking(True)
+    text = encoded({"x": "y" * 10_000}) * 200 + encoded({"answers": 1})
+    answering = threading.Thread(target=ends.other.socket.sendall, args=(text,))
+    answering.start()
+    hold_up(0.6)
+    assert await asking == {"answers": 1}
+    answering.join()
+
+
+def hold_up(seconds: float) -> None:
+    """Keep the event loop from doing anything else, as the Hub does when it computes."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
 
 
 async def test_a_message_that_is_too_long_is_an_error_of_its_own(ends: Ends) -> None:

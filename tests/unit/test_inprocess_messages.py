@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from traefik_toml_proxy.errors import InvalidRoute
 from traefik_toml_proxy.inprocess import messages
-from traefik_toml_proxy.inprocess.messages import BrokenMessage, MessageReader, encoded, pieces_of, routes_in
+from traefik_toml_proxy.inprocess.messages import (
+    BrokenMessage,
+    MessageReader,
+    check_length,
+    encoded,
+    pieces_of,
+    routes_in,
+)
 from traefik_toml_proxy.routes import Route
 
 MESSAGES: list[dict[str, Any]] = [{"a": 1}, {}, {"text": "ä\x00\n" * 50, "list": [1, None, {"b": []}]}]
@@ -74,6 +83,15 @@ def test_routes_are_the_same_on_the_other_side(monkeypatch: pytest.MonkeyPatch) 
     assert len(list(pieces_of(routes[:7]))) == 2
     (one,) = routes_in(json.loads('[["/a/", "http://h", "{}", "/a/"]]'))
     assert one.place is one.routespec
+
+
+def test_a_route_fits_in_a_message() -> None:
+    """Whatever is in it: a character may take twelve bytes."""
+    route = Route("/a/", "http://h", '"' + "\U0001f600" * (2**20 - 16) + '"', "/a/")
+    check_length(route)
+    assert encoded({"routes": [piece for pieces in pieces_of([route]) for piece in pieces]})
+    with pytest.raises(InvalidRoute, match="'/a/' is refused: it has 1048577 characters"):
+        check_length(replace(route, data_json=route.data_json + " "))
 
 
 @pytest.mark.parametrize("piece", [None, {}, "a", [1], [["/a/", "http://h", "{}"]], [["/a/", "http://h", "{}", 1]]])

@@ -66,8 +66,9 @@ def test_events(metrics: Metrics, registry: CollectorRegistry, event: Event, nam
     """They are there from the start, so that the first one is an increase."""
     assert value(registry, name) == 0
     metrics.count(event)
+    metrics.count(event, 5)
 
-    assert value(registry, name) == 1
+    assert value(registry, name) == 6
 
 
 def test_a_certificate(metrics: Metrics, registry: CollectorRegistry) -> None:

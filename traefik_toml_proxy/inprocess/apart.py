@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import CommitFailed
 from ..publisher import RoutePublisher
-from ..routes import RouteTable, Snapshot
+from ..routes import Route, RouteTable, Snapshot
 from ..runtime.certificate import admins_pair
 from ..runtime.state_folder import StateFolder
 from ..runtime.transport_files import WatchedTransports
@@ -23,7 +23,7 @@ from ..traefik.transports import Transports
 from .keeper import ANSWER_SECONDS, Keeper, KeeperSettings
 from .link import Link, LinkLost, NoAnswer
 from .listeners import remove_socket
-from .messages import BrokenMessage, pieces_of
+from .messages import BrokenMessage, check_length, pieces_of
 from .news import News
 from .renewal import PublicTls
 from .reports import Reports
@@ -87,11 +87,16 @@ async def _publish(
 ) -> RoutePublisher:
     """Give the process the routes and the certificate, and have it listen, now and whenever it is started again."""
     store = ChildStore(keeper, settings.transports, news)
+
+    def check_route(route: Route) -> None:
+        settings.check_route(route)
+        check_length(route)
+
     publisher = RoutePublisher(
         store,
         ChildCheck(keeper, store),
         live_timeout=LIVE_TIMEOUT,
-        check_route=settings.check_route,
+        check_route=check_route,
         log=log,
         metrics=settings.metrics,
     )
@@ -168,26 +173,39 @@ class ChildStore:
     async def commit(self, snapshot: Snapshot) -> None:
         """See :class:`~traefik_toml_proxy.seams.Store`. It is live when this returns."""
         was_certain, self._is_certain = self._is_certain, False
-        try:
-            link = await self._keeper.connected(ANSWER_SECONDS)
-            is_known = was_certain and link is self._link
-            before = self._held if is_known else Snapshot(0, RouteTable())
-            transports = self._transports.current()
-            message: dict[str, Any] = {"commit": snapshot.revision}
-            if link is not self._link or transports != self._told:
-                message["transports"] = {
-                    name: list(asdict(one).values()) if one else None
-                    for name, one in (("internal", transports.internal), ("extra", transports.extra))
-                }
-            deleted = await _send_changes(link, before, snapshot)
-            answer = await link.ask(message, ANSWER_SECONDS)
-        except (LinkLost, NoAnswer, BrokenMessage) as error:
-            raise CommitFailed(self.location, str(error)) from error
+        transports = self._transports.current()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + ANSWER_SECONDS
+        while True:
+            try:
+                link = await self._keeper.connected(end - loop.time())
+                answer = await self._tell(link, snapshot, transports, is_known=was_certain and link is self._link)
+                break
+            except LinkLost as error:
+                # What the process was told has ended with it. The next one is told everything.
+                if loop.time() >= end:
+                    raise CommitFailed(self.location, str(error)) from error
+            except (NoAnswer, BrokenMessage) as error:
+                raise CommitFailed(self.location, str(error)) from error
         if "error" in answer:
             raise CommitFailed(self.location, str(answer["error"]))
-        self._link, self._held, self._told, self._is_certain = link, snapshot, transports, True
+        before, self._held = self._held, snapshot
+        self._link, self._told, self._is_certain = link, transports, True
         self.revision = snapshot.revision
-        self._news.forget(deleted)
+        self._news.forget(
+            change.routespec for change in snapshot.table.changes_since(before.table) if change.route is None
+        )
+
+    async def _tell(self, link: Link, snapshot: Snapshot, transports: Transports, *, is_known: bool) -> dict[str, Any]:
+        """Tell the process what to serve, and return its answer; ``is_known`` says whether it is known what it serves."""
+        changed = await _send_changes(link, self._held if is_known else Snapshot(0, RouteTable()), snapshot)
+        message: dict[str, Any] = {"commit": snapshot.revision, "changed": changed}
+        if link is not self._link or transports != self._told:
+            message["transports"] = {
+                name: list(asdict(one).values()) if one else None
+                for name, one in (("internal", transports.internal), ("extra", transports.extra))
+            }
+        return await link.ask(message, ANSWER_SECONDS)
 
     async def damage(self) -> str | None:
         """See :class:`~traefik_toml_proxy.seams.Store`."""
@@ -197,8 +215,8 @@ class ChildStore:
         """See :class:`~traefik_toml_proxy.seams.Store`."""
 
 
-async def _send_changes(link: Link, before: Snapshot, after: Snapshot) -> list[str]:
-    """Send what has changed; return which routes are no more."""
+async def _send_changes(link: Link, before: Snapshot, after: Snapshot) -> int:
+    """Send what has changed; return how many changes that are."""
     changes = after.table.changes_since(before.table)
     deleted = [change.routespec for change in changes if change.route is None]
     await link.settled(ANSWER_SECONDS)
@@ -209,7 +227,7 @@ async def _send_changes(link: Link, before: Snapshot, after: Snapshot) -> list[s
         link.send({"changes": None, "routes": piece})
         await asyncio.sleep(0)
         await link.settled(ANSWER_SECONDS)
-    return deleted
+    return len(changes)
 
 
 class ChildCheck:

@@ -18,7 +18,7 @@ from ..routes import Change, RouteTable
 from ..threads import in_thread
 from ..traefik.transports import Transport, Transports
 from .engine import Engine
-from .link import Link, peer_of
+from .link import Link, LinkLost, NoAnswer, peer_of
 from .listeners import open_unix
 from .loop import make_loop
 from .messages import BrokenMessage, pieces_of, routes_in
@@ -33,6 +33,8 @@ DOOR = "in-process.sock"
 GRACE = 2.0
 # Seconds until a connection must have asked to take over, and how many may be about to.
 _SECONDS_TO_ASK, _MOST_ASKING = 5.0, 8
+# Seconds in which the Hub must take some more of what it has asked for.
+_SECONDS_TO_TAKE = 2.0
 # Seconds until the door is tried again, with no descriptor left.
 _PAUSE = 0.5
 
@@ -84,8 +86,13 @@ class Child:
                 continue
             link = Link(self._on_message, self._on_lost)
             self._asking.add(link)
-            await link.open(connection)
-            loop.call_later(_SECONDS_TO_ASK, self._turn_away, link)
+            try:
+                await link.open(connection)
+            except OSError:  # it has gone already
+                self._asking.discard(link)
+                connection.close()
+            else:
+                loop.call_later(_SECONDS_TO_ASK, self._turn_away, link)
 
     def _turn_away(self, link: Link) -> None:
         if link in self._asking:
@@ -97,9 +104,12 @@ class Child:
         self._reporter.use(link)
 
     def _on_message(self, link: Link, message: Message) -> None:
-        if link is self._hub:
+        if link is self._hub and "stay" in message:
+            # At once: it may be the last one, and what is under way then must not hold it up.
+            self._stays = bool(message["stay"])
+        elif link is self._hub:
             self._inbox.put_nowait((link, message))
-        elif link in self._asking and "take" in message and self._hub is None:
+        elif link in self._asking and "take" in message and self._hub is None and not self.ended.is_set():
             self._asking.discard(link)
             self._accept(link)
             self._inbox.put_nowait((link, message))
@@ -125,7 +135,7 @@ class Child:
             answer: Message = {}
             try:
                 answer = await self._do(link, message) or {}
-            except (ssl.SSLError, BrokenMessage, OSError) as error:
+            except (ssl.SSLError, BrokenMessage, LinkLost, NoAnswer, OSError) as error:
                 answer = {"error": str(getattr(error, "reason", None) or error)}
             except Exception as error:  # noqa: BLE001 - a bug: the Hub is told, and users go on
                 _log.exception("A message of the Hub could not be followed")
@@ -137,7 +147,6 @@ class Child:
         does: dict[str, Callable[[Link, Message], Awaitable[Message | None]]] = {
             "begin": self._begin,
             "take": self._give_table,
-            "stay": self._stay,
             "changes": self._note_changes,
             "commit": self._commit,
             "certificate": self._show,
@@ -170,9 +179,6 @@ class Child:
             await asyncio.sleep(0)
         return {"revision": self._served.revision}
 
-    async def _stay(self, _: Link, message: Message) -> None:
-        self._stays = bool(message["stay"])
-
     async def _note_changes(self, _: Link, message: Message) -> None:
         """The first message of a commit says what it is for; the others bring routes, and routespecs that are deleted."""
         if message["changes"] is not None:
@@ -185,6 +191,8 @@ class Child:
         self._changes = []
         if self._base and self._base != engine.revision:
             return {"error": f"it serves revision {engine.revision}, not {self._base}"}
+        if len(changes) != message["changed"]:
+            return {"error": f"it was told of {len(changes)} changes, not {message['changed']}"}
         if "transports" in message:
             await in_thread(self._targets.update, _transports(message["transports"]))
         table, refused = (self._table if self._base else RouteTable()).with_changes(changes)
@@ -208,8 +216,9 @@ class Child:
     async def _ping(self, _: Link, __: Message) -> Message:
         return {"revision": self._served.revision}
 
-    async def _look(self, _: Link, __: Message) -> None:
-        self._reporter.tell_seen(self._served)
+    async def _look(self, link: Link, _: Message) -> None:
+        while not self._reporter.tell_seen(self._served):
+            await link.settled(_SECONDS_TO_TAKE)
         self._reporter.tell_traffic(self._served)
 
     async def _end(self, _: Link, __: Message) -> None:

@@ -26,7 +26,7 @@ from ..seams import Event, Metrics
 from ..threads import in_thread
 from .child import GRACE
 from .link import Link, LinkLost, NoAnswer
-from .listeners import Place, open_sockets
+from .listeners import Place, open_places
 from .messages import BrokenMessage, routes_in
 from .settings import ChildSettings
 from .spawning import DOOR, LastOutput, come_to_door, spawn, wait_for
@@ -128,11 +128,13 @@ class Keeper:
         if record is not None and await in_thread(record.is_running):
             self._running = RunningProcess(record.identity, None)
             atexit.register(self._say_whether_to_stay)
-            why = "the settings have changed" if record.static_sha256 != self._digest else await self._take_over()
+            is_same = record.static_sha256 == self._digest
+            why = await self._take_over() if is_same else "the settings, this package or Python have changed"
             if not why:
                 self._log.info("Taking over the proxy's process of the last Hub (process %d)", self.pid)
                 return
-            self._log.info("Ending the proxy's process of the last Hub (process %d): %s", self.pid, why)
+            if await in_thread(self._running.alive):
+                self._log.warning("Ending the proxy's process of the last Hub (process %d): %s", self.pid, why)
             await self._end()
         await self._start()
 
@@ -155,7 +157,10 @@ class Keeper:
                 return str(error)
             else:
                 break
-        self.taken, self._routes = (int(answer.get("revision", 0)), self._routes), []
+        if "error" in answer:
+            self._drop_link()
+            return quoted(str(answer["error"]))
+        self.taken, self._routes = (int(answer["revision"]), self._routes), []
         self._tell_whether_to_stay(link)
         self._use(link)
         return ""
@@ -166,10 +171,9 @@ class Keeper:
         Raises:
             ProxyError: If that fails; the message says why.
         """
+        self._tells_stay = None
         if not self._sockets:
-            for place, is_tls, port in self._settings.places:
-                opened = await in_thread(open_sockets, place)
-                self._sockets += [(one, is_tls, port) for one in opened]
+            self._sockets = await in_thread(open_places, self._settings.places)
         ours, theirs = socket.socketpair()
         try:
             await run_in_thread(self._spawn, theirs)  # to its end, so that stop() knows the process
@@ -187,7 +191,6 @@ class Keeper:
         except (LinkLost, NoAnswer) as error:
             words = await in_thread(self._output.words)
             raise ProxyError(f"The proxy's process could not be started: {error}.{words}") from error
-        self._tell_whether_to_stay(link)
         self._use(link)
 
     async def _ask_new(self, link: Link, message: dict[str, Any]) -> None:
@@ -206,36 +209,40 @@ class Keeper:
             try:
                 ProcessRecord(identity, self._command, self._digest).write(self._record_file)
             except OSError as error:
-                self._log.warning(
-                    "%s could not be written (%s): the next Hub cannot take over the proxy's process",
-                    self._record_file,
-                    error.strerror,
-                )
+                problem = "%s could not be written (%s): the next Hub cannot take over the proxy's process"
+                self._log.warning(problem, self._record_file, error.strerror)
 
     # The connection.
 
     async def _open_link(self, connection: socket.socket) -> Link:
         lost = self._lost = asyncio.Event()
-        link = Link(self._take, lambda _: lost.set())
+
+        def on_lost(link: Link) -> None:
+            lost.set()
+            if self.link is link:
+                self.link = None
+                self._has_link.clear()
+
+        link = Link(self._take, on_lost)
         self._routes = []
-        self._opening = link
         await link.open(connection)
+        self._opening = link
         return link
 
-    def _take(self, _: Link, message: dict[str, Any]) -> None:
-        if "routes" in message:
-            with contextlib.suppress(BrokenMessage):
-                self._routes += routes_in(message["routes"])
-        else:
+    def _take(self, link: Link, message: dict[str, Any]) -> None:
+        if "routes" not in message:
             self._on_message(message)
+            return
+        try:
+            self._routes += routes_in(message["routes"])
+        except BrokenMessage:
+            link.abort()  # rather than to go on without those
 
     def _use(self, link: Link) -> None:
         self.link = link
         self._has_link.set()
 
     def _drop_link(self) -> None:
-        self._has_link.clear()
-        self.link = None
         if self._opening is not None:
             self._opening.abort()
 
@@ -245,11 +252,7 @@ class Keeper:
         Raises:
             LinkLost: If there is none in time.
         """
-        waiting = asyncio.ensure_future(self._has_link.wait())
-        try:
-            await asyncio.wait([waiting], timeout=seconds)
-        finally:
-            waiting.cancel()
+        await wait_for(self._has_link.wait(), seconds)
         if self.link is None:
             raise LinkLost
         return self.link
@@ -277,7 +280,10 @@ class Keeper:
             ProxyError: If it cannot.
         """
         try:
-            await self._ask_new(await self.connected(ANSWER_SECONDS), {"listen": True})
+            link = await self.connected(ANSWER_SECONDS)
+            await self._ask_new(link, {"listen": True})
+            # Not before: whoever takes it over takes for granted that it listens.
+            self._tell_whether_to_stay(link)
         except (LinkLost, NoAnswer) as error:
             raise ProxyError(f"The proxy's process could not be started: {error}") from error
 
@@ -288,7 +294,7 @@ class Keeper:
     def _say_whether_to_stay(self) -> None:
         """At the very end of the Hub, which may have been told to leave its proxy running, or not to, meanwhile."""
         stay = not self._settings.ends_with_hub()
-        if self.link is not None and stay != self._tells_stay:
+        if self.link is not None and self._tells_stay is not None and stay != self._tells_stay:
             self.link.send_now({"stay": stay})
 
     # The watch.
@@ -339,8 +345,9 @@ class Keeper:
             await self._start()
             await publish()
             await self.listen()
-        except (ProxyError, LinkLost, NoAnswer) as error:
-            self._log.error("%s; trying again in %g s", error, pause)
+        except Exception as error:  # noqa: BLE001 - whatever it is, users wait, and the next attempt may succeed
+            is_known = isinstance(error, ProxyError)
+            self._log.error("%s; trying again in %g s", error, pause, exc_info=None if is_known else error)
             await self._end(_KILL_SECONDS)
             return False
         self._metrics.count(Event.RESTART)
@@ -355,17 +362,13 @@ class Keeper:
             self._keeping.cancel()
             await asyncio.wait([self._keeping])
         pid = self.pid
-        self._close_sockets()
+        for one, _, _ in self._sockets:
+            one.close()  # at once, or those who come would wait until the Hub has ended
+        self._sockets = []
         await self._end(told=True)
         await in_thread(self._output.close)
         if pid is not None:
             self._log.info("The proxy's process %d has been ended", pid)
-
-    def _close_sockets(self) -> None:
-        """Stop listening, or those who come would wait until the Hub has ended."""
-        for one, _, _ in self._sockets:
-            one.close()
-        self._sockets = []
 
     async def _end(self, kill: float = 0, *, told: bool = False) -> None:
         """End the process, and forget it.
@@ -375,7 +378,7 @@ class Keeper:
             told: Whether it is told over the connection.
         """
         atexit.unregister(self._say_whether_to_stay)
-        running, self._running = self._running, None
+        running = self._running
         if told and self.link is not None:
             self.link.send({"end": True})
             if running is not None:
@@ -383,6 +386,7 @@ class Keeper:
         self._drop_link()
         if running is None:
             return
+        # It is known until it has ended: this may be cancelled, and called again.
         steps = [(signal.SIGKILL, kill)] if kill else [(signal.SIGTERM, _END_SECONDS), (signal.SIGKILL, _KILL_SECONDS)]
         for number, seconds in steps:
             if not await in_thread(running.alive):
@@ -390,5 +394,7 @@ class Keeper:
             await in_thread(running.send, number)
             await wait_for(running.wait(), seconds)
         await wait_for(running.wait(), _KILL_SECONDS)
+        self._running = None
         for path in (self._record_file, self._settings.folder / DOOR):
-            await in_thread(path.unlink, missing_ok=True)
+            with contextlib.suppress(OSError):  # the next process replaces it
+                await in_thread(path.unlink, missing_ok=True)

@@ -7,13 +7,16 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
 from .messages import BrokenMessage, MessageReader, encoded
 
 # How many bytes may wait to be sent before the sender is to wait. A side that is frozen must not fill the other's memory.
 _MOST_WAITING = 2**18
+# In how many parts an answer is waited for. If this process was held up itself, the time is over when it goes on, but the
+# answer may be behind much else that has come meanwhile. So that costs one part only.
+_PARTS = 5
 # struct ucred (unix(7), SO_PEERCRED): process, user, group.
 _CREDENTIALS = struct.Struct("3i")
 
@@ -22,7 +25,7 @@ class LinkLost(Exception):
     """The other side has closed the connection, or has ended."""
 
     def __init__(self) -> None:
-        super().__init__("it has ended")
+        super().__init__("its connection has ended")
 
 
 class NoAnswer(Exception):
@@ -141,7 +144,9 @@ class Link(asyncio.Protocol):
     def send_now(self, message: Mapping[str, Any]) -> None:
         """Send a short message without the event loop, which has ended. If that cannot be done at once, it is dropped."""
         connection = self._transport.get_extra_info("socket")
-        if not self._is_lost and connection is not None and connection.fileno() >= 0:
+        # Not in the middle of another message.
+        is_between = not self._is_lost and not self._transport.get_write_buffer_size()
+        if is_between and connection is not None and connection.fileno() >= 0:
             with contextlib.suppress(OSError):
                 os.write(connection.fileno(), encoded(message))
 
@@ -160,7 +165,7 @@ class Link(asyncio.Protocol):
         self._answers[self._last] = answer
         self._transport.write(text)
         try:
-            await asyncio.wait([answer], timeout=seconds)
+            await _wait([answer], seconds)
         finally:
             if not answer.done():
                 self._late.add(answer)
@@ -179,15 +184,13 @@ class Link(asyncio.Protocol):
             LinkLost: If the connection has ended.
             NoAnswer: If that takes longer.
         """
-        end = self._loop.time() + seconds
         while not self._is_lost and (self._late or self.is_full):
             writable = asyncio.ensure_future(self._writable.wait())
             try:
-                await asyncio.wait(self._late or [writable], timeout=end - self._loop.time())
+                if not await _wait(self._late or [writable], seconds):
+                    raise NoAnswer(seconds)
             finally:
                 writable.cancel()
-            if self._loop.time() >= end:
-                raise NoAnswer(seconds)
         if self._is_lost:
             raise LinkLost
 
@@ -196,3 +199,12 @@ class Link(asyncio.Protocol):
         if not self._is_lost:
             self._transport.abort()
             self._lose()
+
+
+async def _wait(futures: Collection[asyncio.Future[Any]], seconds: float) -> bool:
+    """Return whether all futures are done in time, however long this process was held up meanwhile."""
+    for _ in range(_PARTS):
+        _, pending = await asyncio.wait(futures, timeout=seconds / _PARTS)
+        if not pending:
+            return True
+    return False

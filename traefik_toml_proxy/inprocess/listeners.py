@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -88,6 +89,23 @@ def open_sockets(place: Place) -> list[socket.socket]:
             f"The proxy cannot listen at {place} ({error.strerror or error}). "
             f"{advice or 'c.JupyterHub.bind_url sets this address.'}"
         ) from error
+
+
+def open_places(places: Iterable[tuple[Place, bool, int | None]]) -> list[tuple[socket.socket, bool, int | None]]:
+    """Return sockets that listen at all of some places, each with what is said of its place. Blocks.
+
+    Raises:
+        ConfigurationError: If that cannot be at one of them; nobody listens at the others then.
+    """
+    opened: list[tuple[socket.socket, bool, int | None]] = []
+    try:
+        for place, is_tls, port in places:
+            opened += [(one, is_tls, port) for one in open_sockets(place)]
+    except BaseException:
+        for one, *_ in opened:
+            one.close()
+        raise
+    return opened
 
 
 def _inherited(place: Place) -> list[socket.socket]:

@@ -10,11 +10,14 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ..errors import InvalidRoute
 from ..routes import Route
 
 _LENGTH = struct.Struct("!I")
 # The longest message, in bytes. What is long is sent in pieces, so that neither side reads or writes one for long.
 LONGEST = 16 * 2**20
+# The most characters of a route. Each may take twelve bytes as JSON.
+_LONGEST_ROUTE = 2**20
 # How many routes, or how many characters of them, are in a piece.
 _ROUTES_IN_A_PIECE, _CHARACTERS_IN_A_PIECE = 500, 2**18
 
@@ -68,6 +71,17 @@ def _decoded(text: bytes) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise BrokenMessage("a message is not an object")
     return message
+
+
+def check_length(route: Route) -> None:
+    """Check that a route fits in a message.
+
+    Raises:
+        InvalidRoute: If it does not.
+    """
+    length = len(route.routespec) + len(route.target) + len(route.data_json) + len(route.place)
+    if length > _LONGEST_ROUTE:
+        raise InvalidRoute(route.routespec, f"it has {length} characters with its target and data, which is too long")
 
 
 def pieces_of(routes: Iterable[Route]) -> Iterator[list[list[str]]]:

@@ -51,8 +51,7 @@ class News:
         elif "traffic" in message:
             self._take_traffic(message["traffic"])
         elif "reports" in message:
-            for _ in range(message["failed"]):
-                self._metrics.count(Event.REQUEST_FAILED)
+            self._metrics.count(Event.REQUEST_FAILED, message["failed"])
             self._report(message["reports"], message["rows"])
 
     def _report(self, kind: str, rows: Iterable[list[Any]]) -> None:

@@ -94,18 +94,21 @@ class Reporter(logging.Handler):
 
     # What the Hub asks for, and is told regularly.
 
-    def tell_seen(self, engine: Engine) -> None:
-        """Send when routes were last used, as far as the Hub does not know."""
+    def tell_seen(self, engine: Engine) -> bool:
+        """Send when routes were last used, as far as the Hub does not know; return whether it has all of it now."""
         link = self.link
         if link is None:
-            return
+            return True
         told = self._seen
         for routespec in [routespec for routespec in told if routespec not in engine.seen]:
             del told[routespec]
         news = iter([(routespec, when) for routespec, when in engine.seen.items() if told.get(routespec) != when])
-        while not link.is_full and (piece := dict(itertools.islice(news, _TIMES_AT_ONCE))):
+        while piece := dict(itertools.islice(news, _TIMES_AT_ONCE)):
+            if link.is_full:
+                return False
             link.send({"seen": piece})
             told.update(piece)
+        return True
 
     def tell_traffic(self, engine: Engine) -> None:
         """Send how many requests there were, if the Hub does not know."""

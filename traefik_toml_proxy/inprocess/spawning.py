@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ __all__ = ["DOOR", "LastOutput", "come_to_door", "spawn", "wait_for"]
 _CONNECT_SECONDS = 10.0
 # How much of what it has written to its standard error is logged.
 _LAST_BYTES = 2000
+_UNPRINTABLE = re.compile(r"[^\n -~]+")
 # The only variables that it inherits: no secrets of the Hub.
 _KEPT_VARIABLES = (
     *("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "PYTHONHOME", "SSL_CERT_DIR"),
@@ -51,6 +53,7 @@ class LastOutput:
         size = self._file.seek(0, os.SEEK_END)
         self._file.seek(max(0, size - _LAST_BYTES))
         text = self._file.read().decode(errors="replace").strip()
+        text = _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
         return f" The last lines of its output:\n{text}" if text else ""
 
     def close(self) -> None:
