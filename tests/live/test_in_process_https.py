@@ -127,6 +127,8 @@ async def test_a_server_with_an_unknown_certificate_gets_nothing(
             await proxy.stop()
         assert len(site.exchanges) == 1
     await eventually(lambda: caplog.text.count("its certificate is not trusted (self-signed certificate)") == 2)
+    with pytest.raises(ConfigurationError, match=r"c\.InProcessProxy\.extra_routes_ca names this file"):
+        await make_in_process(extra_routes_ca="/nowhere/ca.pem").start()
 
 
 @pytest.mark.parametrize(

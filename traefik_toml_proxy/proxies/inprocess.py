@@ -24,7 +24,7 @@ from ..runtime.pairs import PASSPHRASE_VARIABLE
 from ..session import Session
 from ..traefik.static import check_trusted_proxies
 from .base import RoutingProxy
-from .transports import watched_transports
+from .transports import extra_routes_ca, watched_transports
 from .values import absolute
 
 # Descriptors that are left to the Hub and to connections that rest.
@@ -148,17 +148,7 @@ class InProcessProxy(RoutingProxy):
         so that the Hub has time for other things.
         """,
     )
-    extra_routes_ca = Unicode(
-        "",
-        config=True,
-        help="""
-        A file with the certificates (PEM) of the authorities to trust for the https targets of Proxy.extra_routes, such as
-        your organization's own. It replaces those of the operating system, which are trusted by default.
-
-        A target's certificate must be for the host or the IP address in its URL. The file is read again when it changes.
-        JupyterHub.internal_ssl does not apply to these targets.
-        """,
-    )
+    extra_routes_ca = extra_routes_ca()
 
     async def _open_session(self) -> Session:
         if not self.should_start:
@@ -196,7 +186,7 @@ class InProcessProxy(RoutingProxy):
             ),
             certificate=certificate,
             redirect=self._redirect,
-            transports=watched_transports(self.app, self.extra_routes_ca),
+            transports=watched_transports(self.app, self.extra_routes_ca, "c.InProcessProxy.extra_routes_ca"),
             check_route=self._check_route,
             metrics=hub_metrics(),
             access_log=self.access_log,

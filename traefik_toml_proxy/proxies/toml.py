@@ -185,7 +185,7 @@ class TraefikTomlProxy(TraefikProxy):
         """Read the certificates for https targets, for an examination."""
         if getattr(self.app, "internal_ssl", False) and "proxy-client" not in self.app.internal_proxy_certs:
             return  # the Hub makes them when it starts for the first time
-        self._transports = watched_transports(self.app, self.extra_routes_ca)
+        self._transports = watched_transports(self.app, self.extra_routes_ca, "c.TraefikProxy.extra_routes_ca")
         self._transports.read()
 
     @property

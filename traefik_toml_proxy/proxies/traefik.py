@@ -27,7 +27,7 @@ from .base import RoutingProxy
 from .https import HttpsSettings
 from .leftovers import leftovers
 from .sharing import DEFAULT_CERTIFICATE, NAMESPACE, RULE_HOSTS, SharingSettings, check_host
-from .transports import watched_transports
+from .transports import extra_routes_ca, watched_transports
 from .values import absolute, without_options
 
 
@@ -239,17 +239,7 @@ class TraefikProxy(RoutingProxy):
     namespace = NAMESPACE
     rule_hosts = RULE_HOSTS
     default_certificate = DEFAULT_CERTIFICATE
-    extra_routes_ca = Unicode(
-        "",
-        config=True,
-        help="""
-        A file with the certificates (PEM) of the authorities to trust for the https targets of Proxy.extra_routes, such as
-        your organization's own. It replaces those of the operating system, which are trusted by default.
-
-        A target's certificate must be for the host or the IP address in its URL. The file is read again when it changes.
-        JupyterHub.internal_ssl does not apply to these targets.
-        """,
-    )
+    extra_routes_ca = extra_routes_ca()
     track_activity = Bool(
         True,
         config=True,
@@ -308,7 +298,7 @@ class TraefikProxy(RoutingProxy):
         for leftover in leftovers(self.config, {cls.__name__ for cls in type(self).__mro__}):
             self.log.warning("%s", leftover)
         self._sharing = SharingSettings.of(self, self._entry_point)
-        self._transports = watched_transports(self.app, self.extra_routes_ca)
+        self._transports = watched_transports(self.app, self.extra_routes_ca, "c.TraefikProxy.extra_routes_ca")
         return PublishingSettings(
             make_store=make_store,
             check_route=self._check_route,

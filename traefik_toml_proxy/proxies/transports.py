@@ -5,22 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from traitlets import Unicode
+
 from ..runtime.transport_files import TransportFiles, WatchedTransports
 from .values import absolute
 
 
-def watched_transports(app: Any, extra_routes_ca: str) -> WatchedTransports:
+def extra_routes_ca() -> Unicode[str, str | bytes]:
+    """Return the trait of this name. Each class needs one of its own."""
+    return Unicode(
+        "",
+        config=True,
+        help="""
+        A file with the certificates (PEM) of the authorities to trust for the https targets of Proxy.extra_routes, such as
+        your organization's own. It replaces those of the operating system, which are trusted by default.
+
+        A target's certificate must be for the host or the IP address in its URL. The file is read again when it changes.
+        JupyterHub.internal_ssl does not apply to these targets.
+        """,
+    )
+
+
+def watched_transports(app: Any, authorities: str, trait: str) -> WatchedTransports:
     """Return the transports to https targets; nothing is read yet.
 
     Args:
         app: The JupyterHub, or None.
-        extra_routes_ca: The trait of ``TraefikProxy``, or "".
+        authorities: The path of the authorities for extra routes, or "".
+        trait: What sets it.
     """
     extra = None
-    if extra_routes_ca:
-        extra = TransportFiles(
-            authorities=absolute(extra_routes_ca), advice="c.TraefikProxy.extra_routes_ca names this file."
-        )
+    if authorities:
+        extra = TransportFiles(authorities=absolute(authorities), advice=f"{trait} names this file.")
     return WatchedTransports(_internal_files(app) if getattr(app, "internal_ssl", False) else None, extra)
 
 
