@@ -93,8 +93,7 @@ class Keeper:
         self._log = log
         self._metrics = metrics
         self._record_file = settings.folder / "in-process.json"
-        module = f"{__package__}.child"
-        self._command = [sys.executable, "-m", module, settings.event_loop, str(settings.folder)]
+        self._command = [sys.executable, "-m", f"{__package__}.child", settings.event_loop, str(settings.folder)]
         self._begin = settings.child.as_tree()
         all_settings = repr((self._command, __version__, sys.version, self._begin, settings.places))
         self._digest = hashlib.sha256(all_settings.encode()).hexdigest()
@@ -175,14 +174,14 @@ class Keeper:
         if not self._sockets:
             self._sockets = await in_thread(open_places, self._settings.places)
         ours, theirs = socket.socketpair()
-        try:
-            await run_in_thread(self._spawn, theirs)  # to its end, so that stop() knows the process
-            link = await self._open_link(ours)
-        except OSError as error:
-            ours.close()
-            raise ProxyError(f"The proxy's process could not be started: {error}") from error
-        finally:
-            theirs.close()
+        with theirs, contextlib.ExitStack() as stack:
+            stack.enter_context(ours)
+            try:
+                await run_in_thread(self._spawn, theirs)  # to its end, so that stop() knows the process
+                link = await self._open_link(ours)
+            except OSError as error:
+                raise ProxyError(f"The proxy's process could not be started: {error}") from error
+            stack.pop_all()
         numbers = [[one.fileno(), is_tls, port] for one, is_tls, port in self._sockets]
         try:
             await self._ask_new(link, {"begin": self._begin, "sockets": numbers})

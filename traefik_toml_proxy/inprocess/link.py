@@ -25,7 +25,7 @@ class LinkLost(Exception):
     """The other side has closed the connection, or has ended."""
 
     def __init__(self) -> None:
-        super().__init__("its connection has ended")
+        super().__init__("it has closed its connection")
 
 
 class NoAnswer(Exception):
