@@ -177,6 +177,7 @@ async def test_a_message_that_is_too_long_is_an_error_of_its_own(ends: Ends) -> 
     """The connection goes on."""
     with pytest.raises(BrokenMessage):
         await ends.link.ask({"x": "y" * 2**25}, 5)
+    await within(5, ends.link.settled(1))
     ends.link.send({"a": 1})
     assert await within(5, ends.other.messages()) == [{"a": 1}]
 
