@@ -50,10 +50,11 @@ async def test_nobody_notices_that_the_hub_is_killed_and_started_again(tmp_path:
     echo.add_sockets([listening])
     more = MORE.format(echo=f"http://127.0.0.1:{listening.getsockname()[1]}")
     try:
-        async with RealHub(tmp_path, config, url, more=more) as hub, contextlib.AsyncExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack, RealHub(tmp_path, config, url, more=more) as hub:
             server = await hub.start_server("ada")
             process = proxy_of(tmp_path)
-            stack.callback(end, process)  # it is not marked as started by the Hub
+            # When there is no Hub any more that would start it again. It is not marked as started by the Hub.
+            stack.push_async_callback(end, tmp_path)
             socket = await websocket_connect(f"{url.replace('http', 'ws')}/echo/ws")
             answers: list[int] = []
             slow: list[int] = []
@@ -93,7 +94,6 @@ async def test_nobody_notices_that_the_hub_is_killed_and_started_again(tmp_path:
                 return False
 
             await eventually(is_back)
-            stack.callback(end, proxy_of(tmp_path))
             assert "it has ended (it was started by an earlier Hub" in hub.log
             socket.close()
     finally:
@@ -106,7 +106,9 @@ def proxy_of(folder: Path) -> int:
     return int(record["identity"]["pid"])
 
 
-def end(process: int) -> None:
-    """End a process that no Hub ends."""
+async def end(folder: Path) -> None:
+    """End the process of the proxy, which no Hub ends."""
+    process = proxy_of(folder)
     with contextlib.suppress(ProcessLookupError):
         os.kill(process, signal.SIGTERM)
+    await eventually(lambda: not alive(process))
