@@ -20,6 +20,7 @@ from support.agents import LEASE_SECONDS, AgentProcess
 from support.backend import get
 from support.etcd import Etcd, running_etcd
 from support.fixtures import BackendMaker
+from support.processes import alive
 from support.relay import Relay
 from support.waiting import PATIENCE, eventually, within
 
@@ -245,6 +246,48 @@ async def test_a_killed_traefik_is_started_again_once_the_balancer_has_noticed(
     assert (unready < PATIENCE, listens - unready > 0.75 * leave, is_ready) == (True, True, False)
     await one.ready()
     assert await served_by(one) == "ada"
+
+
+async def test_a_replica_that_was_killed_comes_back_once_the_balancer_has_noticed(
+    proxy: TraefikEtcdProxy, make_agent: AgentMaker, make_backend: BackendMaker
+) -> None:
+    """Its agent is started again at once, but not its Traefik, unless no other agent answers."""
+    leave = 2 * PATIENCE
+    ada, agents = await make_backend("ada"), [make_agent(name, leave_seconds=leave) for name in ("one", "two")]
+    one, two = agents
+    for agent in agents:
+        await agent.start()
+    await proxy.add_route("/user/ada/", ada.url, {})
+    for agent in agents:
+        await agent.ready()
+    await eventually((one.state_dir / "other-agents.json").exists)
+    await _kill_both(one)
+    began = time.monotonic()
+    await one.start()
+    await eventually(lambda: _listens(one))
+    assert time.monotonic() - began > leave
+    await one.ready()
+    assert await served_by(one) == "ada"
+
+    await _kill_both(two)
+    await _kill_both(one)
+    await one.start()
+    await one.ready()
+    assert one.log.read_text().count("Others serve the routes") == 1
+
+
+async def _listens(agent: AgentProcess) -> bool:
+    with contextlib.suppress(OSError):
+        await get(agent.url, "/user/ada/")
+        return True
+    return False
+
+
+async def _kill_both(agent: AgentProcess) -> None:
+    traefik = agent.traefik_pid
+    await agent.end(signal.SIGKILL)
+    os.kill(traefik, signal.SIGKILL)
+    await eventually(lambda: not alive(traefik))
 
 
 async def test_the_hub_goes_on_without_a_replica_whose_traefik_is_frozen(

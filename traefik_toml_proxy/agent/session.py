@@ -251,8 +251,7 @@ class Agent:
         cleanup.add("the health server", health.close)
         await health.start()
         cleanup.add("Traefik", supervisor.stop)
-        if not await supervisor.adopt():
-            await supervisor.start()
+        await self._start_traefik(supervisor)
 
         async def prepare_restart() -> None:
             await self._let_others_take_over()
@@ -269,6 +268,17 @@ class Agent:
             ("certificate", self._certificates()),
         ):
             cleanup.add_task(asyncio.create_task(work, name=f"traefik_toml_proxy {name}"))
+
+    async def _start_traefik(self, supervisor: TraefikSupervisor) -> None:
+        """Take over the Traefik of an earlier agent, or start one: not at once where one has just died with its agent."""
+        was_left = await supervisor.was_left()
+        if await supervisor.adopt():
+            return
+        if was_left:
+            await self._peers.ask(None)
+            if any(self._peers.answers.values()):
+                await self._let_the_balancer_notice()
+        await supervisor.start()
 
     def _prepare(self, lock: OwnerLock) -> None:
         """Make and lock the folder, and write the certificate. Blocks."""
@@ -312,11 +322,15 @@ class Agent:
                 self._membership.changed()
 
     async def _let_others_take_over(self) -> None:
-        """Give the balancer time to notice that Traefik has ended: a new one answers 404 until it has loaded its file."""
+        """Say that Traefik has ended, and give the balancer time to notice if others serve."""
         self._replica.has_ended()
         if self._peers.urls:
-            self._log.info("Others serve the routes: Traefik is started in %g s", self._settings.leave_seconds)
-            await asyncio.sleep(self._settings.leave_seconds)
+            await self._let_the_balancer_notice()
+
+    async def _let_the_balancer_notice(self) -> None:
+        """Give it time: a new Traefik answers 404 until it has loaded its file."""
+        self._log.info("Others serve the routes: Traefik is started in %g s", self._settings.leave_seconds)
+        await asyncio.sleep(self._settings.leave_seconds)
 
     async def _replace_traefik(self) -> None:
         """Have a Traefik replaced that has stopped loading routes, once nobody is sent to it any more."""

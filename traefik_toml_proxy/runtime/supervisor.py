@@ -101,6 +101,12 @@ class TraefikSupervisor:
         """The last lines of Traefik's output."""
         return self._output.last_lines
 
+    async def was_left(self) -> bool:
+        """Whether nobody has stopped the Traefik that was started last: it runs, or was killed. Not so after a reboot."""
+        record = await in_thread(ProcessRecord.read, self._record_file)
+        this = await in_thread(ProcessIdentity.of, os.getpid())
+        return record is not None and this is not None and record.identity.boot == this.boot
+
     async def adopt(self) -> bool:
         """Take over a Traefik that an earlier Hub started, if its program and settings are the current ones.
 
