@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 
 from traefik_toml_proxy.conformance import CASES, StartedByHub, Subject
 from traefik_toml_proxy.conformance.suite import ProxyConformance
-from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 PROXY = "traefik_toml_proxy:InProcessProxy"
 
@@ -19,14 +15,6 @@ CASES_HERE = tuple(case for case in CASES if case.id not in ENDS_WITH_THE_HUB)
 # What depends on where the proxy runs. All other cases pass as well, but take a minute.
 DIFFERS_APART = {"activity", "api", "changes", "failures", "lifecycle", "tls"}
 TAKES_LONG = {"changes.others-lose-nothing", "tls.internal-ssl-unauthorized"}
-
-
-class StayingProxy(InProcessProxy):
-    """The proxy of a Hub with ``cleanup_proxy = False``: the suite's have no such setting."""
-
-    def __init__(self, **traits: Any) -> None:
-        app = SimpleNamespace(**vars(traits.pop("app")), cleanup_proxy=False)
-        super().__init__(**traits, app=app)
 
 
 class TestInProcess(ProxyConformance):
@@ -50,4 +38,4 @@ class TestApart(ProxyConformance):
     @classmethod
     def subject(cls) -> Subject:
         """The proxy."""
-        return StartedByHub(f"{__name__}:StayingProxy", {"InProcessProxy": {"where": "process"}})
+        return StartedByHub("support.staying:StayingProxy", {"InProcessProxy": {"where": "process"}})
