@@ -110,8 +110,13 @@ async def test_traefik_is_restarted_although_it_has_rejected_a_file_of_somebody_
     proxy, folder = make_proxy(), tmp_path / "state"
     await proxy.start()
     await proxy.add_route("/user/ada/", ada.url, {})
-    (folder / "dynamic.toml").write_bytes(b"this is = not TOML =")
-    await eventually(lambda: "Error occurred during watcher callback" in caplog.text)
+
+    def is_rejected() -> bool:
+        # Again and again, as it is put right within moments, which may be before Traefik has read it.
+        (folder / "dynamic.toml").write_bytes(b"this is = not TOML =")
+        return "Error occurred during watcher callback" in caplog.text
+
+    await eventually(is_rejected)
     await eventually(lambda: "is as it should be again" in caplog.text)
     await proxy.add_route("/user/bob/", ada.url, {})
     replace_by_a_copy(folder)
