@@ -3,16 +3,19 @@
 Prints one line of JSON with their addresses (:class:`benchmarks.workload.Addresses`) and ends when its standard input does.
 There are two servers of each kind, one for the Hub's route and one for users' routes; a header of each response says which:
 
-- a quick one that does as little as possible: it sends a few bytes, or 1 MiB where the path ends in ``/large``, so that the
-  proxy is measured and not what is behind it;
+- a quick one that does as little as possible: it sends a few bytes, or 1 MiB where the path ends in ``/large``, and echoes
+  short messages over WebSockets, so that the proxy is measured and not what is behind it;
 - one like a user's own server, which is tornado as well: pages, and WebSockets that echo what they receive.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import os
+import re
 import ssl
 import sys
 from collections.abc import Mapping
@@ -37,22 +40,56 @@ class _Quick(asyncio.Protocol):
     def __init__(self, answers: Mapping[tuple[bool, bool], bytes]) -> None:
         self._answers = answers
         self._received = b""
+        self._is_socket = False
         self._transport: asyncio.WriteTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is no subclass
 
     def data_received(self, data: bytes) -> None:
+        if self._is_socket:
+            self._echo(data)
+            return
         *heads, self._received = (self._received + data).split(b"\r\n\r\n")
         for head in heads:
             line = head.partition(b"\r\n")[0]
+            if line.endswith(_SOCKET):
+                self._is_socket = True  # a client sends nothing more before it has the answer
+                self._transport.write(_switching(head))
+                return
             is_last = b"\r\nconnection: close" in head.lower()
             self._transport.write(self._answers[line.endswith(_LARGE), is_last])
             if is_last:
                 self._transport.close()
 
+    def _echo(self, data: bytes) -> None:
+        """Send back the messages, of up to 125 bytes, that are whole (RFC 6455 section 5.2)."""
+        data, at = self._received + data, 0
+        while len(data) >= at + 6 and len(data) >= (end := at + 6 + (data[at + 1] & 0x7F)):
+            length, key = end - at - 6, data[at + 2 : at + 6]
+            key = (key * (length // 4 + 1))[:length]
+            payload = int.from_bytes(data[at + 6 : end], "big") ^ int.from_bytes(key, "big")
+            self._transport.write(bytes((data[at], length)) + payload.to_bytes(length, "big"))
+            if data[at] & 0x0F == _CLOSE:
+                self._transport.close()
+            at = end
+        self._received = data[at:]
+
 
 _LARGE = LARGE_PATH.encode() + b" HTTP/1.1"
+_SOCKET = SOCKET_PATH.encode() + b" HTTP/1.1"
+_KEY = re.compile(rb"(?i)\r\nsec-websocket-key: *([^ \r]+)")
+# RFC 6455 sections 1.3 and 5.2
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_CLOSE = 8
+
+
+def _switching(head: bytes) -> bytes:
+    """Return the answer to a handshake (RFC 6455 section 4.2.2)."""
+    key = _KEY.search(head)
+    accept = base64.b64encode(hashlib.sha1(key[1] + _GUID).digest()) if key else b""
+    fields = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept
+    return b"HTTP/1.1 101 Switching Protocols\r\n" + fields + b"\r\n\r\n"
 
 
 def _answer(name: str, body: bytes, *, is_last: bool) -> bytes:

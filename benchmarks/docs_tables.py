@@ -13,6 +13,8 @@ from .report_users import OF_USERS, PLAIN, distinct, having, median_of
 # The contenders that have a column, and its heading.
 _WHO = {
     "ours": "here",
+    "in-process": "here, in-process",
+    "in-process-apart": "here, in a process of its own",
     "chp": "configurable-http-proxy",
     "jtp": "jupyterhub-traefik-proxy",
     "floor": "bare Traefik",
@@ -24,7 +26,7 @@ _OF_ROUTES = {
     "files": "one file, 3 Traefiks",
     "jtp-etcd": "jupyterhub-traefik-proxy, etcd, 1 replica",
 }
-_TABLES_OF_THEIR_OWN = ("ours", "chp", "jtp")
+_TABLES_OF_THEIR_OWN = ("ours", "in-process", "in-process-apart", "chp", "jtp")
 
 _WAYS: Mapping[str, Mapping[str, bool]] = {
     "the Hub's page": PLAIN,
@@ -81,28 +83,35 @@ def _time_of_add(row: Mapping[str, Any], burst: int) -> str:
 def _requests(part: Mapping[str, Any]) -> str:
     samples = part["samples"]
     sizes = sorted({existing for (existing,) in distinct(samples, "existing")})
+    who = _measured(samples)
     rows = []
     for what, way in _WAYS.items():
         for size in sizes:
             cells = []
-            for name in _WHO:
+            for name in who:
                 where = {"contender": name, "existing": size if name in _TABLES_OF_THEIR_OWN else 0, **way}
                 rate, p99 = (median_of(samples, key, **where) for key in ("per_second", "p99_ms"))
                 # wrk's latencies do not include the time to connect.
                 latency = "" if p99 is None or way["close"] else f" ({_time(p99)})"
                 cells.append("" if rate is None else f"{rate:,.0f}{latency}")
-            if any(cells[: len(_TABLES_OF_THEIR_OWN)]):
+            if any(cell for name, cell in zip(who, cells, strict=True) if name in _TABLES_OF_THEIR_OWN):
                 rows.append([what, f"{size:,}", *cells])
-    return _list_table(["requests per second (99th percentile, ms)", "routes", *_WHO.values()], rows)
+    return _list_table(["requests per second (99th percentile, ms)", "routes", *(_WHO[name] for name in who)], rows)
+
+
+def _measured(samples: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return those who have a column: who was measured."""
+    return [name for name in _WHO if having(samples, contender=name)]
 
 
 def _websockets(part: Mapping[str, Any]) -> str:
     def row(what: str, samples: Iterable[Mapping[str, Any]], key: str, digits: int = 0, scale: float = 1) -> list[str]:
         known = [sample for sample in samples if sample[key] is not None]
-        values = (median_of(known, key, contender=name) for name in _WHO)
+        values = (median_of(known, key, contender=name) for name in who)
         return [what, *("" if value is None else f"{value / scale:,.{digits}f}" for value in values)]
 
     sockets = part["parameters"]["open_sockets"]
+    who = _measured(part["echoes"])
     rows = [
         row("echoes per second", part["echoes"], "per_second"),
         row("median of an echo, ms", part["echoes"], "p50_ms", 1),
@@ -110,7 +119,7 @@ def _websockets(part: Mapping[str, Any]) -> str:
         row("sockets opened per second", part["opened"], "opened_per_second"),
         row(f"memory of the proxy for each of {sockets:,} open ones, KiB", part["opened"], "bytes_per_socket", 0, 1024),
     ]
-    return _list_table(["WebSockets", *_WHO.values()], rows)
+    return _list_table(["WebSockets", *(_WHO[name] for name in who)], rows)
 
 
 def _churn(part: Mapping[str, Any]) -> str:
@@ -141,9 +150,20 @@ def _churn(part: Mapping[str, Any]) -> str:
     return _list_table([*header, "failed"], rows)
 
 
+def _busy(part: Mapping[str, Any]) -> str:
+    rows = []
+    for name in _measured(part["samples"]):
+        cells = []
+        for busy in (False, True):
+            mine = having(part["samples"], contender=name, busy=busy)
+            cells += [_time(median_of(mine, key) or 0) if mine else "" for key in ("p50_ms", "p99_ms")]
+        rows.append([_WHO[name], *cells])
+    return _list_table(["a request, ms", "median, quiet", "99th percentile, quiet", "median, busy", "99th, busy"], rows)
+
+
 def _restart(part: Mapping[str, Any]) -> str:
     rows = []
-    who = [*_TABLES_OF_THEIR_OWN, "floor"]
+    who = [name for name in (*_TABLES_OF_THEIR_OWN, "floor") if having(part["samples"], contender=name)]
     for event in [event for (event,) in distinct(part["samples"], "event")]:
         for existing in part["parameters"]["existing"]:
             cells = []
@@ -177,4 +197,11 @@ def _list_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-_TABLES = {"routes": _routes, "requests": _requests, "websockets": _websockets, "churn": _churn, "restart": _restart}
+_TABLES = {
+    "routes": _routes,
+    "requests": _requests,
+    "websockets": _websockets,
+    "churn": _churn,
+    "busy": _busy,
+    "restart": _restart,
+}

@@ -41,6 +41,13 @@ _PROXIES = {
     """,
     ),
     "in-process": ("traefik_toml_proxy.InProcessProxy", ""),
+    "in-process-apart": (
+        "traefik_toml_proxy.InProcessProxy",
+        """\
+    c.InProcessProxy.where = "process"
+    c.InProcessProxy.state_dir = {folder!r} + "/state"
+    """,
+    ),
     "chp": (
         "jupyterhub.proxy.ConfigurableHTTPProxy",
         """\

@@ -19,6 +19,7 @@ _NAMES = {
     "ours": ("traefik_toml_proxy", "#0072B2"),
     "before": ("traefik_toml_proxy, before", "#56B4E9"),
     "in-process": ("traefik_toml_proxy, in-process", "#CC79A7"),
+    "in-process-apart": ("traefik_toml_proxy, in-process, apart", "#F0E442"),
     "chp": ("configurable-http-proxy", "#D55E00"),
     "jtp": ("jupyterhub-traefik-proxy", "#009E73"),
     "floor": ("bare Traefik", "#999999"),
@@ -161,6 +162,21 @@ def _churn(part: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def _busy(part: Mapping[str, Any]) -> Figure:
+    figure, plots = _figure(1, 2)
+    for axes, what, title in zip(plots, ("p50_ms", "p99_ms"), ("Median", "99th percentile"), strict=True):
+        bars = []
+        for name in _NAMES:
+            for busy in (False, True):
+                value = median_of(part["samples"], what, contender=name, busy=busy)
+                if value is not None:
+                    bars.append((name, "busy" if busy else "quiet", value))
+        _grouped(axes, bars)
+        axes.set(title=f"{title} of a request, ms, with a Hub that is quiet, or busy")
+    legend(figure, plots[0])
+    return figure
+
+
 def _restart(part: Mapping[str, Any]) -> Figure:
     events = [event for (event,) in distinct(part["samples"], "event")]
     figure, plots = _figure(1, max(len(events), 1))
@@ -186,6 +202,7 @@ _DRAWN: Mapping[str, Callable[[Mapping[str, Any]], Figure]] = {
     "requests": _requests,
     "websockets": _websockets,
     "churn": _churn,
+    "busy": _busy,
     "restart": _restart,
 }
 

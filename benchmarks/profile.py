@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from . import churn, requests, restart, routes, websockets
+from . import busy, churn, requests, restart, routes, websockets
 from .bench import Bench, Common, progress
 from .machine import now
 
@@ -20,6 +20,7 @@ PARTS: Mapping[str, tuple[_Measure, Any]] = {
     "requests": (requests.measure, requests.Options()),
     "websockets": (websockets.measure, websockets.Options()),
     "churn": (churn.measure, churn.Options()),
+    "busy": (busy.measure, busy.Options()),
     "restart": (restart.measure, restart.Options()),
 }
 
@@ -29,6 +30,7 @@ QUICK: Mapping[str, Any] = {
     "requests": requests.Options(existing=(200,), seconds=1, rounds=1),
     "websockets": websockets.Options(existing=200, seconds=1, rounds=1, open_sockets=50),
     "churn": churn.Options(existing=(200,), seconds=2, rounds=1),
+    "busy": busy.Options(existing=200, seconds=1, rounds=1),
     "restart": restart.Options(existing=(50,), rounds=1, apart=1, seconds=60),
 }
 

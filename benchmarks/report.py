@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import report_before, report_etcd, report_routes, report_users
+from . import report_before, report_etcd, report_in_process, report_routes, report_users
 from .plain_text import Ratio, ratio_table
 
 
@@ -18,6 +18,7 @@ _TEXTS: Mapping[str, Callable[[Any], str]] = {
     "requests": _requests_text,
     "websockets": report_users.websockets_text,
     "churn": report_users.churn_text,
+    "busy": report_in_process.busy_text,
     "restart": report_users.restart_text,
 }
 
@@ -26,10 +27,16 @@ def _routes_ratios(part: dict[str, Any]) -> list[Ratio]:
     return [*report_routes.ratios(part), *report_etcd.ratios(part)]
 
 
+def _requests_ratios(part: Mapping[str, Any]) -> list[Ratio]:
+    return [*report_users.request_ratios(part), *report_in_process.request_ratios(part)]
+
+
 _RATIOS: Mapping[str, Callable[[Any], list[Ratio]]] = {
     "routes": _routes_ratios,
-    "requests": report_users.request_ratios,
+    "requests": _requests_ratios,
+    "websockets": report_in_process.websocket_ratios,
     "churn": report_users.churn_ratios,
+    "busy": report_in_process.busy_ratios,
     "restart": report_users.restart_ratios,
 }
 

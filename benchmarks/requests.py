@@ -6,8 +6,6 @@ as fast as it gets responses. It shares the machine with the proxy and the serve
 
 from __future__ import annotations
 
-import asyncio
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,7 +14,7 @@ from typing import Any, NamedTuple
 
 from .bench import Bench, Contestant, in_turns, progress, started
 from .contenders import FLOORS
-from .waiting import within
+from .load import results_of
 from .workload import LARGE_PATH, existing_routespec
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
@@ -99,7 +97,7 @@ async def _ask(wrk: str, contestant: Contestant, kind: Kind, options: Options) -
         users = contestant.existing or max(options.existing)  # the floors serve the pages of any
         path = existing_routespec(0).replace("000000", "%06d") + "lab"
     url = contestant.remote.settings.public_url + "/"
-    process = await asyncio.create_subprocess_exec(
+    sample = await results_of(
         wrk,
         "--threads=1",
         f"--connections={options.connections}",
@@ -111,19 +109,8 @@ async def _ask(wrk: str, contestant: Contestant, kind: Kind, options: Options) -
         path,
         str(users),
         "close" if kind.close else "keep",
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        seconds=options.seconds,
     )
-    try:
-        output, _ = await within(options.seconds + 60, process.communicate())
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    last = output.decode().strip().rpartition("\n")[2]
-    if not last.startswith("{"):
-        raise RuntimeError(f"wrk failed: {output.decode()[-500:]}")
-    sample: dict[str, Any] = json.loads(last)
     return {
         "contender": contestant.name,
         "existing": contestant.existing,

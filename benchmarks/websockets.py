@@ -1,6 +1,7 @@
 """The part ``websockets``: echoes over WebSockets, and the memory of the proxy for open ones. I/O: sockets, workers.
 
-The server behind the routes and the client are tornado's, as users' own servers are.
+Echoes are counted by a client in a process of its own (``echo_client.py``), and sent back by the quick server: both do so
+little that the proxy is measured. Of open sockets, only the memory is measured, so their client is tornado's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from .bench import Bench, Contestant, in_turns, started
+from .interpreter import this_interpreter
+from .load import results_of
 from .stats import spread
 from .waiting import within
 from .workload import SOCKET_PATH, existing_routespec
@@ -49,7 +52,7 @@ class Options:
 async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> None:
     """Measure all contenders; fills ``result``, also if it is interrupted."""
     result.update(parameters=asdict(options), echoes=[], opened=[], failures=[])
-    contestants = bench.contestants([options.existing], bench.addresses.pages)
+    contestants = bench.contestants([options.existing])
     async with started(contestants, result["failures"]) as up:
         for contestant in in_turns(up, options.rounds, "websockets: echoes"):
             with contestant.failures_recorded():
@@ -61,7 +64,12 @@ async def measure(bench: Bench, options: Options, result: dict[str, Any]) -> Non
 
 def socket_url(public_url: str, user: int) -> str:
     """Return the URL of a WebSocket of one of the users."""
-    return f"ws{public_url.removeprefix('http')}{existing_routespec(user)}{SOCKET_PATH.removeprefix('/')}"
+    return f"ws{public_url.removeprefix('http')}{socket_path(user)}"
+
+
+def socket_path(user: int) -> str:
+    """Return the path of a WebSocket of one of the users."""
+    return existing_routespec(user) + SOCKET_PATH.removeprefix("/")
 
 
 async def connect(url: str) -> WebSocketClientConnection:
@@ -95,23 +103,18 @@ async def _open(contestant: Contestant, count: int) -> list[WebSocketClientConne
 
 async def _echoes(contestant: Contestant, options: Options) -> dict[str, Any]:
     """Have some sockets echo as fast as they can."""
-    sockets = await _open(contestant, options.sockets)
-    times: list[float] = []
-    end = time.perf_counter() + options.seconds
-
-    async def keep_echoing(socket: WebSocketClientConnection) -> None:
-        now = time.perf_counter()
-        while now < end:
-            await echo(socket)
-            before, now = now, time.perf_counter()
-            times.append((now - before) * 1000)
-
-    try:
-        await asyncio.gather(*map(keep_echoing, sockets))
-    finally:
-        for socket in sockets:
-            socket.close()
-    return {"contender": contestant.name, "per_second": len(times) / options.seconds, **spread(times)}
+    users = max(contestant.existing, 1)
+    python = this_interpreter()
+    counted = await results_of(
+        python.executable,
+        "-m",
+        "benchmarks.echo_client",
+        str(contestant.remote.settings.public_port),
+        str(options.seconds),
+        *(socket_path(number % users) for number in range(options.sockets)),
+        seconds=options.seconds,
+    )
+    return {"contender": contestant.name, "per_second": counted["n"] / counted["seconds"], **counted}
 
 
 async def _open_many(contestant: Contestant, options: Options) -> dict[str, Any]:
@@ -130,9 +133,11 @@ async def _open_many(contestant: Contestant, options: Options) -> dict[str, Any]
     finally:
         for socket in sockets:
             socket.close()
+    # The process of the Hub is that of the proxy with one contender; with others, it has nothing to do with the sockets.
+    whose = "hub_rss_bytes" if contestant.name == "in-process" else "proxy_rss_bytes"
     each = None
-    if before and after and after["proxy_rss_bytes"]:
-        each = (after["proxy_rss_bytes"] - before["proxy_rss_bytes"]) / len(sockets)
+    if before and after and after[whose]:
+        each = (after[whose] - before[whose]) / len(sockets)
     return {
         "contender": contestant.name,
         "sockets": len(sockets),

@@ -222,6 +222,17 @@ class Worker:
         times = await commit_times(self.contender, _COMMITS)
         return {"n": len(times), "median_ms": statistics.median(times), "max_ms": max(times)}
 
+    async def do_compute(self, share: float, piece: float, seconds: float) -> dict[str, Any]:
+        """Have the thread of the Hub compute for a share of the time, in pieces of some seconds; return the real share."""
+        begin = time.perf_counter()
+        busy = 0.0
+        while (now := time.perf_counter()) < begin + seconds:
+            while share and time.perf_counter() < now + piece:
+                sum(range(100))
+            busy += time.perf_counter() - now if share else 0
+            await asyncio.sleep(piece / share - piece if share else piece)
+        return {"share": busy / (time.perf_counter() - begin)}
+
     async def do_stop(self) -> dict[str, Any]:
         """Stop the contender, and end what it leaves running."""
         started = {*self._proxies, *descendants(os.getpid())}

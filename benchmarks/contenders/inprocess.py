@@ -1,7 +1,8 @@
-"""The proxy inside the Hub's process, which is here the process of the benchmark's worker. I/O: by the proxy."""
+"""The proxy inside the Hub's process, which is here that of the benchmark's worker, or beside it. I/O: by the proxy."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ..machine import package_version
@@ -29,4 +30,16 @@ class InProcess(HubContender):
         """Return one."""
         from traefik_toml_proxy import InProcessProxy
 
-        return InProcessProxy(**common)
+        return InProcessProxy(**common, **self.more_traits())
+
+    def more_traits(self) -> dict[str, Any]:
+        """Return what differs from the default settings."""
+        return {}
+
+
+class InProcessApart(InProcess):
+    """The same in a process of its own."""
+
+    def more_traits(self) -> dict[str, Any]:
+        """Return where it runs, and its folder."""
+        return {"where": "process", "state_dir": str(Path(self.settings.folder) / "state")}

@@ -35,11 +35,11 @@ async def test_all_parts_are_measured_drawn_and_reported(tmp_path: Path) -> None
     parts: dict[str, dict[str, Any]] = result["parts"]
 
     assert result["failures"] == []
-    assert list(parts) == ["routes", "requests", "websockets", "churn", "restart"]
+    assert list(parts) == ["routes", "requests", "websockets", "churn", "busy", "restart"]
     assert not [
         level for level in parts["routes"]["levels"] for each in level["contenders"].values() if "failed" in each
     ]
-    for name in ("websockets", "churn", "restart"):
+    for name in ("websockets", "churn", "busy", "restart"):
         assert parts[name]["failures"] == []
     if shutil.which("wrk"):
         assert parts["requests"]["failures"] == []
@@ -50,6 +50,10 @@ async def test_all_parts_are_measured_drawn_and_reported(tmp_path: Path) -> None
     assert {sample["contender"] for sample in parts["websockets"]["opened"]} == CONTENDERS
     assert {sample["failed"] for sample in parts["churn"]["samples"]} == {0}
     assert all(sample["changes"] > 0 for sample in parts["churn"]["samples"] if sample["changing"])
+    busy = {(sample["contender"], sample["busy"]): sample for sample in parts["busy"]["samples"]}
+    assert busy.keys() == {("ours", False), ("ours", True), ("floor", False), ("direct", False)}
+    assert all(sample["n"] >= 150 and not sample["failed"] for sample in busy.values())
+    assert [sample["share"] > 0.2 for sample in busy.values()] == [key == ("ours", True) for key in busy]
     cut_off = {s["event"]: s["cut_off_s"] for s in parts["restart"]["samples"] if s["contender"] == "ours"}
     assert len(cut_off) == 3
     assert cut_off["the Hub is restarted"] == 0

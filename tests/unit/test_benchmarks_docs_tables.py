@@ -64,8 +64,8 @@ def test_requests_of_the_floor_are_repeated_for_each_size() -> None:
     _, *rows = cells("requests", {"samples": samples})
 
     assert rows == [
-        ["the Hub's page", "0", "20,000 (1.3)", "", "", "21,000 (1.3)", ""],
-        ["the Hub's page", "1,000", "10,000 (1.3)", "", "", "21,000 (1.3)", ""],
+        ["the Hub's page", "0", "20,000 (1.3)", "21,000 (1.3)"],
+        ["the Hub's page", "1,000", "10,000 (1.3)", "21,000 (1.3)"],
     ]
 
 
@@ -75,9 +75,23 @@ def test_websockets_without_a_memory_measurement_have_an_empty_cell() -> None:
         {**ECHO, "contender": "direct", "opened_per_second": 9.0, "bytes_per_socket": None},
     ]
 
-    *_, memory = cells("websockets", {"parameters": {"open_sockets": 10}, "echoes": [ECHO], "opened": opened})
+    echoes = [ECHO, {**ECHO, "contender": "direct"}]
+    header, *_, memory = cells("websockets", {"parameters": {"open_sockets": 10}, "echoes": echoes, "opened": opened})
 
-    assert memory[1:] == ["2", "", "", "", ""]
+    assert header == ["WebSockets", "here", "no proxy"]
+    assert memory[1:] == ["2", ""]
+
+
+def test_a_busy_hub_is_beside_a_quiet_one() -> None:
+    samples = [
+        {"contender": "in-process", "busy": False, "p50_ms": 0.31, "p99_ms": 2.0},
+        {"contender": "in-process", "busy": True, "p50_ms": 0.42, "p99_ms": 20.4},
+        {"contender": "direct", "busy": False, "p50_ms": 0.11, "p99_ms": 1.0},
+    ]
+
+    _, *rows = cells("busy", {"samples": samples})
+
+    assert rows == [["here, in-process", "0.3", "2.0", "0.4", "20"], ["no proxy", "0.1", "1.0", "", ""]]
 
 
 def test_churn_has_a_row_for_each_contender() -> None:
@@ -109,4 +123,4 @@ def test_users_of_a_proxy_that_does_not_come_back_are_cut_off_for_good() -> None
 
     _, row = cells("restart", {"parameters": {"existing": [100]}, "samples": samples})
 
-    assert row == ["the proxy is killed", "100", "0", "", "for good", "0.07"]
+    assert row == ["the proxy is killed", "100", "0", "for good", "0.07"]

@@ -12,6 +12,7 @@ NOTHING: dict[str, dict[str, Any]] = {
     "requests": {"samples": []},
     "websockets": {"echoes": [], "opened": []},
     "churn": {"samples": []},
+    "busy": {"samples": []},
     "restart": {"parameters": {"seconds": 60}, "samples": []},
 }
 

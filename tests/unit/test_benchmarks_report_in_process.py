@@ -1,0 +1,76 @@
+"""benchmarks.report_in_process: the proxy in the Hub's process beside configurable-http-proxy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.report_in_process import busy_ratios, busy_text, request_ratios, websocket_ratios
+
+PLAIN = {"of_users": False, "large": False, "close": False, "tls": False, "existing": 10}
+
+
+def sample(who: str, p50: float, p99: float, *, busy: bool = True) -> dict[str, Any]:
+    """Return one sample of the part ``busy``."""
+    times = {"p50_ms": p50, "p90_ms": p50, "p99_ms": p99, "max_ms": p99}
+    return {"contender": who, "busy": busy, "share": 0.3 if busy else 0.0, "failed": 1, **times}
+
+
+BUSY = {
+    "parameters": {"share": 0.3},
+    "samples": [
+        sample("in-process", 2.0, 30.0),
+        sample("in-process-apart", 1.0, 10.0),
+        sample("chp", 4.0, 10.0),
+        sample("chp", 1.0, 1.0, busy=False),
+    ],
+}
+
+
+def test_a_busy_hub_is_compared_with_a_busy_hub() -> None:
+    found = busy_ratios(BUSY)
+
+    assert [(ratio["value"], ratio["kept"]) for ratio in found] == [
+        (0.5, True),
+        (3.0, False),
+        (0.25, True),
+        (1.0, True),
+    ]
+    assert "30%, in-process" not in found[0]["name"]
+    assert "30% of the time, in-process / chp" in found[0]["name"]
+
+
+def test_the_table_has_each_of_both() -> None:
+    lines = busy_text(BUSY).splitlines()
+
+    assert len(lines) == 1 + len(BUSY["samples"])
+    assert lines[-1].split() == ["chp", "0%", "1.00", "1.00", "1.00", "1.00", "1"]
+
+
+def test_requests_are_compared_at_each_size() -> None:
+    samples = [
+        {**PLAIN, "contender": "in-process", "per_second": 40.0},
+        {**PLAIN, "contender": "chp", "per_second": 10.0},
+        {**PLAIN, "contender": "in-process", "per_second": 10.0, "large": True},
+        {**PLAIN, "contender": "chp", "per_second": 10.0, "large": True},
+        {**PLAIN, "contender": "in-process", "per_second": 90.0, "existing": 0},
+    ]
+
+    values = {ratio["name"]: (ratio["value"], ratio["kept"]) for ratio in request_ratios({"samples": samples})}
+
+    assert len(values) == 10
+    assert values["requests per second, the Hub's page, 10 routes, in-process / chp"] == (4.0, True)
+    assert values["requests per second, 1 MiB, 10 routes, in-process / chp"] == (1.0, False)
+    assert values["requests per second, the Hub's page, 0 routes, in-process / chp"] == (None, None)
+
+
+def test_echoes_and_memory_of_those_who_have_it() -> None:
+    echoes = [{"contender": "in-process", "per_second": 18.0}, {"contender": "chp", "per_second": 10.0}]
+    opened = [
+        {"contender": "in-process", "bytes_per_socket": 5000},
+        {"contender": "chp", "bytes_per_socket": 10_000},
+        {"contender": "direct", "bytes_per_socket": None},
+    ]
+
+    found = websocket_ratios({"echoes": echoes, "opened": opened})
+
+    assert [(ratio["value"], ratio["kept"]) for ratio in found] == [(1.8, True), (0.5, True)]
