@@ -124,13 +124,15 @@ class Replica:
 
     async def run(self) -> None:
         """Write and ask for ever."""
+        pause = _CHECK_SECONDS
         while True:
             waiting = asyncio.ensure_future(self._offered.wait())
             try:
-                await asyncio.wait([waiting], timeout=_CHECK_SECONDS)
+                await asyncio.wait([waiting], timeout=pause)
             finally:
                 waiting.cancel()
             self._offered.clear()
+            pause = _CHECK_SECONDS
             wanted = self._wanted
             if wanted is None:
                 continue
@@ -139,6 +141,8 @@ class Replica:
                     await self._write(wanted)
                 is_live = self._is_known and self.serves is not None and self.serves.revision == wanted[0].revision
                 await self._ask(wanted[0], wait=not is_live)
+                if not is_live and self.serves is not None and self.serves.revision != wanted[0].revision:
+                    pause = 0  # it answers, and may be about to have loaded a large table
             except StoreError as error:
                 if str(error) != self._logged:
                     self._logged = str(error)
