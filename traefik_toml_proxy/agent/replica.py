@@ -141,7 +141,7 @@ class Replica:
                     await self._write(wanted)
                 is_live = self._is_known and self.serves is not None and self.serves.revision == wanted[0].revision
                 await self._ask(wanted[0], wait=not is_live)
-                if not is_live and self.serves is not None and self.serves.revision != wanted[0].revision:
+                if not is_live and self.serves is not None and self.serves.revision < wanted[0].revision:
                     pause = 0  # it answers, and may be about to have loaded a large table
             except StoreError as error:
                 if str(error) != self._logged:
