@@ -14,6 +14,7 @@ from .report_users import OF_USERS, PLAIN, distinct, having, median_of
 _WHO = {
     "ours": "here",
     "in-process": "here, in-process",
+    "in-process-asyncio": "here, in-process, without uvloop",
     "in-process-apart": "here, in a process of its own",
     "chp": "configurable-http-proxy",
     "jtp": "jupyterhub-traefik-proxy",
@@ -26,7 +27,7 @@ _OF_ROUTES = {
     "files": "one file, 3 Traefiks",
     "jtp-etcd": "jupyterhub-traefik-proxy, etcd, 1 replica",
 }
-_TABLES_OF_THEIR_OWN = ("ours", "in-process", "in-process-apart", "chp", "jtp")
+_TABLES_OF_THEIR_OWN = ("ours", "in-process", "in-process-asyncio", "in-process-apart", "chp", "jtp")
 
 _WAYS: Mapping[str, Mapping[str, bool]] = {
     "the Hub's page": PLAIN,

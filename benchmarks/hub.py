@@ -41,6 +41,7 @@ _PROXIES = {
     """,
     ),
     "in-process": ("traefik_toml_proxy.InProcessProxy", ""),
+    "in-process-asyncio": ("traefik_toml_proxy.InProcessProxy", "    c.InProcessProxy.event_loop = 'asyncio'"),
     "in-process-apart": (
         "traefik_toml_proxy.InProcessProxy",
         """\

@@ -19,6 +19,7 @@ _NAMES = {
     "ours": ("traefik_toml_proxy", "#0072B2"),
     "before": ("traefik_toml_proxy, before", "#56B4E9"),
     "in-process": ("traefik_toml_proxy, in-process", "#CC79A7"),
+    "in-process-asyncio": ("traefik_toml_proxy, in-process, asyncio", "#882255"),
     "in-process-apart": ("traefik_toml_proxy, in-process, apart", "#F0E442"),
     "chp": ("configurable-http-proxy", "#D55E00"),
     "jtp": ("jupyterhub-traefik-proxy", "#009E73"),

@@ -1,4 +1,4 @@
-"""The part ``requests``: requests per second and latencies, depending on the number of routes. I/O: runs wrk.
+"""The part ``requests``: requests per second, latencies and processor time, by the number of routes. I/O: runs wrk.
 
 All contenders are up at the same time, with all sizes of the table, and take turns. wrk sends requests over 16 connections
 as fast as it gets responses. It shares the machine with the proxy and the server behind it, so only ratios mean something.
@@ -97,6 +97,7 @@ async def _ask(wrk: str, contestant: Contestant, kind: Kind, options: Options) -
         users = contestant.existing or max(options.existing)  # the floors serve the pages of any
         path = existing_routespec(0).replace("000000", "%06d") + "lab"
     url = contestant.remote.settings.public_url + "/"
+    before = await contestant.remote.ask("cpu")
     sample = await results_of(
         wrk,
         "--threads=1",
@@ -111,10 +112,12 @@ async def _ask(wrk: str, contestant: Contestant, kind: Kind, options: Options) -
         "close" if kind.close else "keep",
         seconds=options.seconds,
     )
+    after = await contestant.remote.ask("cpu")
     return {
         "contender": contestant.name,
         "existing": contestant.existing,
         **kind._asdict(),
         **sample,
         "per_second": sample["requests"] / sample["seconds"],
+        "cpu_us": (after["seconds"] - before["seconds"]) / max(sample["requests"], 1) * 1e6,
     }

@@ -15,6 +15,7 @@ from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from .bench import Bench, Contestant, in_turns, started
+from .contenders import IN_THE_HUB
 from .interpreter import this_interpreter
 from .load import results_of
 from .stats import spread
@@ -133,8 +134,8 @@ async def _open_many(contestant: Contestant, options: Options) -> dict[str, Any]
     finally:
         for socket in sockets:
             socket.close()
-    # The process of the Hub is that of the proxy with one contender; with others, it has nothing to do with the sockets.
-    whose = "hub_rss_bytes" if contestant.name == "in-process" else "proxy_rss_bytes"
+    # With the other contenders, the process of the Hub has nothing to do with the sockets.
+    whose = "hub_rss_bytes" if contestant.name in IN_THE_HUB else "proxy_rss_bytes"
     each = None
     if before and after and after[whose]:
         each = (after[whose] - before[whose]) / len(sockets)

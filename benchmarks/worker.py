@@ -174,6 +174,10 @@ class Worker:
             "proxy_rss_bytes": resident_bytes(self._proxies),
         }
 
+    async def do_cpu(self) -> dict[str, Any]:
+        """Return the processor time that the proxy has used, in seconds, with that of the Hub, which is at rest."""
+        return {"seconds": cpu_seconds([*self._me, *self._proxies])}
+
     async def do_idle(self, seconds: float) -> dict[str, Any]:
         """Return how much of a core each part of it needs while nothing happens, in percent: the busiest of each kind."""
         parts = {

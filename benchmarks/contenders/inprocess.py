@@ -37,6 +37,20 @@ class InProcess(HubContender):
         return {}
 
 
+class InProcessAsyncio(InProcess):
+    """The same with Python's own event loop, as where uvloop is not installed."""
+
+    def version(self) -> str:
+        """Return the package's version, and the event loop."""
+        from traefik_toml_proxy import __version__
+
+        return f"{__version__}, asyncio"
+
+    def more_traits(self) -> dict[str, Any]:
+        """Return the event loop."""
+        return {"event_loop": "asyncio"}
+
+
 class InProcessApart(InProcess):
     """The same in a process of its own."""
 

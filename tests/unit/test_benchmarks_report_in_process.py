@@ -53,18 +53,40 @@ def test_requests_are_compared_at_each_size() -> None:
         {**PLAIN, "contender": "in-process", "per_second": 10.0, "large": True},
         {**PLAIN, "contender": "chp", "per_second": 10.0, "large": True},
         {**PLAIN, "contender": "in-process", "per_second": 90.0, "existing": 0},
+        {**PLAIN, "contender": "in-process-asyncio", "per_second": 29.0},
+        {**PLAIN, "contender": "in-process-apart", "per_second": 29.0},
     ]
 
     values = {ratio["name"]: (ratio["value"], ratio["kept"]) for ratio in request_ratios({"samples": samples})}
 
-    assert len(values) == 10
+    assert len(values) == 18
     assert values["requests per second, the Hub's page, 10 routes, in-process / chp"] == (4.0, True)
     assert values["requests per second, 1 MiB, 10 routes, in-process / chp"] == (1.0, False)
     assert values["requests per second, the Hub's page, 0 routes, in-process / chp"] == (None, None)
+    assert values["requests per second, the Hub's page, 10 routes, in-process-asyncio / chp"] == (2.9, False)
+
+
+def test_processor_time_is_compared_where_it_was_measured() -> None:
+    samples = [
+        {**PLAIN, "contender": "in-process", "per_second": 1.0, "cpu_us": 30.0},
+        {**PLAIN, "contender": "in-process-asyncio", "per_second": 1.0, "cpu_us": 30.0},
+        {**PLAIN, "contender": "chp", "per_second": 1.0, "cpu_us": 100.0},
+        {**PLAIN, "contender": "chp", "per_second": 1.0, "cpu_us": 900.0, "large": True},
+        {**PLAIN, "contender": "chp", "per_second": 1.0},
+    ]
+
+    found = [ratio for ratio in request_ratios({"samples": samples}) if "processor time" in ratio["name"]]
+
+    assert [(ratio["value"], ratio["kept"]) for ratio in found] == [(0.3, False), (0.3, True)]
+    assert found[0]["note"] == "30.00 and 100.00 us"
 
 
 def test_echoes_and_memory_of_those_who_have_it() -> None:
-    echoes = [{"contender": "in-process", "per_second": 18.0}, {"contender": "chp", "per_second": 10.0}]
+    echoes = [
+        {"contender": "in-process", "per_second": 18.0},
+        {"contender": "in-process-asyncio", "per_second": 11.0},
+        {"contender": "chp", "per_second": 10.0},
+    ]
     opened = [
         {"contender": "in-process", "bytes_per_socket": 5000},
         {"contender": "chp", "bytes_per_socket": 10_000},
@@ -73,4 +95,9 @@ def test_echoes_and_memory_of_those_who_have_it() -> None:
 
     found = websocket_ratios({"echoes": echoes, "opened": opened})
 
-    assert [(ratio["value"], ratio["kept"]) for ratio in found] == [(1.8, True), (0.5, True)]
+    assert [(ratio["value"], ratio["kept"]) for ratio in found] == [
+        (1.8, True),
+        (0.5, True),
+        (1.1, False),
+        (None, None),
+    ]

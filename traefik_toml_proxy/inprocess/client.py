@@ -66,6 +66,22 @@ class ClientConnection(asyncio.Protocol):
         deadline: When :meth:`on_deadline` is called, on the clock of the event loop.
     """
 
+    __slots__ = (
+        "_engine",
+        "_exchange",
+        "_has_ended",
+        "_held",
+        "_is_lingering",
+        "_lingers_until",
+        "_loop",
+        "_making",
+        "_reader",
+        "_server_has_ended",
+        "_transport",
+        "deadline",
+        "peer",
+    )
+
     peer: Peer
 
     def __init__(self, engine: Engine) -> None:

@@ -7,7 +7,7 @@ import functools
 import random
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -28,6 +28,8 @@ from .targets import KINDS, Target, kind_of, target_of
 _TICK = 1.0
 # How many steps of the event loop closing connections may take.
 _LAST_STEPS = 100
+# How many clients are remembered, by their addresses: reading an address takes longer than all else about a new connection.
+_MOST_PEERS = 1_024
 # How many matches and targets are remembered.
 _MOST_REMEMBERED = 8_192
 # The longest host and target that are, together.
@@ -159,6 +161,7 @@ class Engine:
         # By the kind of route and the first digit of the status, how many requests were answered; and open websockets.
         self._counts = {kind: [0] * 10 for kind in (*KINDS, "other", "none")}
         self._websockets = 0
+        self._peer_at = functools.lru_cache(maxsize=_MOST_PEERS)(functools.partial(_peer_at, settings.trusted))
 
     # For the session.
 
@@ -240,9 +243,7 @@ class Engine:
         name = transport.get_extra_info("peername")
         is_tls = transport.get_extra_info("ssl_object") is not None
         # Over a unix socket, the client is a program on this machine.
-        address = name[0] if isinstance(name, tuple) else "127.0.0.1"
-        address = address.removeprefix("::ffff:") if "." in address else address
-        return Peer(address.encode("ascii", "replace"), is_in(address, self._settings.trusted), is_tls)
+        return self._peer_at(name[0] if isinstance(name, tuple) else "127.0.0.1", is_tls)
 
     def has_room(self, client: ClientConnection) -> bool:
         """See :class:`~.client.Engine`."""
@@ -329,6 +330,11 @@ class Engine:
             if found:
                 return found
         return self._own_answer(status, request, close=close)
+
+
+def _peer_at(trusted: Sequence[Network], address: str, is_tls: bool) -> Peer:
+    address = address.removeprefix("::ffff:") if "." in address else address
+    return Peer(address.encode("ascii", "replace"), is_in(address, trusted), is_tls)
 
 
 class _Redirecting:

@@ -72,6 +72,31 @@ class Exchange:
         on_over: Is told when it is over, however it has ended; None if nobody wants to know.
     """
 
+    __slots__ = (
+        "_answer",
+        "_client",
+        "_closes",
+        "_counts",
+        "_has_begun",
+        "_is_answered",
+        "_is_over",
+        "_length",
+        "_may_retry",
+        "_opening",
+        "_pool",
+        "_seen",
+        "_server",
+        "_target",
+        "_unsent",
+        "_waiting",
+        "_watcher",
+        "is_complete",
+        "is_tunnel",
+        "on_over",
+        "request",
+        "route",
+    )
+
     def __init__(
         self,
         client: Client,

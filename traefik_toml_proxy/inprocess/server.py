@@ -75,6 +75,19 @@ class ServerConnection(asyncio.Protocol):
         can_stay: Whether the answer leaves it in a state in which it can be used again.
     """
 
+    __slots__ = (
+        "_is_answered",
+        "_is_lost",
+        "_is_tunnel",
+        "_reader",
+        "_takes_upgrade",
+        "address",
+        "can_stay",
+        "owner",
+        "rests_since",
+        "transport",
+    )
+
     def __init__(self, address: Address) -> None:
         self.address = address
         self.owner: Owner | None = None
