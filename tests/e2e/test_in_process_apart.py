@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 from pathlib import Path
 
 import pytest
+from e2e.apart import PROXY_STAYS, end_proxy, proxy_of
 from support.examples import install
 from support.hub import RealHub
 from support.ports import free_port
@@ -22,9 +22,6 @@ from tornado.websocket import WebSocketHandler, websocket_connect
 pytestmark = pytest.mark.timeout(180)
 
 MORE = """
-c.InProcessProxy.where = "process"
-c.JupyterHub.cleanup_servers = False
-c.JupyterHub.cleanup_proxy = False
 c.Proxy.extra_routes = {{"/echo": {echo!r}}}
 """
 
@@ -48,13 +45,13 @@ async def test_nobody_notices_that_the_hub_is_killed_and_started_again(tmp_path:
     (listening,) = bind_sockets(0, "127.0.0.1")
     echo = HTTPServer(Application([("/echo/ws", Echo)]))
     echo.add_sockets([listening])
-    more = MORE.format(echo=f"http://127.0.0.1:{listening.getsockname()[1]}")
+    more = PROXY_STAYS + MORE.format(echo=f"http://127.0.0.1:{listening.getsockname()[1]}")
     try:
         async with contextlib.AsyncExitStack() as stack, RealHub(tmp_path, config, url, more=more) as hub:
             server = await hub.start_server("ada")
             process = proxy_of(tmp_path)
             # When there is no Hub any more that would start it again. It is not marked as started by the Hub.
-            stack.push_async_callback(end, tmp_path)
+            stack.push_async_callback(end_proxy, tmp_path)
             socket = await websocket_connect(f"{url.replace('http', 'ws')}/echo/ws")
             answers: list[int] = []
             slow: list[int] = []
@@ -87,28 +84,9 @@ async def test_nobody_notices_that_the_hub_is_killed_and_started_again(tmp_path:
             os.kill(process, signal.SIGKILL)
             await eventually(lambda: not alive(process))
 
-            async def is_back() -> bool:
-                # This Hub had not opened the port itself, so it may be closed for a moment.
-                with contextlib.suppress(OSError):
-                    return await hub.server_of("ada") == server
-                return False
-
-            await eventually(is_back)
+            # The port stays open, although this Hub has not opened it: it was handed the socket.
+            assert await within(30, hub.server_of("ada")) == server
             assert "it has ended (it was started by an earlier Hub" in hub.log
             socket.close()
     finally:
         echo.stop()
-
-
-def proxy_of(folder: Path) -> int:
-    """Return the process of the proxy, by its record."""
-    record = json.loads((folder / "jupyterhub-in-process" / "in-process.json").read_text())
-    return int(record["identity"]["pid"])
-
-
-async def end(folder: Path) -> None:
-    """End the process of the proxy, which no Hub ends."""
-    process = proxy_of(folder)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process, signal.SIGTERM)
-    await eventually(lambda: not alive(process))

@@ -29,6 +29,7 @@ from traefik_toml_proxy.conformance.backend import Backend, Exchange
 from traefik_toml_proxy.conformance.client import Connection
 from traefik_toml_proxy.errors import CommitFailed, StoreLocked
 from traefik_toml_proxy.inprocess import apart, keeper, spawning
+from traefik_toml_proxy.inprocess.handover import Listening
 from traefik_toml_proxy.inprocess.messages import MessageReader, encoded
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
@@ -422,9 +423,9 @@ async def test_one_that_answers_the_next_hub_late_is_taken_over(
     came = asyncio.Event()
     come_to_door = spawning.come_to_door
 
-    def come(folder: Path, pid: int) -> socket.socket:
+    def come(folder: Path, pid: int, seconds: float) -> tuple[socket.socket, list[Listening]]:
         proxy_loop.call_soon_threadsafe(came.set)
-        return come_to_door(folder, pid)
+        return come_to_door(folder, pid, seconds)
 
     proxy_loop = asyncio.get_running_loop()
     monkeypatch.setattr(keeper, "come_to_door", come)
@@ -487,12 +488,14 @@ async def test_two_hubs_do_not_share_one(proxy: InProcessProxy, proxies: Any) ->
 
 
 def door_of(proxy_folder: str) -> socket.socket:
-    """Connect to the socket for the next Hub; its path may be too long."""
+    """Connect to the socket for the next Hub; its path may be too long. What the process sends first is dropped."""
     descriptor = os.open(proxy_folder, os.O_PATH)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(10 * PATIENCE)
     try:
         connection.connect(f"/proc/self/fd/{descriptor}/in-process.sock")
+        with contextlib.suppress(ConnectionResetError):
+            connection.recv(4096)
     except BaseException:
         connection.close()
         raise

@@ -20,7 +20,7 @@ from ..seams import Answer
 from ..session import CleanupStack, Session, cleanup_on_error
 from ..threads import hold_all, in_thread
 from ..traefik.transports import Transports
-from .keeper import ANSWER_SECONDS, Keeper, KeeperSettings
+from .keeper import ANSWER_SECONDS, Keeper
 from .link import Link, LinkLost, NoAnswer
 from .listeners import remove_socket
 from .messages import BrokenMessage, check_length, pieces_of
@@ -28,7 +28,7 @@ from .news import News
 from .renewal import PublicTls
 from .reports import Reports
 from .session import LIVE_TIMEOUT, MOST_ACCESSES, MOST_FAILURES, InProcessSettings, forget_traffic
-from .settings import ChildSettings
+from .settings import ChildSettings, KeeperSettings
 
 # Seconds in which the process says what it serves.
 _CHECK_SECONDS = 2.0

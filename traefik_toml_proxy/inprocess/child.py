@@ -18,6 +18,7 @@ from ..routes import Change, RouteTable
 from ..threads import in_thread
 from ..traefik.transports import Transport, Transports
 from .engine import Engine
+from .handover import hand_over
 from .link import Link, LinkLost, NoAnswer, peer_of
 from .listeners import open_unix
 from .loop import make_loop
@@ -53,7 +54,9 @@ class Child:
         logging.getLogger().addHandler(self._reporter)
         self._engine: Engine | None = None
         self._shown, self._targets = PublicContext(), TargetTls()
+        # Where it is to listen, and where it does.
         self._sockets: list[tuple[int, bool, int | None]] = []
+        self._listening: list[tuple[int, bool, int | None]] = []
         self._hub: Link | None = None
         self._stays = False
         self._table = RouteTable()
@@ -87,6 +90,7 @@ class Child:
             link = Link(self._on_message, self._on_lost)
             self._asking.add(link)
             try:
+                hand_over(connection, self._listening)
                 await link.open(connection)
             except OSError:  # it has gone already
                 self._asking.discard(link)
@@ -211,6 +215,7 @@ class Child:
         for number, is_tls, port in sockets:
             context = self._shown.context if is_tls else None
             await serve(engine, [socket.socket(fileno=number)], context, port)
+        self._listening = sockets
         engine.begin()
 
     async def _ping(self, _: Link, __: Message) -> Message:

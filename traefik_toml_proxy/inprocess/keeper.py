@@ -13,8 +13,6 @@ import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from .._version import __version__
@@ -25,10 +23,11 @@ from ..runtime.process import ProcessIdentity, ProcessRecord, RunningProcess
 from ..seams import Event, Metrics
 from ..threads import in_thread
 from .child import GRACE
+from .handover import Listening
 from .link import Link, LinkLost, NoAnswer
-from .listeners import Place, open_places
+from .listeners import open_places
 from .messages import BrokenMessage, routes_in
-from .settings import ChildSettings
+from .settings import KeeperSettings
 from .spawning import DOOR, LastOutput, come_to_door, spawn, wait_for
 
 # Seconds in which the process must have started, on a very slow machine; in which it must answer; and after which one that
@@ -42,25 +41,6 @@ _TAKE_SECONDS = 10.0
 _END_SECONDS, _TERM_SECONDS, _KILL_SECONDS = GRACE + 2.0, 1.0, 5.0
 # It is started again at once after it ends. The pause grows, in seconds, if it keeps ending soon after a start.
 _FIRST_PAUSE, _LONGEST_PAUSE, _STABLE_SECONDS = 0.5, 30.0, 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeeperSettings:
-    """The settings of a proxy in a process of its own.
-
-    Attributes:
-        folder: The folder for its record and its socket.
-        event_loop: See :func:`~.loop.make_loop`.
-        child: What it is told at its start.
-        places: Where it listens; for each, whether with TLS, and the port to which all is sent for https, or None.
-        ends_with_hub: Called at the start, and when Python exits; returns whether it ends with the Hub.
-    """
-
-    folder: Path
-    event_loop: str
-    child: ChildSettings
-    places: tuple[tuple[Place, bool, int | None], ...]
-    ends_with_hub: Callable[[], bool]
 
 
 class Keeper:
@@ -98,7 +78,7 @@ class Keeper:
         all_settings = repr((self._command, __version__, sys.version, self._begin, settings.places))
         self._digest = hashlib.sha256(all_settings.encode()).hexdigest()
         # They stay open here, so that nobody is refused while a process is started again.
-        self._sockets: list[tuple[socket.socket, bool, int | None]] = []
+        self._sockets: list[Listening] = []
         self._pem = b""
         self._running: RunningProcess | None = None
         self._output = LastOutput()
@@ -143,7 +123,10 @@ class Keeper:
         end = time.monotonic() + _TAKE_SECONDS
         while True:
             try:
-                connection = await in_thread(come_to_door, self._settings.folder, self._running.pid)
+                folder, pid = self._settings.folder, self._running.pid
+                connection, sockets = await in_thread(come_to_door, folder, pid, ANSWER_SECONDS)
+                self._close_sockets()
+                self._sockets = sockets
                 link = await self._open_link(connection)
                 answer = await link.ask({"take": True}, ANSWER_SECONDS)
             except (OSError, LinkLost) as error:
@@ -361,13 +344,16 @@ class Keeper:
             self._keeping.cancel()
             await asyncio.wait([self._keeping])
         pid = self.pid
-        for one, _, _ in self._sockets:
-            one.close()  # at once, or those who come would wait until the Hub has ended
-        self._sockets = []
+        self._close_sockets()  # at once, or those who come would wait until the Hub has ended
         await self._end(told=True)
         await in_thread(self._output.close)
         if pid is not None:
             self._log.info("The proxy's process %d has been ended", pid)
+
+    def _close_sockets(self) -> None:
+        for one, _, _ in self._sockets:
+            one.close()
+        self._sockets = []
 
     async def _end(self, kill: float = 0, *, told: bool = False) -> None:
         """End the process, and forget it.

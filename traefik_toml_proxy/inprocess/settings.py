@@ -1,13 +1,16 @@
-"""What a proxy in a process of its own is told at its start, as JSON can have it. Does no I/O, but names what does."""
+"""The settings of a proxy in a process of its own: what it is told at its start, as JSON, and for its keeper. No I/O."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .engine import EngineSettings
+from .listeners import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,3 +48,22 @@ class ChildSettings:
             ignores_pongs=tree["ignores_pongs"],
         )
         return cls(engine=engine, access_log=tree["access_log"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeeperSettings:
+    """The settings of a proxy in a process of its own.
+
+    Attributes:
+        folder: The folder for its record and its socket.
+        event_loop: See :func:`~.loop.make_loop`.
+        child: What it is told at its start.
+        places: Where it listens; for each, whether with TLS, and the port to which all is sent for https, or None.
+        ends_with_hub: Called at the start, and when Python exits; returns whether it ends with the Hub.
+    """
+
+    folder: Path
+    event_loop: str
+    child: ChildSettings
+    places: tuple[tuple[Place, bool, int | None], ...]
+    ends_with_hub: Callable[[], bool]

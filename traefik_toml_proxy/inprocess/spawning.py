@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import IO
 
 from .child import DOOR
-from .link import peer_of
+from .handover import Listening, receive
+from .link import NoAnswer, peer_of
 
 __all__ = ["DOOR", "LastOutput", "come_to_door", "spawn", "wait_for"]
 
-# Seconds to connect to the process of an earlier Hub.
-_CONNECT_SECONDS = 10.0
 # How much of what it has written to its standard error is logged.
 _LAST_BYTES = 2000
 _UNPRINTABLE = re.compile(r"[^\n -~]+")
@@ -96,27 +95,34 @@ def _environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path and Path(path).is_absolute())}
 
 
-def come_to_door(folder: Path, pid: int) -> socket.socket:
-    """Return a connection to the process that an earlier Hub has started. Blocks.
+def come_to_door(folder: Path, pid: int, seconds: float) -> tuple[socket.socket, list[Listening]]:
+    """Return a connection to the process that an earlier Hub has started, and what it listens on. Blocks.
+
+    Args:
+        folder: ``c.InProcessProxy.state_dir``.
+        pid: The process.
+        seconds: How long it may take to answer.
 
     Raises:
         OSError: If it does not listen, or it is another process that does.
+        NoAnswer: If it does not send its sockets in time.
     """
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.settimeout(_CONNECT_SECONDS)
+        connection.settimeout(seconds)
         connection.connect(f"/proc/self/fd/{descriptor}/{DOOR}")
-        is_it = peer_of(connection) == (pid, os.geteuid())
+        if peer_of(connection) != (pid, os.geteuid()):
+            raise PermissionError("another process listens there")  # noqa: TRY301 - so that it is closed as well
+        try:
+            return connection, receive(connection)
+        except TimeoutError as error:
+            raise NoAnswer(seconds) from error
     except BaseException:
         connection.close()
         raise
     finally:
         os.close(descriptor)
-    if not is_it:
-        connection.close()
-        raise PermissionError("another process listens there")
-    return connection
 
 
 async def wait_for(work: Awaitable[object], seconds: float) -> bool:
