@@ -1,17 +1,23 @@
-"""The quickstart in a real browser: log in, open a notebook, run a cell, stop the server."""
+"""Hubs in a real browser: log in, open a notebook, run a cell, stop the server; wait for a Hub that is away."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from e2e.apart import PROXY_STAYS, end_proxy
+from e2e.conftest import running
 from e2e.quickstart import Quickstart
 from playwright.async_api import Locator, Page, async_playwright, expect
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
+from support.examples import install
+from support.hub import RealHub
+from support.ports import free_port
 from support.waiting import PATIENCE, eventually
 
 _CHROMIUM = shutil.which("chromium")
@@ -31,6 +37,13 @@ pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.skipif(_CHROMIUM is None, reason="needs chromium on PATH: apt-get install chromium"),
 ]
+
+
+@pytest.fixture(params=["traefik-toml", "in-process"])
+def quickstart(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Quickstart]:
+    """A running quickstart, as it is, and with the proxy in the Hub's process."""
+    with running(Quickstart(tmp_path, f"--JupyterHub.proxy_class={request.param}")) as quickstart:
+        yield quickstart
 
 
 @pytest_asyncio.fixture
@@ -85,3 +98,23 @@ async def test_a_notebook_runs_code_until_its_server_is_stopped(quickstart: Quic
     await page.goto(server)
     await expect(page).to_have_url(re.compile(f"^{re.escape(quickstart.url)}/hub/user/ada%20lovelace/lab"))
     await expect(page.get_by_text("Your server is not running")).to_be_visible()
+
+
+async def test_a_page_waits_for_a_hub_that_is_away(tmp_path: Path, page: Page) -> None:
+    """The proxy runs on in a process of its own, and answers for the Hub. Nobody reloads the page."""
+    url = f"http://127.0.0.1:{free_port()}"
+    config = install("in-process/jupyterhub_config.py", tmp_path / "config.py", changes={"http://127.0.0.1:8000": url})
+    async with contextlib.AsyncExitStack() as stack, RealHub(tmp_path, config, url, more=PROXY_STAYS) as hub:
+        # When there is no Hub any more that would start it again.
+        stack.push_async_callback(end_proxy, tmp_path)
+        await hub.kill_alone()
+        answer = await page.goto(f"{url}/hub/login?next=%2Fhub%2Fhome")
+        assert answer is not None
+        assert answer.status == 503
+        await expect(page.get_by_role("heading", name="The server does not answer")).to_be_visible()
+        await expect(page.get_by_text("Your files are safe")).to_be_visible()
+
+        await hub.start()
+        await page.get_by_label("Username").fill("Ada Lovelace")
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page).to_have_url(re.compile("/hub/home$"))
