@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import configparser
 import os
 import re
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -19,9 +21,24 @@ from support.inside import traefik_pid
 from support.other_user import GROUP, USER, needs_root, open_folder
 from support.ports import free_port
 from support.traefik import OutsideTraefik
+from support.waiting import within
 
-UNITS = ["systemd/alone/jupyterhub.service", "systemd/apart/jupyterhub.service", "systemd/apart/traefik.service"]
+UNITS = [
+    "systemd/alone/jupyterhub.service",
+    "systemd/apart/jupyterhub.service",
+    "systemd/apart/traefik.service",
+    "systemd/in-process/jupyterhub.service",
+]
+SOCKET = "systemd/in-process/jupyterhub.socket"
 CONFIGS = {"jupyterhub": "/etc/jupyterhub/jupyterhub_config.py", "traefik": "/etc/traefik/traefik.toml"}
+CONFIG = "jupyterhub_config.py"
+# What systemd does for a service with a socket: it is descriptor 3 of the process that LISTEN_PID names.
+ACTIVATED = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.executable, [sys.executable, "-m", "jupyterhub", "-f", "for_tests.py"])
+"""
 # Exposure, from 0 (best) to 100; a unit without any hardening has 96.
 MOST_EXPOSURE = 25
 
@@ -42,7 +59,11 @@ def installed_units(tmp_path: Path) -> Path:
         pytest.skip("systemd-analyze is not installed")
     for unit in UNITS:
         name = unit.removeprefix("systemd/").replace("apart/traefik", "traefik").replace("/", "-")
-        install(unit, tmp_path / name, changes={_program(unit): sys.executable})
+        # A unit beside another one is found by its name.
+        changes = {_program(unit): sys.executable, "jupyterhub.socket": "in-process-jupyterhub.socket"}
+        present = {old: new for old, new in changes.items() if old in EXAMPLES.joinpath(unit).read_text()}
+        install(unit, tmp_path / name, changes=present)
+    install(SOCKET, tmp_path / "in-process-jupyterhub.socket")
     return tmp_path
 
 
@@ -59,11 +80,15 @@ def _program(unit: str) -> str:
 
 def test_systemd_accepts_the_units(installed_units: Path) -> None:
     """It knows all settings and values, and says nothing about them."""
-    units = sorted(map(str, installed_units.glob("*.service")))
+    units = sorted(map(str, installed_units.iterdir()))
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, timeout=60)
-    said = [line for line in done.stderr.splitlines() if str(installed_units) in line or ".service:" in line]
+    said = [
+        line
+        for line in done.stderr.splitlines()
+        if str(installed_units) in line or ".service:" in line or ".socket:" in line
+    ]
 
-    assert len(units) == 3
+    assert len(units) == len(UNITS) + 1
     assert (done.returncode, said) == (0, [])
 
 
@@ -111,6 +136,33 @@ async def test_a_restart_of_the_hub_alone_interrupts_nobody(tmp_path: Path) -> N
         assert await hub.server_of("ada") == server
         assert traefik_pid(tmp_path / "traefik") == traefik
         assert await hub.start_server("bob") == await hub.server_of("bob")
+
+
+async def test_who_comes_while_a_hub_with_its_proxy_is_restarted_waits(tmp_path: Path) -> None:
+    """Systemd has opened the port that the configuration names, and keeps it open; nobody is refused.
+
+    Who is answered before the Hub has added its routes gets a page that comes back by itself.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        unit, config = (EXAMPLES.joinpath(name).read_text() for name in (SOCKET, f"{Path(SOCKET).parent}/{CONFIG}"))
+        assert ("\nListenStream=80\n" in unit, '"http://:80"' in config) == (True, True)
+        url = f"http://127.0.0.1:{port}"
+        installed = install(f"{Path(SOCKET).parent}/{CONFIG}", tmp_path, changes={"http://:80": url})
+        number = listening.fileno()
+        command = (sys.executable, "-c", ACTIVATED, str(number))
+        async with RealHub(tmp_path, installed, url, command=command, inherits=[number]) as hub:
+            server = await hub.start_server("ada")
+            for end in (hub.stop, hub.kill_alone):
+                await end()
+                early = [asyncio.ensure_future(hub.server_of("ada")) for _ in range(10)]
+                # Long enough to be refused.
+                await asyncio.wait(early, timeout=0.5)
+                assert not any(each.done() for each in early)
+                await hub.start()
+                assert {server, -1} >= set(await within(60, asyncio.gather(*early)))
+                assert await hub.server_of("ada") == server
+            assert await hub.start_server("bob") == await hub.server_of("bob")
 
 
 @needs_root

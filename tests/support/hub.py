@@ -68,6 +68,7 @@ class RealHub:
         modules: Path | None = None,
         environment: dict[str, str] | None = None,
         command: Sequence[str] | None = None,
+        inherits: Sequence[int] = (),
     ) -> None:
         """Choose its ports and folders; it is not started.
 
@@ -82,6 +83,7 @@ class RealHub:
             environment: More environment variables.
             command: What starts it with the file ``for_tests.py`` in its folder, if it is not to be started by itself. What
                 it prints must have the Hub's log in it.
+            inherits: The numbers of open files that it inherits.
         """
         self.url = url
         self.base_url = base_url
@@ -114,6 +116,7 @@ class RealHub:
             + more
         )
         self._command = command or (sys.executable, "-m", "jupyterhub", "-f", str(self._config))
+        self._inherits = inherits
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -171,6 +174,7 @@ class RealHub:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                pass_fds=self._inherits,
             )
         await eventually(
             lambda: process.returncode is not None or _STARTED in self.log[said:],
