@@ -1,24 +1,21 @@
 """Echoes over WebSockets as fast as they come back: ``python -m benchmarks.echo_client PORT SECONDS PATH...``. I/O: sockets.
 
-It is a process of its own, and does as little as possible, so that the proxy is measured and not what is in front of it.
-Prints one line of JSON: how many echoes came back, in how many seconds, and the distribution of their times.
+It is a process of its own, and does as little as possible, so that the proxy is measured and not what is in front of it: an
+event loop would take longer than all the rest. Prints one line of JSON: how many echoes came back, in how many seconds, and
+the distribution of their times.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import os
+import select
+import socket
 import sys
 import time
-from functools import partial
-from typing import cast
-
-import uvloop
 
 from .stats import spread
-from .waiting import within
 
 # How many bytes a message has, and how many seconds a handshake or an echo may take.
 MESSAGE_BYTES = 64
@@ -32,97 +29,88 @@ def frame(payload: bytes, mask: bytes = b"") -> bytes:
     return bytes((0x82, len(payload) | (0x80 if mask else 0))) + mask + masked
 
 
-class _Socket(asyncio.Protocol):
-    """One WebSocket: it sends a message, and the next one when that has come back."""
+def opened(port: int, path: str) -> socket.socket:
+    """Return an open WebSocket.
 
-    def __init__(self, path: str, port: int, times: list[float]) -> None:
-        loop = asyncio.get_running_loop()
-        self.opened: asyncio.Future[None] = loop.create_future()
-        self.done: asyncio.Future[None] = loop.create_future()
-        self._times = times
-        key = base64.b64encode(os.urandom(16)).decode()
-        self._handshake = (
-            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
-        ).encode()
-        payload = os.urandom(MESSAGE_BYTES)
-        self._message, self._expected = frame(payload, os.urandom(4)), frame(payload)
-        self._received = b""
-        self._sent = self._end = 0.0
-        self._transport: asyncio.WriteTransport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the handshake."""
-        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is no subclass
-        self._transport.write(self._handshake)
-
-    def begin(self, end: float) -> None:
-        """Echo until then."""
-        self._end = end
-        self._sent = time.perf_counter()
-        self._transport.write(self._message)
-
-    def data_received(self, data: bytes) -> None:
-        """Take a part of the handshake's answer or of an echo."""
-        self._received += data
-        if not self.opened.done():
-            head, found, rest = self._received.partition(b"\r\n\r\n")
-            if found and head.startswith(b"HTTP/1.1 101 ") and not rest:
-                self._received = b""
-                self.opened.set_result(None)
-            elif found:
-                self._fail(f"no WebSocket: {head[:100]!r}")
-        elif len(self._received) >= len(self._expected):
-            now = time.perf_counter()
-            if self._received != self._expected:
-                self._fail("another message came back")
-                return
-            self._received = b""
-            self._times.append((now - self._sent) * 1000)
-            if now < self._end:
-                self._sent = now
-                self._transport.write(self._message)
-            else:
-                self.done.set_result(None)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Fail, unless it is done."""
-        self._fail(f"the socket was closed ({error})")
-
-    def _fail(self, reason: str) -> None:
-        for future in (self.opened, self.done):
-            if not future.done():
-                future.set_exception(ConnectionError(reason))
-                future.exception()  # it may be that nobody waits for this one
-
-    def close(self) -> None:
-        """Close it."""
-        self._transport.abort()
+    Raises:
+        ConnectionError: If the server opens none.
+        TimeoutError: If it does not answer.
+    """
+    key = base64.b64encode(os.urandom(16)).decode()
+    made = socket.create_connection(("127.0.0.1", port), _PATIENCE)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    made.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+    )
+    answer = b""
+    while not answer.endswith(b"\r\n\r\n"):
+        some = made.recv(4096)
+        answer += some
+        if not some:
+            raise ConnectionError(f"no WebSocket: {answer[:100]!r}")
+    if not answer.startswith(b"HTTP/1.1 101 "):
+        raise ConnectionError(f"no WebSocket: {answer[:100]!r}")
+    return made
 
 
-async def _main(port: int, seconds: float, paths: list[str]) -> None:
+def echoes(sockets: list[socket.socket], seconds: float) -> list[float]:
+    """Send a message over each socket, and the next one when it has come back; return how many milliseconds each took.
+
+    Args:
+        sockets: Open WebSockets.
+        seconds: For how long messages are sent.
+
+    Raises:
+        ConnectionError: If something else comes back, or a socket is closed.
+        TimeoutError: If nothing comes back.
+    """
+    payload = os.urandom(MESSAGE_BYTES)
+    message, expected = frame(payload, os.urandom(4)), frame(payload)
     times: list[float] = []
-    loop = asyncio.get_running_loop()
-    sockets: list[_Socket] = []
-    for path in paths:
-        socket = _Socket(path, port, times)
-        await loop.create_connection(partial(_same, socket), "127.0.0.1", port)
-        sockets.append(socket)
-        await within(_PATIENCE, socket.opened)
+    by_number = {one.fileno(): one for one in sockets}
+    received = dict.fromkeys(by_number, b"")
+    with select.epoll() as ready:
+        end = time.perf_counter() + seconds
+        sent = {}
+        for number, one in by_number.items():
+            ready.register(number, select.EPOLLIN)
+            sent[number] = time.perf_counter()
+            one.send(message)
+        waiting = set(by_number)
+        while waiting:
+            events = ready.poll(_PATIENCE)
+            if not events:
+                raise TimeoutError("no echo has come back")
+            for number, _ in events:
+                data = by_number[number].recv(4096)
+                if data != expected:
+                    # A part of it, or something else.
+                    data = received[number] = received[number] + data
+                    if not data or not expected.startswith(data):
+                        raise ConnectionError("another message came back, or the socket was closed")
+                    if data != expected:
+                        continue
+                    received[number] = b""
+                now = time.perf_counter()
+                times.append((now - sent[number]) * 1000)
+                if now < end:
+                    sent[number] = now
+                    by_number[number].send(message)
+                else:
+                    waiting.discard(number)
+    return times
+
+
+def _main(port: int, seconds: float, paths: list[str]) -> None:
+    sockets = [opened(port, path) for path in paths]
     begin = time.perf_counter()
-    for socket in sockets:
-        socket.begin(begin + seconds)
-    await within(seconds + _PATIENCE, asyncio.gather(*(socket.done for socket in sockets)))
+    times = echoes(sockets, seconds)
     took = time.perf_counter() - begin
-    for socket in sockets:
-        socket.close()
+    for one in sockets:
+        one.close()
     print(json.dumps({"seconds": took, **spread(times)}))
 
 
-def _same(socket: _Socket) -> _Socket:
-    return socket
-
-
 if __name__ == "__main__":
-    uvloop.install()
-    asyncio.run(_main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]))
+    _main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:])

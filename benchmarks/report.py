@@ -24,7 +24,7 @@ _TEXTS: Mapping[str, Callable[[Any], str]] = {
 
 
 def _routes_ratios(part: dict[str, Any]) -> list[Ratio]:
-    return [*report_routes.ratios(part), *report_etcd.ratios(part)]
+    return [*report_routes.ratios(part), *report_etcd.ratios(part), *report_in_process.route_ratios(part)]
 
 
 def _requests_ratios(part: Mapping[str, Any]) -> list[Ratio]:

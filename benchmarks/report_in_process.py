@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .plain_text import Ratio, number, ratio, text_table
+from .report_routes import found_at, loop_gaps, summary_of
 from .report_users import PLAIN, distinct, having, median_of
 
 _THREAD, _ASYNCIO, _PROCESS = "in-process", "in-process-asyncio", "in-process-apart"
@@ -18,6 +19,10 @@ _REQUESTS: Mapping[str, tuple[Mapping[str, bool], Mapping[str, float]]] = {
     "HTTPS": ({**PLAIN, "tls": True}, {_THREAD: 3.0, _ASYNCIO: 2.5}),
     "HTTPS, new connections": ({**PLAIN, "tls": True, "close": True}, {_THREAD: 1.8, _ASYNCIO: 1.5}),
 }
+# The largest ratio of the time until a new route is served, with any table; and of the memory with so many routes.
+_LIVE, _MEMORY, _MANY = 0.5, 0.5, 10_000
+# How many seconds so many new routes at once may take, and for how many milliseconds the Hub may do nothing else.
+_BURST_SECONDS, _LOOP_MS = 2.0, 25.0
 # The largest ratio of the processor time of a small request.
 _PROCESSOR = {_THREAD: 1 / 4, _ASYNCIO: 1 / 3}
 # How many times as many echoes, and the largest ratio of the memory of an open socket.
@@ -33,6 +38,46 @@ def _beside_chp(
     """Return the ratio of two medians, and what they are."""
     mine, chp = (median_of(samples, what, contender=name, **where) for name in (who, "chp"))
     return (mine / chp if mine is not None and chp else None), f"{number(mine, 2)} and {number(chp, 2)}"
+
+
+def route_ratios(part: dict[str, Any]) -> list[Ratio]:
+    """Return the ratios of the times that new routes take, and of the memory for them."""
+    found = []
+    for level in part["levels"]:
+        existing = level["existing"]
+        if _THREAD not in level["contenders"]:
+            continue
+        mine, chp = (summary_of(part, existing, name, "single", "add") for name in (_THREAD, "chp"))
+        if mine and chp:
+            note = f"medians {mine['live_median']:.2f} and {chp['live_median']:.2f} ms, n {mine['n']} and {chp['n']}"
+            name = f"one add until it is served, {existing} routes, in-process / chp"
+            found.append(ratio(name, mine["live_median"] / chp["live_median"], _LIVE, note))
+        gaps = {what: gap for what, gap in loop_gaps(part, existing, _THREAD).items() if gap is not None}
+        if gaps:
+            note = ", ".join(f"{what} {gap:.1f}" for what, gap in gaps.items())
+            name = f"longest delay of the Hub's event loop, {existing} routes, in-process, ms"
+            found.append(ratio(name, max(gaps.values()), _LOOP_MS, note))
+        burst = summary_of(part, existing, _THREAD, "burst", "add")
+        if burst and burst["changes"] // burst["n"] >= _MANY:
+            name = f"{burst['changes'] // burst['n']} adds at once, in-process, s"
+            found.append(ratio(name, burst["median"] / 1000, _BURST_SECONDS, f"the median of {burst['n']}"))
+        if existing == _MANY:
+            found.append(_memory(part))
+    return found
+
+
+def _memory(part: dict[str, Any]) -> Ratio:
+    """Return the ratio of what the proxies need in all, besides the Hub's own: in the Hub's process, and in theirs."""
+    sizes = []
+    for name in (_THREAD, "chp"):
+        found = found_at(part, _MANY, name)
+        start, usage = found.get("start") or {}, found.get("usage") or {}
+        if "grown_rss_bytes" in start and usage:
+            sizes.append((start["grown_rss_bytes"] + usage["proxy_rss_bytes"]) / 2**20)
+    name = f"memory with {_MANY} routes, in-process / chp"
+    if len(sizes) < 2:
+        return ratio(name, None, _MEMORY, "")
+    return ratio(name, sizes[0] / sizes[1], _MEMORY, f"{sizes[0]:.0f} and {sizes[1]:.0f} MiB")
 
 
 def request_ratios(part: Mapping[str, Any]) -> list[Ratio]:
@@ -88,5 +133,7 @@ def busy_text(part: Mapping[str, Any]) -> str:
         mine = having(part["samples"], contender=contender, busy=busy)
         times = [number(median_of(mine, f"{each}_ms"), 2) for each in ("p50", "p90", "p99", "max")]
         share = median_of(mine, "share")
-        rows.append([contender, f"{share:.0%}", *times, f"{sum(sample['failed'] for sample in mine)}"])
-    return text_table(["who", "Hub busy", "p50 ms", "p90 ms", "p99 ms", "max ms", "failed"], rows)
+        rounds = number(median_of(mine, "rounds_per_s"), 0) if busy else ""
+        rows.append([contender, f"{share:.0%}", *times, f"{sum(sample['failed'] for sample in mine)}", rounds])
+    header = ["who", "Hub busy", "p50 ms", "p90 ms", "p99 ms", "max ms", "failed", "rounds of the Hub's work per s"]
+    return text_table(header, rows)

@@ -106,6 +106,7 @@ async def _echoes(contestant: Contestant, options: Options) -> dict[str, Any]:
     """Have some sockets echo as fast as they can."""
     users = max(contestant.existing, 1)
     python = this_interpreter()
+    before = await contestant.remote.ask("cpu")
     counted = await results_of(
         python.executable,
         "-m",
@@ -115,7 +116,9 @@ async def _echoes(contestant: Contestant, options: Options) -> dict[str, Any]:
         *(socket_path(number % users) for number in range(options.sockets)),
         seconds=options.seconds,
     )
-    return {"contender": contestant.name, "per_second": counted["n"] / counted["seconds"], **counted}
+    after = await contestant.remote.ask("cpu")
+    cpu_us = (after["seconds"] - before["seconds"]) / counted["n"] * 1e6
+    return {"contender": contestant.name, "per_second": counted["n"] / counted["seconds"], "cpu_us": cpu_us, **counted}
 
 
 async def _open_many(contestant: Contestant, options: Options) -> dict[str, Any]:

@@ -71,6 +71,7 @@ class Worker:
         # about any of them.
         gc.collect()
         gc.freeze()
+        unused = resident_bytes(self._me)
         self.contender.prepare()
         gc.collect()
         start_ms, start_gap_ms = await self._timed(self.contender.start)
@@ -90,6 +91,7 @@ class Worker:
             "fill_ms": fill_ms,
             "fill_gap_ms": None if self.contender.is_bare else fill_gap_ms,
             "fill_rss_bytes": resident_bytes(self._me) - before,
+            "grown_rss_bytes": resident_bytes(self._me) - unused,
             "routes": await self.contender.count(),
             "proxies": self._proxies,
         }
@@ -227,15 +229,19 @@ class Worker:
         return {"n": len(times), "median_ms": statistics.median(times), "max_ms": max(times)}
 
     async def do_compute(self, share: float, piece: float, seconds: float) -> dict[str, Any]:
-        """Have the thread of the Hub compute for a share of the time, in pieces of some seconds; return the real share."""
+        """Have the thread of the Hub compute for a share of the time, in pieces of some seconds.
+
+        Returns the real share, and how much it has computed in each second of that time.
+        """
         begin = time.perf_counter()
-        busy = 0.0
+        busy, rounds = 0.0, 0
         while (now := time.perf_counter()) < begin + seconds:
             while share and time.perf_counter() < now + piece:
                 sum(range(100))
+                rounds += 1
             busy += time.perf_counter() - now if share else 0
             await asyncio.sleep(piece / share - piece if share else piece)
-        return {"share": busy / (time.perf_counter() - begin)}
+        return {"share": busy / (time.perf_counter() - begin), "rounds_per_s": rounds / busy if busy else None}
 
     async def do_stop(self) -> dict[str, Any]:
         """Stop the contender, and end what it leaves running."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.report_in_process import busy_ratios, busy_text, request_ratios, websocket_ratios
+from benchmarks.report_in_process import busy_ratios, busy_text, request_ratios, route_ratios, websocket_ratios
 
 PLAIN = {"of_users": False, "large": False, "close": False, "tls": False, "existing": 10}
 
@@ -12,7 +12,7 @@ PLAIN = {"of_users": False, "large": False, "close": False, "tls": False, "exist
 def sample(who: str, p50: float, p99: float, *, busy: bool = True) -> dict[str, Any]:
     """Return one sample of the part ``busy``."""
     times = {"p50_ms": p50, "p90_ms": p50, "p99_ms": p99, "max_ms": p99}
-    return {"contender": who, "busy": busy, "share": 0.3 if busy else 0.0, "failed": 1, **times}
+    return {"contender": who, "busy": busy, "share": 0.3 if busy else 0.0, "rounds_per_s": 7.0, "failed": 1, **times}
 
 
 BUSY = {
@@ -101,3 +101,47 @@ def test_echoes_and_memory_of_those_who_have_it() -> None:
         (1.1, False),
         (None, None),
     ]
+
+
+def added(ms: float, live_ms: float, count: int = 1, gap: float = 1.0) -> dict[str, Any]:
+    """Return the samples of one kind of change: one add."""
+    cpu = {"hub_cpu_ms": 1.0, "proxy_cpu_ms": 1.0}
+    return {"add": [{"ms": ms, "live_ms": live_ms, "changes": count, "missed": 0, "loop_gap_ms": gap, **cpu}]}
+
+
+def test_routes_are_compared_when_they_are_served_and_memory_with_all_processes() -> None:
+    mebibyte = 2**20
+    contenders = {
+        "in-process": {
+            "start": {"start_gap_ms": 30.0, "grown_rss_bytes": 20 * mebibyte},
+            "usage": {"proxy_rss_bytes": 0},
+            "single": added(1.0, 2.0),
+            "burst": added(1500.0, 2500.0, 10_000, gap=20.0),
+        },
+        "chp": {
+            "start": {"start_gap_ms": 90.0, "grown_rss_bytes": 10 * mebibyte},
+            "usage": {"proxy_rss_bytes": 40 * mebibyte},
+            "single": added(5.0, 5.0),
+        },
+    }
+    levels = [
+        {"existing": 10_000, "contenders": contenders},
+        {"existing": 20, "contenders": {"chp": contenders["chp"]}},
+    ]
+
+    found = {ratio["name"]: (ratio["value"], ratio["kept"]) for ratio in route_ratios({"levels": levels})}
+
+    assert found == {
+        "one add until it is served, 10000 routes, in-process / chp": (0.4, True),
+        "longest delay of the Hub's event loop, 10000 routes, in-process, ms": (30.0, False),
+        "10000 adds at once, in-process, s": (1.5, True),
+        "memory with 10000 routes, in-process / chp": (0.4, True),
+    }
+
+
+def test_memory_that_was_not_measured_is_not_compared() -> None:
+    contenders = {"in-process": {"single": added(1.0, 2.0), "usage": None}, "chp": {}}
+
+    found = route_ratios({"levels": [{"existing": 10_000, "contenders": contenders}]})
+
+    assert [ratio["value"] for ratio in found] == [1.0, None]
