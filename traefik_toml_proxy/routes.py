@@ -12,6 +12,7 @@ from typing import Any, cast
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 from .errors import InvalidRoute, quoted
+from .overlay import OverlayDict
 
 # One or more labels; no port, no wildcard, and nothing that has another meaning in Traefik's Host()
 # (a non-ASCII name disables the router, `*` matches everything: pkg/muxer/http/matcher.go:71-120).
@@ -275,8 +276,8 @@ class RouteTable:
         Raises:
             InvalidRoute: If two of them have the same place, but different routespecs.
         """
-        self._by_routespec: dict[str, Route] = {}
-        self._by_place: dict[str, str] = {}
+        self._by_routespec = OverlayDict[Route]()
+        self._by_place = OverlayDict[str]()
         # An upper bound for the segments of a place, so that `match` can ignore the further segments of a request.
         self._most_segments = 0
         for route in routes:
@@ -286,7 +287,7 @@ class RouteTable:
         return len(self._by_routespec)
 
     def __iter__(self) -> Iterator[Route]:
-        return iter(self._by_routespec.values())
+        return (route for _, route in self._by_routespec.items())
 
     def get(self, routespec: str) -> Route | None:
         """Return the route that was added under exactly this routespec, or None."""
@@ -321,7 +322,7 @@ class RouteTable:
             for spelling in reversed(spellings):
                 routespec = self._by_place.get(start + spelling)
                 if routespec is not None:
-                    return self._by_routespec[routespec]
+                    return self._by_routespec.get(routespec)
         return None
 
     def with_changes(self, changes: Iterable[Change]) -> tuple[RouteTable, list[bool | InvalidRoute]]:
@@ -336,20 +337,22 @@ class RouteTable:
         after._by_place = self._by_place.copy()
         after._most_segments = self._most_segments
         outcomes: list[bool | InvalidRoute] = []
+        touched = set()
         for change in changes:
             try:
                 outcomes.append(after._apply(change))
             except InvalidRoute as refusal:
                 outcomes.append(refusal)
-        return (self if after._by_routespec == self._by_routespec else after), outcomes
+            touched.add(change.routespec)
+        # One change may undo another.
+        is_same = all(after.get(routespec) == self.get(routespec) for routespec in touched)
+        return (self if is_same else after), outcomes
 
     def changes_since(self, before: RouteTable) -> list[Change]:
         """Return what makes ``before`` this table. What is deleted comes first, because another route may have its place."""
-        deleted = [Change(routespec, None) for routespec in before._by_routespec if routespec not in self._by_routespec]
-        known = before._by_routespec.get
         # Tables share the routes that they have in common, and there may be thousands: to compare them would take longer.
-        changed = [Change(spec, route) for spec, route in self._by_routespec.items() if known(spec) is not route]
-        return deleted + changed
+        changes = [Change(*each) for each in self._by_routespec.differences(before._by_routespec)]
+        return sorted(changes, key=lambda change: change.route is not None)
 
     def _apply(self, change: Change) -> bool:
         """Apply one change to this table. Call only while the table is being made."""
@@ -358,17 +361,18 @@ class RouteTable:
         if route == before:
             return False
         if route is None:
-            place = self._by_routespec.pop(change.routespec).place
-            del self._by_place[place]
+            assert before is not None  # noqa: S101 - or nothing would change
+            self._by_routespec.delete(change.routespec)
+            self._by_place.delete(before.place)
             return True
-        existing = self._by_place.get(route.place, route.routespec)
-        if existing != route.routespec:
+        existing = self._by_place.get(route.place)
+        if existing not in (None, route.routespec):
             raise InvalidRoute(
                 route.routespec,
-                f"{quoted(existing)} is the same place in another spelling, and already has a route",
+                f"{quoted(str(existing))} is the same place in another spelling, and already has a route",
             )
-        self._by_routespec[route.routespec] = route
-        self._by_place[route.place] = route.routespec
+        self._by_routespec.set(route.routespec, route)
+        self._by_place.set(route.place, route.routespec)
         self._most_segments = max(self._most_segments, route.place.count("/") - 1)
         return True
 

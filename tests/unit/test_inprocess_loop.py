@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -56,3 +58,28 @@ async def test_a_thread_that_was_never_started_changes_nothing() -> None:
     await LoopThread(asyncio.new_event_loop()).stop()
 
     assert sys.getswitchinterval() == before
+
+
+async def test_what_is_called_on_the_loop_returns_or_raises_where_it_was_called() -> None:
+    thread = await running()
+    try:
+        assert await thread.call(threading.current_thread) is not threading.current_thread()
+        with pytest.raises(ZeroDivisionError):
+            await thread.call(lambda: 1 / 0)
+
+        cancelled: list[bool] = []
+
+        def last_until_cancelled() -> None:
+            end = time.monotonic() + 20
+            while not cancelled and time.monotonic() < end:
+                pass
+
+        given_up = asyncio.ensure_future(thread.call(last_until_cancelled))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        cancelled.append(True)
+        assert await thread.call(lambda: "still there") == "still there"
+    finally:
+        await thread.stop()

@@ -7,7 +7,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ..errors import ConfigurationError
 from ..threads import in_thread
@@ -99,11 +99,27 @@ class LoopThread:
 
     async def call(self, function: Callable[[], T]) -> T:
         """Return the result of a function that is called on the loop of the thread."""
+        caller = asyncio.get_running_loop()
+        done: asyncio.Future[T] = caller.create_future()
 
-        async def work() -> T:
-            return function()
+        def tell(result: T | None, error: Exception | None) -> None:
+            if done.done():  # cancelled
+                return
+            if error is None:
+                done.set_result(cast("T", result))
+            else:
+                done.set_exception(error)
 
-        return await self.run(work())
+        def work() -> None:
+            try:
+                result = function()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
+                caller.call_soon_threadsafe(tell, None, error)
+            else:
+                caller.call_soon_threadsafe(tell, result, None)
+
+        self.loop.call_soon_threadsafe(work)
+        return await done
 
     async def stop(self) -> None:
         """Cancel what runs on the loop, and end the thread. May be called twice, and without :meth:`start`."""

@@ -150,8 +150,10 @@ class EngineStore:
 
     async def commit(self, snapshot: Snapshot) -> None:
         """See :class:`~traefik_toml_proxy.seams.Store`."""
+        transports = self._transports.current()
         try:
-            await in_thread(self._tls.update, self._transports.current())
+            if not self._tls.is_of(transports):  # a thread takes longer to start than all the rest of this
+                await in_thread(self._tls.update, transports)
         except ssl.SSLError as error:
             raise CommitFailed(self.location, f"a certificate for https targets cannot be used ({error})") from error
         await self._thread.call(lambda: self._engine.use(snapshot.table, snapshot.revision))

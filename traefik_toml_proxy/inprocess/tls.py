@@ -64,13 +64,17 @@ class TargetTls:
         """Return it."""
         return self._current
 
+    def is_of(self, transports: Transports) -> bool:
+        """Whether it was made from these certificates."""
+        return transports == self._made_from
+
     def update(self, transports: Transports) -> None:
-        """Make it anew if the certificates have changed. Blocks.
+        """Make it anew from these certificates, unless it is already. Blocks.
 
         Raises:
             ssl.SSLError: If one cannot be used.
         """
-        if transports != self._made_from:
+        if not self.is_of(transports):
             self._current = target_contexts(transports)
             self._made_from = transports
 
