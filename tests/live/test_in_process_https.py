@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -195,3 +196,32 @@ async def test_handshakes_that_never_end_are_counted(make_in_process: InProcessM
         assert [each.exception() for each in ended if each.exception()] == []
 
     await eventually(is_open)
+
+
+async def test_no_connection_to_a_server_is_left_when_the_proxy_has_stopped(
+    make_in_process: InProcessMaker, pair: Pair
+) -> None:
+    """Not even one whose server does not answer when it is to be closed: over TLS, that would take half a minute."""
+    accepted: list[ssl.SSLSocket] = []
+
+    def serve(listening: socket.socket) -> None:
+        connection = pair.server().wrap_socket(listening.accept()[0], server_side=True)
+        connection.recv(10_000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        accepted.append(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(20)
+        serving = asyncio.ensure_future(asyncio.to_thread(serve, listening))
+        proxy = make_in_process(extra_routes_ca=str(pair.cert))
+        await proxy.start()
+        await proxy.add_route("/site/", f"https://localhost:{listening.getsockname()[1]}", {"extra": True})
+        async with connect(proxy) as connection:
+            assert (await within(20, connection.request("GET", "/site/"))).body == b"ok"
+        await within(20, serving)
+        await proxy.stop()
+
+    with socket.socket(fileno=accepted[0].detach()) as raw:
+        raw.settimeout(10)
+        while await asyncio.to_thread(raw.recv, 1000):
+            pass

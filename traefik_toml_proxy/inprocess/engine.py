@@ -219,11 +219,11 @@ class Engine:
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.wait([self._ticking])
-        self._pool.close()
         for client in list(self._clients):
             client.close()
+        self._pool.close()
         for _ in range(_LAST_STEPS):
-            if self._clients:
+            if self._clients or self._pool.has_opened:
                 await asyncio.sleep(0)
 
     async def _tick(self) -> None:

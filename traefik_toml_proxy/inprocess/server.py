@@ -79,6 +79,7 @@ class ServerConnection(asyncio.Protocol):
         "_is_answered",
         "_is_lost",
         "_is_tunnel",
+        "_opened",
         "_reader",
         "_takes_upgrade",
         "address",
@@ -88,8 +89,10 @@ class ServerConnection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, opened: set[ServerConnection]) -> None:
+        """Set where it goes; it is in ``opened`` while it is open."""
         self.address = address
+        self._opened = opened
         self.owner: Owner | None = None
         self.rests_since = 0.0
         self.can_stay = False
@@ -141,6 +144,7 @@ class ServerConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
         keep_alive(transport.get_extra_info("socket"))
+        self._opened.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Tell the owner what has come."""
@@ -213,6 +217,7 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell the owner, if it does not know yet."""
+        self._opened.discard(self)
         self._is_lost = True
         self.transport.abort()  # for TLS in Python 3.10: it takes the transport for open, and warns of that
         owner, self.owner = self.owner, None
@@ -276,6 +281,12 @@ class Pool:
         """Set where the certificates for https come from, by the ``tls`` of an address."""
         self._tls = tls
         self._resting: dict[Address, list[ServerConnection]] = {}
+        self._opened: set[ServerConnection] = set()
+
+    @property
+    def has_opened(self) -> bool:
+        """Whether any connection is open, resting or not."""
+        return bool(self._opened)
 
     def take(self, address: Address) -> ServerConnection | None:
         """Return a connection that rests, the one that was used last; None if there is none."""
@@ -325,12 +336,13 @@ class Pool:
         loop = asyncio.get_running_loop()
         context = self._tls()[address.tls] if address.tls else None
         if address.socket:
-            _, made = await loop.create_unix_connection(lambda: ServerConnection(address), address.socket)
+            _, made = await loop.create_unix_connection(self._make(address), address.socket)
         else:
-            _, made = await loop.create_connection(
-                lambda: ServerConnection(address), address.host, address.port, ssl=context
-            )
+            _, made = await loop.create_connection(self._make(address), address.host, address.port, ssl=context)
         return made
+
+    def _make(self, address: Address) -> Callable[[], ServerConnection]:
+        return lambda: ServerConnection(address, self._opened)
 
     def close_old(self, now: float) -> None:
         """Close those that have rested for too long."""
@@ -345,8 +357,7 @@ class Pool:
                 del self._resting[address]
 
     def close(self) -> None:
-        """Close those at rest."""
-        for resting in self._resting.values():
-            for connection in resting:
-                connection.close()
+        """Close all at once, also those that are being closed: over TLS, that may take long."""
+        for connection in list(self._opened):
+            connection.abort()
         self._resting.clear()
