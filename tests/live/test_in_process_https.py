@@ -7,6 +7,7 @@ import logging
 import shutil
 import socket
 import ssl
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,27 @@ async def test_only_trusted_proxies_are_believed(
     head = server.last.head
     assert [head.get(f"X-Forwarded-{name}") for name in ("Proto", "For")] == [proto, address]
     assert head.get("X-Real-Ip") is None
+
+
+async def test_a_client_that_has_gone_is_believed_no_more_than_others(
+    make_in_process: InProcessMaker, serve: ServerMaker
+) -> None:
+    """What it has sent before it has reset its connection may still be read, but with uvloop, nobody knows who it was."""
+    proxy = make_in_process(trusted_proxies=["127.0.0.1"])
+    await proxy.start()
+    server = await serve(proxy)
+    for _ in range(50):
+        with socket.socket() as stranger:
+            stranger.bind(("127.0.0.2", 0))
+            stranger.connect(("127.0.0.1", int(proxy.public_url.rpartition(":")[2])))
+            stranger.sendall(b"GET /user/ada/ HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n")
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await eventually(lambda: server.exchanges)
+    async with connect(proxy) as connection:
+        await within(20, connection.request("GET", "/user/ada/"))
+
+    said = {exchange.head.get("X-Forwarded-For") for exchange in server.exchanges}
+    assert said <= {"127.0.0.1", "127.0.0.2", "unknown"}
 
 
 async def test_a_client_that_begins_no_handshake_is_sent_away(

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import random
 import re
+import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -242,8 +243,13 @@ class Engine:
         """See :class:`~.client.Engine`."""
         name = transport.get_extra_info("peername")
         is_tls = transport.get_extra_info("ssl_object") is not None
-        # Over a unix socket, the client is a program on this machine.
-        return self._peer_at(name[0] if isinstance(name, tuple) else "127.0.0.1", is_tls)
+        if isinstance(name, tuple):
+            address = name[0]
+        else:
+            # Over a unix socket, the client is a program on this machine. Else it has gone already, but what it has sent may
+            # still be read: with uvloop, nobody knows who it was, so it must not be believed.
+            address = "127.0.0.1" if transport.get_extra_info("socket").family == socket.AF_UNIX else "unknown"
+        return self._peer_at(address, is_tls)
 
     def has_room(self, client: ClientConnection) -> bool:
         """See :class:`~.client.Engine`."""
