@@ -7,7 +7,7 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -167,3 +167,94 @@ async def test_a_client_that_takes_nothing_is_sent_away(
         await connection.head()
         connection.reader._transport.pause_reading()  # type: ignore[attr-defined]
         await within(20, left.wait())
+
+
+REQUEST = b"GET %b HTTP/1.1\r\n" + HEAD + b"\r\n"
+
+
+async def test_a_client_that_takes_no_answers_is_not_answered_further(
+    in_process: InProcessProxy, serve: ServerMaker
+) -> None:
+    """It has asked for hundreds of megabytes, one request after another. When it goes on, it gets them all."""
+    body = b"x" * 200_000
+
+    async def be_huge(exchange: Exchange) -> None:
+        await exchange.reply(body=body)
+
+    backend = await serve(in_process, handler=be_huge)
+    async with connect(in_process) as connection:
+        transport = connection.reader._transport  # type: ignore[attr-defined]
+        transport.pause_reading()
+        await connection.send(REQUEST % b"/user/ada/" * 300)
+        await _until_still(lambda: len(backend.exchanges))
+        # The buffers of the kernel, and one of ours.
+        assert len(backend.exchanges) * len(body) < 16 * MIB
+        connection.writer.write_eof()
+        transport.resume_reading()
+        answers = [await within(20, connection.response()) for _ in range(300)]
+        assert await within(20, connection.reader.read()) == b""
+
+    assert {answer.body for answer in answers} == {body}
+
+
+async def test_a_client_that_takes_no_answers_of_the_proxy_is_not_read_from(in_process: InProcessProxy) -> None:
+    """Answers that cost nothing are those that a stranger would ask for."""
+    requests = REQUEST % b"/_chp_healthz" * 400_000
+    async with connect(in_process) as connection:
+        connection.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        sending = asyncio.ensure_future(connection.send(requests))
+        left = await _until_still(connection.writer.transport.get_write_buffer_size)
+        assert len(requests) - left < 16 * MIB
+        sending.cancel()
+        await others_are_there(in_process)
+
+
+async def others_are_there(proxy: InProcessProxy) -> None:
+    """Check that somebody else gets an answer of the proxy."""
+    async with connect(proxy) as connection:
+        assert (await within(20, connection.request("GET", "/_chp_healthz"))).status == 200
+
+
+async def _until_still(get: Callable[[], int]) -> int:
+    """Return a number when it has not changed for a while."""
+    before = -1
+    while before != (now := get()):
+        before = now
+        await asyncio.sleep(0.5)
+    return now
+
+
+@pytest.mark.parametrize("kind", ["body", "websocket"])
+async def test_a_server_that_takes_nothing_keeps_no_connections(
+    in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Whatever clients have sent there, and that they have gone: nobody reads from a client whose server takes nothing."""
+    monkeypatch.setattr(client, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(server, "_CLOSE_SECONDS", 0.5)
+    switching = b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    answers = {"body": b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "websocket": switching}
+    sent = {
+        "body": b"POST /user/ada/ HTTP/1.1\r\n" + HEAD + b"Content-Length: 1000000000\r\n\r\n",
+        "websocket": b"GET /user/ada/ HTTP/1.1\r\n" + HEAD + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    }
+    released = asyncio.Event()
+
+    async def take_nothing(exchange: Exchange) -> None:
+        exchange.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(0.3)
+        await exchange.send(answers[kind])
+        await released.wait()
+        exchange.last = True
+
+    backend = await serve(in_process, handler=take_nothing)
+    await others_are_there(in_process)
+    before = descriptors()
+    for _ in range(5):
+        async with connect(in_process) as connection:
+            sending = asyncio.ensure_future(connection.send(sent[kind] + b"x" * (16 * MIB)))
+            assert (await within(20, connection.head())).first
+            await _until_still(connection.writer.transport.get_write_buffer_size)
+            sending.cancel()
+    # What is left are the ends of the server itself.
+    await eventually(lambda: descriptors() <= before + backend.connections)
+    released.set()

@@ -81,6 +81,24 @@ async def test_a_flood_of_requests_waits_in_the_kernel(in_process: InProcessProx
         release.set()
 
 
+async def test_what_is_sent_too_early_cuts_off_no_slow_answer(
+    in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some clients send a line end behind a body; others, the next request. A slow answer has no limit all the same."""
+    monkeypatch.setattr(client, "STALLED_SECONDS", 0.5)
+
+    async def answer_late(exchange: Exchange) -> None:
+        await asyncio.sleep(3)
+        await respond_ok(exchange)
+
+    await serve(in_process, handler=answer_late)
+    async with connect(in_process) as connection:
+        await connection.send(b"GET /user/ada/ HTTP/1.1\r\n" + HEAD)
+        await asyncio.sleep(0.2)
+        await connection.send(b"\r\n")
+        assert (await within(20, connection.response())).status == 200
+
+
 async def test_a_client_may_stop_sending_before_it_is_answered(in_process: InProcessProxy, serve: ServerMaker) -> None:
     """RFC 9112 section 9.6 and TCP: half of a connection is closed. configurable-http-proxy does not answer."""
     await serve(in_process, handler=answer_slowly)
@@ -178,6 +196,41 @@ async def test_what_comes_early_over_a_websocket_is_not_lost(in_process: InProce
         assert await within(20, connection.reader.read()) == b"early GET /hidden HTTP/1.1\r\n" + HEAD + b"later"
 
     assert b"".join(received) == b"GET /hidden HTTP/1.1\r\n" + HEAD + b"later"
+
+
+async def test_a_flood_that_comes_early_over_a_websocket_waits(
+    make_in_process: InProcessMaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The first part of it may already be more than the server takes."""
+    monkeypatch.setattr(client, "_MOST_WAITING", 2**20)
+    made: list[asyncio.StreamWriter] = []
+
+    async def switch_and_take_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        made.append(writer)
+        await read_head(reader)
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(0.3)
+        writer.write(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+
+    path = tmp_path / "ada.sock"
+    proxy = make_in_process()
+    await proxy.start()
+    flood = b"x" * (64 * 2**20)
+    async with await asyncio.start_unix_server(switch_and_take_nothing, path):
+        await proxy.add_route("/user/ada/", f"http+unix://{quote(str(path), safe='')}", {})
+        async with connect(proxy) as connection:
+            upgrade = b"GET /user/ada/ HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + HEAD
+            await connection.send(upgrade + b"x" * 2**20)
+            sending = asyncio.ensure_future(connection.send(flood))
+            assert " 101 " in (await within(20, connection.head())).first
+            before = -1
+            while before != (left := connection.writer.transport.get_write_buffer_size()):
+                before = left
+                await asyncio.sleep(0.3)
+            # The buffers of the kernel, and one of ours.
+            assert len(flood) - left < 16 * 2**20
+            sending.cancel()
+        made[0].transport.abort()
 
 
 @pytest.mark.parametrize("first", ["client", "server"])
@@ -465,6 +518,14 @@ async def test_before_the_hub_has_begun_nothing_is_said_to_be_missing(in_process
         assert (await within(20, connection.request("GET", "/hub/home", PAGE))).status == 503
         assert (await within(20, connection.request("GET", "/hub/home"))).status == 503
         assert (await within(20, connection.request("GET", "/_chp_healthz"))).body == b'{"status": "OK"}'
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64])
+async def test_a_name_that_cannot_be_one_is_a_failure(in_process: InProcessProxy, host: str) -> None:
+    """Python raises an error of another kind for a name with a label that is empty, or too long."""
+    await in_process.add_route("/user/ada/", f"http://{host}:8888", {})
+    async with connect(in_process) as connection:
+        assert (await within(20, connection.request("GET", "/user/ada/"))).status == 503
 
 
 async def test_a_failure_is_logged_with_its_cause(in_process: InProcessProxy, caplog: pytest.LogCaptureFixture) -> None:
@@ -766,6 +827,34 @@ def _end_of(client: socket.socket) -> bytes:
     with contextlib.suppress(ConnectionResetError):
         return client.recv(100)
     return b""
+
+
+async def test_stop_cuts_off_no_answer_that_is_on_its_way(
+    in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has given it, but a slow client has not taken it yet."""
+    monkeypatch.setattr(client, "HIGH_WATER", 2**30)  # so that nothing else is waited for
+
+    async def be_long(exchange: Exchange) -> None:
+        await exchange.reply(body=b"x" * 10_000 + b"!")
+
+    server = await serve(in_process, handler=be_long)
+    async with connect(in_process) as connection:
+        transport = connection.reader._transport  # type: ignore[attr-defined]
+        transport.pause_reading()
+        await connection.send((b"GET /user/ada/ HTTP/1.1\r\n" + HEAD) * 1000)
+        before = -1
+        while before != len(server.exchanges):
+            before = len(server.exchanges)
+            await asyncio.sleep(0.3)
+        stopping = asyncio.ensure_future(in_process.stop())
+        await asyncio.sleep(0.1)
+        transport.resume_reading()
+        received = await within(20, connection.reader.read())
+        await stopping
+
+    assert received.count(b"!") >= before
+    assert received.endswith(b"x!")
 
 
 async def test_stop_does_not_wait_for_ever(in_process: InProcessProxy, serve: ServerMaker) -> None:

@@ -71,6 +71,7 @@ class ClientConnection(asyncio.Protocol):
         "_exchange",
         "_has_ended",
         "_held",
+        "_is_full",
         "_is_lingering",
         "_lingers_until",
         "_loop",
@@ -93,6 +94,8 @@ class ClientConnection(asyncio.Protocol):
         # Makes an answer of the proxy itself.
         self._making: asyncio.Task[None] | None = None
         self._held = 0
+        # Whether the client takes no more of its answers for now.
+        self._is_full = False
         # Whether the client sends nothing more, and whether what it sends is dropped.
         self._has_ended = False
         self._is_lingering = False
@@ -104,8 +107,8 @@ class ClientConnection(asyncio.Protocol):
     @property
     def is_idle(self) -> bool:
         """Whether it waits for the beginning of a request."""
-        waits = self._exchange is None and self._making is None
-        return waits and not self._is_lingering and self._reader.is_between
+        waits = self._exchange is None and self._making is None and not self._is_lingering
+        return waits and self._reader.is_between and not self._transport.get_write_buffer_size()
 
     @property
     def is_stopping(self) -> bool:
@@ -136,8 +139,9 @@ class ClientConnection(asyncio.Protocol):
             self.deadline = min(self._loop.time() + _LINGER_IDLE_SECONDS, self._lingers_until)
         else:
             if exchange is not None:
-                self.deadline = self._loop.time() + STALLED_SECONDS
-            elif self._reader.is_between:
+                if not exchange.is_complete:
+                    self.deadline = self._loop.time() + STALLED_SECONDS
+            elif self._reader.is_between and not self._is_full:
                 self.deadline = self._loop.time() + HEAD_SECONDS
             self._reader.receive(data)
             self._read()
@@ -149,7 +153,8 @@ class ClientConnection(asyncio.Protocol):
                 exchange = self._exchange
                 if self._is_lingering:
                     return
-                if self._making or (exchange and (exchange.is_complete or exchange.is_tunnel)):
+                # Nothing is begun for a client that takes no answers: they would pile up here.
+                if self._making or (exchange.is_complete or exchange.is_tunnel if exchange else self._is_full):
                     self._wait_with_the_rest(exchange)
                     return
                 event = self._reader.read()
@@ -191,7 +196,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _complete(self, exchange: Exchange | None) -> None:
         if exchange is not None:
-            self.deadline = _NEVER
+            if not self._held & _SERVER_IS_FULL:
+                self.deadline = _NEVER
             exchange.complete()
 
     def _refuse(self, error: BrokenRequest) -> None:
@@ -207,8 +213,10 @@ class ClientConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Note that the client sends nothing more; it may still wait for an answer."""
         self._has_ended = True
+        if self._exchange is None and self._making is None:
+            self._read_on()  # a request that has come before may still wait for its turn
         exchange = self._exchange
-        if self._is_lingering or (exchange is None and self._making is None):
+        if self._is_lingering or (exchange is None and self._making is None and not self._is_full):
             return False
         if exchange is not None and exchange.is_tunnel:
             if self._server_has_ended:
@@ -233,16 +241,20 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Have the server wait: the client takes no more."""
+        self._is_full = True
         self.deadline = self._loop.time() + STALLED_SECONDS
         if self._exchange is not None:
             self._exchange.hold_server()
 
     def resume_writing(self) -> None:
         """Have the server go on."""
-        exchange = self._exchange
-        if exchange is not None:
-            self.deadline = _NEVER if exchange.is_complete else self._loop.time() + STALLED_SECONDS
-            exchange.release_server()
+        self._is_full = False
+        if self._exchange is not None:
+            self._wait_for_more(self._exchange)
+            self._exchange.release_server()
+        elif self._making is None and not self._is_lingering:
+            self._wait_for_request()
+            self._loop.call_soon(self._read_on)
 
     # Called by the exchange.
 
@@ -253,13 +265,17 @@ class ClientConnection(asyncio.Protocol):
     def hold(self) -> None:
         """See :class:`~.exchange.Client`."""
         self._hold(_SERVER_IS_FULL)
-        self.deadline = _NEVER  # it is the server that keeps the client waiting
+        self.deadline = self._loop.time() + STALLED_SECONDS  # the client may have gone: nobody reads from it
 
     def go_on(self) -> None:
         """See :class:`~.exchange.Client`."""
         self._release(_SERVER_IS_FULL)
-        if self._exchange is not None and not self._exchange.is_complete:
-            self.deadline = self._loop.time() + STALLED_SECONDS
+        if self._exchange is not None:
+            self._wait_for_more(self._exchange)
+
+    def _wait_for_more(self, exchange: Exchange) -> None:
+        is_answering = exchange.is_complete and not self._is_full and not self._held & _SERVER_IS_FULL
+        self.deadline = _NEVER if is_answering else self._loop.time() + STALLED_SECONDS
 
     def _hold(self, why: int) -> None:
         if not self._held:
@@ -274,10 +290,10 @@ class ClientConnection(asyncio.Protocol):
 
     def on_switched(self) -> None:
         """See :class:`~.exchange.Client`."""
+        self._release(_SERVER_IS_FULL | _TOO_MUCH_WAITS)
         early = self._reader.take_rest()
         if early and self._exchange is not None:
             self._exchange.send_tunnel(early)
-        self._release(_SERVER_IS_FULL | _TOO_MUCH_WAITS)
 
     def on_answered(self, *, keep: bool) -> None:
         """See :class:`~.exchange.Client`."""
@@ -317,13 +333,17 @@ class ClientConnection(asyncio.Protocol):
         if keep and not self._engine.is_stopping:
             self._reader.next_request()
             self._release(_SERVER_IS_FULL)
-            self.deadline = self._loop.time() + (IDLE_SECONDS if self._reader.is_between else HEAD_SECONDS)
+            self._wait_for_request()
         elif is_clean and not self._reader.buffered:
             self._is_lingering = True
             self.deadline = self._loop.time() + STALLED_SECONDS
             self._transport.close()
         else:
             self._linger()
+
+    def _wait_for_request(self) -> None:
+        seconds = IDLE_SECONDS if self._reader.is_between else HEAD_SECONDS
+        self.deadline = self._loop.time() + (STALLED_SECONDS if self._is_full else seconds)
 
     def _read_on(self) -> None:
         """Read what has come meanwhile."""
@@ -369,7 +389,7 @@ class ClientConnection(asyncio.Protocol):
 
     def on_deadline(self) -> None:
         """Close the connection: its time is over."""
-        if self._exchange is None and not self._is_lingering and not self._reader.is_between:
+        if self._exchange is None and not (self._is_lingering or self._is_full or self._reader.is_between):
             self._refuse(BrokenRequest(408, "its head has not come in time"))
         else:
             self.close()

@@ -197,10 +197,10 @@ class Exchange:
         self._server = server
         head, *rest = self._waiting
         self._waiting = []
+        self._client.go_on()  # before the server may say that it takes no more
         server.begin(self, self.request, head)
         for data in rest:
             server.transport.write(data)
-        self._client.go_on()
 
     # From the client.
 

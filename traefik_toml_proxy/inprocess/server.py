@@ -16,6 +16,8 @@ from .targets import Address
 HIGH_WATER, LOW_WATER = 65_536, 16_384
 # Seconds for opening a connection.
 _CONNECT_SECONDS = 30.0
+# Seconds for what was sent to go out of a connection that is closed: a server that takes no more would keep it for ever.
+_CLOSE_SECONDS = 30.0
 # Seconds for which a connection rests in the pool, and how many do for one server.
 _REST_SECONDS = 30.0
 _MOST_AT_REST = 200
@@ -122,9 +124,11 @@ class ServerConnection(asyncio.Protocol):
         self.transport.write(head)
 
     def close(self) -> None:
-        """Close it; what was sent still goes out, but the owner is told nothing more."""
+        """Close it; what was sent still goes out, for half a minute, but the owner is told nothing more."""
         self.owner = None
         self.transport.close()
+        if self.transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self.transport.abort)
 
     def abort(self) -> None:
         """Close it at once; the owner is told nothing more."""
@@ -199,6 +203,7 @@ class ServerConnection(asyncio.Protocol):
         """Note that the server sends nothing more."""
         owner = self.owner
         if owner is None:
+            self.close()
             return False
         if self._is_tunnel:
             owner.on_tunnel_end()
@@ -327,7 +332,7 @@ class Pool:
             raise Unreachable(f"its certificate is not trusted ({error.verify_message})") from error
         except ssl.SSLError as error:
             raise Unreachable(f"no TLS connection ({error.reason or 'it is closed'})") from error
-        except socket.gaierror as error:
+        except (socket.gaierror, UnicodeError) as error:  # a label of the name may be empty, or too long
             raise Unreachable("its name cannot be resolved") from error
         except OSError as error:
             raise Unreachable(error.strerror or type(error).__name__) from error
