@@ -20,6 +20,7 @@ from traefik_toml_proxy.conformance.backend import Backend, Exchange, respond_ok
 from traefik_toml_proxy.conformance.wire import BrokenMessage, chunk, read_head
 from traefik_toml_proxy.errors import ConfigurationError
 from traefik_toml_proxy.inprocess import client
+from traefik_toml_proxy.inprocess.server import Pool
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(60)
@@ -526,6 +527,22 @@ async def test_a_name_that_cannot_be_one_is_a_failure(in_process: InProcessProxy
     await in_process.add_route("/user/ada/", f"http://{host}:8888", {})
     async with connect(in_process) as connection:
         assert (await within(20, connection.request("GET", "/user/ada/"))).status == 503
+
+
+async def test_nobody_waits_for_ever_because_of_a_bug(
+    in_process: InProcessProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What nobody has thought of when a connection is opened is a failure like any other, and its traceback is logged."""
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError("nobody has thought of this")
+
+    monkeypatch.setattr(Pool, "_open", fail)
+    await in_process.add_route("/user/ada/", "http://127.0.0.1:1", {})
+    async with connect(in_process) as connection:
+        assert (await within(20, connection.request("GET", "/user/ada/"))).status == 503
+    gc.collect()
+    await eventually(lambda: "nobody has thought of this" in caplog.text)
 
 
 async def test_a_failure_is_logged_with_its_cause(in_process: InProcessProxy, caplog: pytest.LogCaptureFixture) -> None:

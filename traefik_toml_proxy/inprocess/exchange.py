@@ -190,6 +190,10 @@ class Exchange:
             self._opening = None
             self._fail(str(error))
             return
+        except Exception:  # a bug: asyncio logs it, but the client must not wait for ever
+            self._opening = None
+            self._fail("no connection can be opened")
+            raise
         self._opening = None
         if self._is_over:
             server.abort()

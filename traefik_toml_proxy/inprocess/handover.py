@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from collections.abc import Sequence
 
 # What listens: its socket, whether with TLS, and the port to which all is sent for https, or None.
 Listening = tuple[socket.socket, bool, int | None]
 
+_NUMBER = struct.Struct("i")
 # The most sockets, and the most bytes that say what they are for.
 _MOST, _LONGEST = 64, 4096
 
@@ -37,10 +39,15 @@ def receive(connection: socket.socket) -> list[Listening]:
     Raises:
         OSError: If they do not come, or something else does.
     """
-    text, numbers, _, _ = socket.recv_fds(connection, _LONGEST, _MOST)
-    sockets = [socket.socket(fileno=number) for number in numbers]
-    for one in sockets:
-        one.set_inheritable(False)  # not for users' servers
+    size = _NUMBER.size
+    # Not for users' servers, not even one that is started at this moment; socket.recv_fds ignores its flags.
+    text, controls, _, _ = connection.recvmsg(_LONGEST, socket.CMSG_LEN(_MOST * size), socket.MSG_CMSG_CLOEXEC)
+    sockets = [
+        socket.socket(fileno=number)
+        for level, kind, data in controls
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+        for (number,) in _NUMBER.iter_unpack(data[: len(data) // size * size])
+    ]
     try:
         purposes = [(bool(is_tls), port) for is_tls, port in json.loads(text)]
         return [(one, *purpose) for one, purpose in zip(sockets, purposes, strict=True)]
