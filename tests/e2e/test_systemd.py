@@ -31,7 +31,7 @@ UNITS = [
 ]
 SOCKET = "systemd/in-process/jupyterhub.socket"
 CONFIGS = {"jupyterhub": "/etc/jupyterhub/jupyterhub_config.py", "traefik": "/etc/traefik/traefik.toml"}
-CONFIG = "jupyterhub_config.py"
+IN_PROCESS = "systemd/in-process/jupyterhub_config.py"
 # What systemd does for a service with a socket: it is descriptor 3 of the process that LISTEN_PID names.
 ACTIVATED = """
 import os, sys
@@ -145,10 +145,10 @@ async def test_who_comes_while_a_hub_with_its_proxy_is_restarted_waits(tmp_path:
     """
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        unit, config = (EXAMPLES.joinpath(name).read_text() for name in (SOCKET, f"{Path(SOCKET).parent}/{CONFIG}"))
+        unit, config = (EXAMPLES.joinpath(name).read_text() for name in (SOCKET, IN_PROCESS))
         assert ("\nListenStream=80\n" in unit, '"http://:80"' in config) == (True, True)
         url = f"http://127.0.0.1:{port}"
-        installed = install(f"{Path(SOCKET).parent}/{CONFIG}", tmp_path, changes={"http://:80": url})
+        installed = install(IN_PROCESS, tmp_path, changes={"http://:80": url})
         number = listening.fileno()
         command = (sys.executable, "-c", ACTIVATED, str(number))
         async with RealHub(tmp_path, installed, url, command=command, inherits=[number]) as hub:
