@@ -12,7 +12,8 @@ from collections.abc import Callable
 from .errors import InvalidRoute, ProxyError, StoreError, quoted
 from .routes import Change, Route, RouteTable, Snapshot
 from .seams import NO_METRICS, Event, LiveCheck, Metrics, Store
-from .waits import LiveWaits, Request, with_pauses
+from .tasks import with_pauses
+from .waits import LiveWaits, Request
 from .watcher import Restart, RouteWatcher
 
 

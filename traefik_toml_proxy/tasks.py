@@ -1,14 +1,17 @@
-"""Work that must not be interrupted, and work that must go on when it fails. Only async, no I/O."""
+"""Work that must not be interrupted, that must go on when it fails, or that takes long. Only async, no I/O."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from types import TracebackType
 from typing import TypeVar
 
 T = TypeVar("T")
+
+# The longest time to hold the event loop at once, in seconds.
+_LONGEST_TURN = 0.003
 
 
 async def run_to_completion(work: Awaitable[T]) -> T:
@@ -59,3 +62,14 @@ class LoggedOnce:
             self._failure = ""
             self._log.info("%s works again", self._what)
         return False
+
+
+async def with_pauses(items: Iterable[T]) -> AsyncIterator[T]:
+    """Iterate over what there may be thousands of, yielding to the event loop regularly."""
+    loop = asyncio.get_running_loop()
+    paused = loop.time()
+    for item in items:
+        yield item
+        if loop.time() - paused > _LONGEST_TURN:
+            await asyncio.sleep(0)
+            paused = loop.time()

@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from .errors import ProxyError, RouteNotLive, StoreError
 from .routes import Change, Route
 from .seams import NO_METRICS, Event, LiveCheck, Metrics
+from .tasks import with_pauses
 
-T = TypeVar("T")
-
-# The longest time to hold the event loop at once, in seconds.
-_LONGEST_TURN = 0.003
 # Seconds for which later changes wait for an earlier one to be live, or twice as long as the last one took; but it may have
 # taken so long because Traefik was down, so at most this part of the time-out.
 _SHORTEST_TURN_OF_A_BATCH = 2.0
@@ -53,17 +49,6 @@ class Request:
             self.done.set_result(self.changed)
         else:
             self.done.set_exception(error)
-
-
-async def with_pauses(items: Iterable[T]) -> AsyncIterator[T]:
-    """Iterate over requests or routes, yielding to the event loop regularly: there may be thousands of them."""
-    loop = asyncio.get_running_loop()
-    paused = loop.time()
-    for item in items:
-        yield item
-        if loop.time() - paused > _LONGEST_TURN:
-            await asyncio.sleep(0)
-            paused = loop.time()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import socket
+import struct
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -41,6 +42,11 @@ async def close_silently(exchange: Exchange) -> None:
     await exchange.read()
     await exchange.reply(body=b"bye")
     exchange.last = True
+
+
+def reset_when_closed(writer: asyncio.StreamWriter) -> None:
+    """Have the other end get a reset when this one closes the connection."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 # Requests.
@@ -266,6 +272,27 @@ async def test_a_websocket_that_both_sides_have_ended_is_closed(
         await eventually(lambda: received == [b"last words"])
 
 
+async def test_a_client_that_does_not_take_the_end_of_a_websocket_is_given_up(
+    in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is gone, and so may the client be."""
+    monkeypatch.setattr(client, "HIGH_WATER", 2**30)  # so that all of it is with the proxy
+    monkeypatch.setattr(client, "STALLED_SECONDS", 0.5)
+
+    async def say_much_and_leave(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        await exchange.send(b"x" * (64 * 2**20))
+        reset_when_closed(exchange.writer)
+        exchange.last = True
+
+    await serve(in_process, handler=say_much_and_leave)
+    async with connect(in_process) as connection:
+        await connection.send(b"GET /user/ada/ HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + HEAD)
+        await within(20, connection.head())
+        connection.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await eventually(lambda: not any(connections_open()))
+
+
 async def test_a_client_that_is_told_not_to_send_its_body_is_cut_off(
     in_process: InProcessProxy, serve: ServerMaker
 ) -> None:
@@ -364,7 +391,7 @@ async def test_an_answer_that_is_cut_off_does_not_look_complete(
         await exchange.send(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode())
         await exchange.send(chunk(b"some text") if "chunked" in framing else b"some text")
         await asyncio.sleep(0.1)
-        exchange.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        reset_when_closed(exchange.writer)
         exchange.writer.transport.abort()
 
     await serve(in_process, handler=die)
@@ -578,7 +605,7 @@ async def test_each_request_is_logged_if_wanted(
         await connection.send_head("GET", "/slow/")
         await eventually(lambda: len(slow.exchanges) == 1)
         # A client that has only closed its side may still wait for the answer.
-        connection.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        reset_when_closed(connection.writer)
     await eventually(lambda: len(lines()) == 4)
 
     assert [line.rpartition(", ")[0] for line in lines()] == [

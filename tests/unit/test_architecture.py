@@ -61,7 +61,7 @@ HOUSE = [
         "proxies proxies.*",
         "leftovers messages inprocess runtime.session runtime.replicas runtime.diagnosis runtime.looks runtime.live_looks "
         "runtime.program runtime.certificate runtime.pairs runtime.transport_files session publisher stores documents seams "
-        "addresses traefik routes masking findings errors metrics threads _version",
+        "addresses traefik routes masking findings errors metrics tasks threads _version",
     ),
     Room("metrics", IO, "metrics", "seams"),
     Room(
@@ -94,9 +94,9 @@ HOUSE = [
         "answers connections seams traefik routes findings errors threads",
     ),
     Room("session", ASYNC, "session", "publisher watcher seams tasks"),
-    Room("publisher", ASYNC, "publisher", "waits watcher seams routes errors"),
+    Room("publisher", ASYNC, "publisher", "waits watcher seams tasks routes errors"),
     Room("watcher", ASYNC, "watcher", "standstill seams tasks"),
-    Room("waits", ASYNC, "waits", "seams routes errors"),
+    Room("waits", ASYNC, "waits", "seams tasks routes errors"),
     Room(
         "stores", IO, "stores stores.*", "documents messages files seams masking traefik.sharing routes errors threads"
     ),

@@ -260,7 +260,7 @@ class TestBatches:
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Other tasks get their turn after a few milliseconds; in this test, after every route."""
-        monkeypatch.setattr(waits, "_LONGEST_TURN", 0.0)
+        monkeypatch.setattr("traefik_toml_proxy.tasks._LONGEST_TURN", 0.0)
         turns = 0
 
         async def take_turns() -> None:
@@ -379,7 +379,7 @@ class TestServableRoutes:
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A Hub that starts with thousands of routes is not blocked meanwhile."""
-        monkeypatch.setattr(waits, "_LONGEST_TURN", 0)
+        monkeypatch.setattr("traefik_toml_proxy.tasks._LONGEST_TURN", 0)
         await asyncio.gather(*desk.adding("ada", "bob", "cleo"))
         await desk.store.close()
         checked: list[str] = []

@@ -1,4 +1,4 @@
-"""traefik_toml_proxy.tasks: work that a cancellation does not interrupt."""
+"""traefik_toml_proxy.tasks: work that a cancellation does not interrupt, and work that lets others go on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import logging
 
 import pytest
 
-from traefik_toml_proxy.tasks import LoggedOnce, run_to_completion
+from traefik_toml_proxy import tasks as module
+from traefik_toml_proxy.tasks import LoggedOnce, run_to_completion, with_pauses
 
 
 async def test_the_result_is_returned() -> None:
@@ -91,3 +92,17 @@ async def test_a_cancellation_is_no_failure(caplog: pytest.LogCaptureFixture) ->
         raise asyncio.CancelledError
 
     assert caplog.records == []
+
+
+async def test_long_lists_are_gone_through_with_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tasks run in between."""
+    monkeypatch.setattr(module, "_LONGEST_TURN", 0)
+    turns: list[str] = []
+
+    async def note(name: str) -> None:
+        async for _ in with_pauses(range(2)):
+            turns.extend(name)
+
+    await asyncio.gather(note("a"), note("b"))
+
+    assert turns == ["a", "b", "a", "b"]

@@ -16,7 +16,7 @@ from support.waiting import PATIENCE, eventually, within
 from traefik_toml_proxy import waits as module
 from traefik_toml_proxy.errors import InvalidRoute, RouteNotLive, StoreError
 from traefik_toml_proxy.routes import Route, Snapshot
-from traefik_toml_proxy.waits import LiveWaits, Request, with_pauses
+from traefik_toml_proxy.waits import LiveWaits, Request
 
 _LONG = 30 * PATIENCE
 
@@ -200,17 +200,3 @@ async def test_a_request_plans_its_change() -> None:
     assert delete.change.route is None
     with pytest.raises(InvalidRoute):
         await add.done
-
-
-async def test_long_lists_are_gone_through_with_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other tasks run in between."""
-    monkeypatch.setattr(module, "_LONGEST_TURN", 0)
-    turns: list[str] = []
-
-    async def note(name: str) -> None:
-        async for _ in with_pauses(range(2)):
-            turns.extend(name)
-
-    await asyncio.gather(note("a"), note("b"))
-
-    assert turns == ["a", "b", "a", "b"]

@@ -274,8 +274,8 @@ class ClientConnection(asyncio.Protocol):
             self._wait_for_more(self._exchange)
 
     def _wait_for_more(self, exchange: Exchange) -> None:
-        is_answering = exchange.is_complete and not self._is_full and not self._held & _SERVER_IS_FULL
-        self.deadline = _NEVER if is_answering else self._loop.time() + STALLED_SECONDS
+        is_stuck = self._is_full or self._held & _SERVER_IS_FULL or self._server_has_ended
+        self.deadline = _NEVER if exchange.is_complete and not is_stuck else self._loop.time() + STALLED_SECONDS
 
     def _hold(self, why: int) -> None:
         if not self._held:
@@ -357,6 +357,7 @@ class ClientConnection(asyncio.Protocol):
         """See :class:`~.exchange.Client`."""
         self._server_has_ended = True
         if whole or self._has_ended:
+            self.deadline = self._loop.time() + STALLED_SECONDS  # until the client has taken the rest
             self._transport.close()
         else:
             self.deadline = self._loop.time() + _LINGER_SECONDS

@@ -168,11 +168,12 @@ class Engine:
 
     def use(self, table: RouteTable, revision: int) -> None:
         """Serve these routes from now on. Requests and websockets that are under way go on."""
-        self._table, self.revision = table, revision
+        for change in table.changes_since(self._table):
+            self._known.pop(change.routespec, None)
+            if change.route is None:
+                self.seen.pop(change.routespec, None)
         self._matches.clear()
-        self._known.clear()
-        for routespec in [spec for spec in self.seen if table.get(spec) is None]:
-            del self.seen[routespec]
+        self._table, self.revision = table, revision
 
     def traffic(self) -> Traffic:
         """Return what users have done. May be called from any thread."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 from ..errors import quoted
@@ -14,6 +14,7 @@ from .engine import Access, Failure
 from .keeper import Keeper
 from .link import LinkLost, NoAnswer
 from .reports import Reports
+from .seen import times_of
 
 # Seconds that the process may take to say what has happened last; without an answer, what it has said before counts.
 _ANSWER_SECONDS = 2.0
@@ -89,4 +90,4 @@ class News:
         if link is not None:
             with contextlib.suppress(LinkLost, NoAnswer):
                 await link.ask({"look": True}, _ANSWER_SECONDS)
-        return {routespec: datetime.fromtimestamp(when, timezone.utc) for routespec, when in self._seen.items()}
+        return await times_of(self._seen.copy())

@@ -8,7 +8,7 @@ import logging
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 
 from ..errors import CommitFailed
 from ..publisher import RoutePublisher
@@ -23,6 +23,7 @@ from .listeners import Place, open_sockets, remove_socket
 from .loop import LoopThread, make_loop
 from .renewal import PublicTls
 from .reports import Reports
+from .seen import times_of
 from .serving import serve
 from .tls import PublicContext, TargetTls
 
@@ -193,5 +194,4 @@ class EngineActivity:
 
     async def last_seen(self) -> Mapping[str, datetime]:
         """See :class:`~traefik_toml_proxy.seams.Activity`."""
-        seen = self._engine.seen.copy()  # whole, since no other thread runs meanwhile
-        return {routespec: datetime.fromtimestamp(when, timezone.utc) for routespec, when in seen.items()}
+        return await times_of(self._engine.seen.copy())  # whole, since no other thread runs meanwhile

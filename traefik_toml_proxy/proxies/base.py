@@ -14,10 +14,8 @@ from ..errors import ProxyError, RouteNotLive, quoted
 from ..publisher import RoutePublisher
 from ..routes import Route
 from ..session import Session
+from ..tasks import with_pauses
 from .leftovers import remove_leftovers
-
-# After how many routes get_all_routes yields to the event loop.
-_ROUTES_AT_ONCE = 500
 
 
 class RoutingProxy(Proxy):
@@ -127,13 +125,11 @@ class RoutingProxy(Proxy):
             activity = self._session.activity if self._session else None
             seen = await activity.last_seen() if activity else {}
             routes: dict[str, dict[str, Any]] = {}
-            for number, route in enumerate(publisher.table if publisher else (), start=1):
+            async for route in with_pauses(publisher.table if publisher else ()):
                 routes[route.routespec] = route.as_dict()
                 if route.routespec in seen:
                     last_activity = seen[route.routespec].astimezone(timezone.utc).isoformat()
                     routes[route.routespec]["data"]["last_activity"] = last_activity
-                if number % _ROUTES_AT_ONCE == 0:
-                    await asyncio.sleep(0)
             return routes
 
     async def get_route(self, routespec: str) -> dict[str, Any] | None:
