@@ -116,6 +116,7 @@ def _websockets(part: Mapping[str, Any]) -> str:
     rows = [
         row("echoes per second", part["echoes"], "per_second"),
         row("processor time of the proxy for an echo, µs", part["echoes"], "cpu_us", 1),
+        row("of that, not the kernel's, µs", part["echoes"], "user_us", 1),
         row("median of an echo, ms", part["echoes"], "p50_ms", 1),
         row("99th percentile, ms", part["echoes"], "p99_ms", 1),
         row("sockets opened per second", part["opened"], "opened_per_second"),

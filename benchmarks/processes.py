@@ -24,6 +24,7 @@ class _Stat(NamedTuple):
     parent: int
     state: str
     cpu_ticks: int
+    user_ticks: int
     started: int
     resident_pages: int
 
@@ -39,6 +40,7 @@ def _stat(pid: int) -> _Stat | None:
         parent=int(fields[1]),
         state=fields[0],
         cpu_ticks=int(fields[11]) + int(fields[12]),
+        user_ticks=int(fields[11]),
         started=int(fields[19]),
         resident_pages=int(fields[21]),
     )
@@ -60,6 +62,12 @@ def cpu_seconds(processes: list[Process]) -> float:
     """Return the user and system time that the processes have used since their start."""
     stats = [_stat(process.pid) for process in processes]
     return sum(stat.cpu_ticks for stat in stats if stat) / _TICK
+
+
+def user_seconds(processes: list[Process]) -> float:
+    """Return the user time that the processes have used since their start: all but that of the kernel."""
+    stats = [_stat(process.pid) for process in processes]
+    return sum(stat.user_ticks for stat in stats if stat) / _TICK
 
 
 def resident_bytes(processes: list[Process]) -> int:

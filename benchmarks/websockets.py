@@ -117,8 +117,9 @@ async def _echoes(contestant: Contestant, options: Options) -> dict[str, Any]:
         seconds=options.seconds,
     )
     after = await contestant.remote.ask("cpu")
-    cpu_us = (after["seconds"] - before["seconds"]) / counted["n"] * 1e6
-    return {"contender": contestant.name, "per_second": counted["n"] / counted["seconds"], "cpu_us": cpu_us, **counted}
+    cpu_us, user_us = ((after[what] - before[what]) / counted["n"] * 1e6 for what in ("seconds", "user_seconds"))
+    per_second = counted["n"] / counted["seconds"]
+    return {"contender": contestant.name, "per_second": per_second, "cpu_us": cpu_us, "user_us": user_us, **counted}
 
 
 async def _open_many(contestant: Contestant, options: Options) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from .client import Client
 from .contenders import contender_class
 from .contenders.base import Contender, Settings
 from .heartbeat import Heartbeat, idle_delay_ms
-from .processes import Process, cpu_seconds, descendants, end, identify, is_running, resident_bytes
+from .processes import Process, cpu_seconds, descendants, end, identify, is_running, resident_bytes, user_seconds
 from .stats import Sample
 from .workload import Entry, Servers, last_existing, new_entries
 
@@ -177,8 +177,12 @@ class Worker:
         }
 
     async def do_cpu(self) -> dict[str, Any]:
-        """Return the processor time that the proxy has used, in seconds, with that of the Hub, which is at rest."""
-        return {"seconds": cpu_seconds([*self._me, *self._proxies])}
+        """Return the processor time that the proxy has used, in seconds, with that of the Hub, which is at rest.
+
+        And how much of it is not the kernel's.
+        """
+        processes = [*self._me, *self._proxies]
+        return {"seconds": cpu_seconds(processes), "user_seconds": user_seconds(processes)}
 
     async def do_idle(self, seconds: float) -> dict[str, Any]:
         """Return how much of a core each part of it needs while nothing happens, in percent: the busiest of each kind."""
