@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,11 +28,13 @@ from support.waiting import PATIENCE, eventually, meanwhile, within
 from traefik_toml_proxy._version import __version__
 from traefik_toml_proxy.conformance.backend import Backend, Exchange
 from traefik_toml_proxy.conformance.client import Connection
-from traefik_toml_proxy.errors import CommitFailed, StoreLocked
+from traefik_toml_proxy.errors import CommitFailed, ConfigurationError, StoreLocked
 from traefik_toml_proxy.inprocess import apart, keeper, spawning
 from traefik_toml_proxy.inprocess.handover import Listening
 from traefik_toml_proxy.inprocess.messages import MessageReader, encoded
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
+from traefik_toml_proxy.publisher import RoutePublisher
+from traefik_toml_proxy.routes import RouteTable
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -534,8 +537,7 @@ async def test_nobody_is_heard_but_the_hub(
     if while_there:
         other = strangers()
         other.sendall(encoded({"take": True, "asks": 1}))
-        with contextlib.suppress(ConnectionResetError):
-            assert await asyncio.to_thread(other.recv, 100) == b""
+        assert list(MessageReader().feed(await asyncio.to_thread(other.recv, 100))) == [{"busy": True, "answers": 1}]
     for text in HOSTILE:
         strangers().sendall(text)
     silent = [strangers() for _ in range(20)]  # more than it listens to at the same time, so they must be turned away
@@ -725,3 +727,116 @@ async def test_it_is_given_no_secret_that_others_can_see(
     }
     await proxy.stop()
     assert sorted(path.name for path in folder.iterdir()) == ["hub.lock"]
+
+
+# Files that are lost, and settings that are wrong.
+
+
+async def test_it_is_started_again_without_its_folder(
+    monkeypatch: pytest.MonkeyPatch,
+    traits: dict[str, Any],
+    ada: Backend,
+    proxies: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The folder is for the next Hub only. It is made again, and that Hub can take the process over."""
+    proxy = proxies()
+    await proxy.start()
+    await proxy.add_route("/user/ada/", ada.url, {})
+    shutil.rmtree(traits["state_dir"])
+    pid = proxy._session.publisher._store._keeper.pid
+    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: not alive(pid))
+    assert await within(20, status(proxy)) == 200
+    await within(20, proxy.add_route("/user/bob/", ada.url, {}))
+    assert f"{traits['state_dir']}/in-process.sock cannot be opened (No such file or directory)" in caplog.text
+
+    monkeypatch.setattr(apart, "_FILES_INTERVAL", 0.1)
+    names = {"hub.lock", "in-process.json", "in-process.sock"}
+    await eventually(lambda: {path.name for path in Path(traits["state_dir"]).glob("*")} == names)
+    with door_of(traits["state_dir"]):
+        assert alive(pid_of(proxy))
+
+
+async def test_one_that_dies_while_it_is_taken_over_is_replaced(
+    traits: dict[str, Any],
+    ada: Backend,
+    proxies: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With the routes that it has had: until the Hub has started, nobody else starts one again."""
+    hub = await ApartHub.started(traits, {"/user/ada/": ada.url})
+    await hub.kill()
+    begin = RoutePublisher.begin
+
+    async def die_first(self: RoutePublisher, table: RouteTable) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(hub.proxy, signal.SIGKILL)
+        await begin(self, table)
+
+    monkeypatch.setattr(RoutePublisher, "begin", die_first)
+    monkeypatch.setattr(apart, "ANSWER_SECONDS", 0.5)
+    proxy = proxies()
+    await within(40, proxy.start())
+
+    assert await status(proxy) == 200
+    assert "Taking over the proxy's process of the last Hub" in caplog.text
+
+
+async def test_one_in_a_thread_takes_the_place_of_one_in_a_process(
+    traits: dict[str, Any], ada: Backend, proxies: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would go on to listen at the port, with the routes of the last Hub."""
+    hub = await ApartHub.started(traits, {"/user/ada/": ada.url})
+    await hub.kill()
+    proxy = proxies(where="thread")
+    await proxy.start()
+
+    assert not alive(hub.proxy)
+    assert f"Ending the proxy's process of the last Hub (process {hub.proxy}): c.InProcessProxy.where" in caplog.text
+    assert await status(proxy) == 503
+
+
+async def test_one_in_a_thread_leaves_another_hubs_process_alone(proxy: InProcessProxy, proxies: Any) -> None:
+    """Which may run in the same folder, at another port."""
+    other = proxies(where="thread", public_url=f"http://127.0.0.1:{free_port()}")
+    await other.start()
+
+    assert alive(pid_of(proxy))
+
+
+async def test_wrong_settings_end_nothing(
+    traits: dict[str, Any], ada: Backend, proxies: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address that another program has, which the error names, and an event loop that is not installed."""
+    hub = await ApartHub.started(traits, {"/user/ada/": ada.url})
+    await hub.kill()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        proxy = proxies(public_url=f"http://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(ConfigurationError, match=rf"Another program listens there \(.*, process {os.getpid()}\)"):
+            await proxy.start()
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    with pytest.raises(ConfigurationError, match="uvloop"):
+        await proxies(event_loop="uvloop").start()
+    monkeypatch.undo()
+
+    assert alive(hub.proxy)
+    last = proxies()
+    await last.start()
+    assert pid_of(last) == hub.proxy
+    assert await status(last) == 200
+
+
+async def test_without_the_lock_two_hubs_do_not_share_one_either(
+    proxy: InProcessProxy, proxies: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something may delete old files in the folder."""
+    Path(proxy.state_dir, "hub.lock").unlink()
+    monkeypatch.setattr(keeper, "_TAKE_SECONDS", 0.5)
+    pid = pid_of(proxy)
+    with pytest.raises(StoreLocked, match=f"the Hub of the proxy's process {pid}"):
+        await proxies().start()
+
+    assert alive(pid)
+    assert await status(proxy) == 503

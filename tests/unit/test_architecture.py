@@ -76,7 +76,8 @@ HOUSE = [
         "inprocess",
         IO,
         "inprocess inprocess.*",
-        "http runtime.certificate runtime.pairs runtime.transport_files runtime.process runtime.state_folder session "
+        "http runtime.certificate runtime.pairs runtime.transport_files runtime.process runtime.state_folder "
+        "runtime.listeners session "
         "publisher files seams addresses traefik routes errors tasks threads _version",
     ),
     Room(

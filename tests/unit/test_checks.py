@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from traefik_toml_proxy.errors import TraefikStartFailed
+from traefik_toml_proxy.errors import ConfigurationError, TraefikStartFailed
 from traefik_toml_proxy.runtime.checks import (
     check_address,
+    check_own,
     explain_output,
     listens_on_ipv6_too,
     usual_cause,
@@ -78,3 +82,17 @@ def test_an_address_that_is_not_this_machine_s() -> None:
     """Documentation addresses are nobody's (RFC 5737)."""
     with pytest.raises(TraefikStartFailed, match="not one of this machine"):
         check_address("192.0.2.1:8000")
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even by a Hub that runs as root, and may use it: with its files, they could end any process."""
+    check_own(tmp_path, "c.InProcessProxy.state_dir")
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    with pytest.raises(
+        ConfigurationError, match=r"could have the Hub, which runs as root, end any process\. Run: chown"
+    ):
+        check_own(tmp_path, "c.InProcessProxy.state_dir")

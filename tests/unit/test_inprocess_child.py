@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -32,10 +33,10 @@ class Apart:
 
 
 @pytest_asyncio.fixture
-async def apart() -> AsyncIterator[Apart]:
+async def apart(tmp_path: Path) -> AsyncIterator[Apart]:
     """A child whose engine has served 30,000 routes."""
     before = logging.getLogger().handlers.copy()
-    child = Child()
+    child = Child(tmp_path)
     seen = {f"/user/somebody-{number}/": float(number) for number in range(30_000)}
     child._engine = cast("Engine", SimpleNamespace(seen=seen, traffic=lambda: Traffic({}, 0, 0), revision=1))
     hub, there = socket.socketpair()

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import CommitFailed
+from ..errors import CommitFailed, ConfigurationError, ProxyError
 from ..publisher import RoutePublisher
 from ..routes import Route, RouteTable, Snapshot
 from ..runtime.certificate import admins_pair
@@ -18,11 +18,13 @@ from ..runtime.state_folder import StateFolder
 from ..runtime.transport_files import WatchedTransports
 from ..seams import Answer
 from ..session import CleanupStack, Session, cleanup_on_error
+from ..tasks import LoggedOnce
 from ..threads import hold_all, in_thread
 from ..traefik.transports import Transports
 from .keeper import ANSWER_SECONDS, Keeper
 from .link import Link, LinkLost, NoAnswer
 from .listeners import remove_socket
+from .loop import make_loop
 from .messages import BrokenMessage, check_length, pieces_of
 from .news import News
 from .renewal import PublicTls
@@ -32,6 +34,8 @@ from .settings import ChildSettings, KeeperSettings
 
 # Seconds in which the process says what it serves.
 _CHECK_SECONDS = 2.0
+# Seconds between two looks whether the files for the next Hub are there.
+_FILES_INTERVAL = 5.0
 # How many deleted routes are in a message.
 _DELETED_AT_ONCE = 1000
 
@@ -53,7 +57,7 @@ async def open_apart(
     async with cleanup_on_error(log) as cleanup:
         cleanup.add("the threads", hold_all())
         await in_thread(settings.transports.read)
-        state = StateFolder(folder, log, "c.InProcessProxy.state_dir")
+        state = StateFolder(folder, log, "c.InProcessProxy.state_dir", must_be_own=True)
         cleanup.add("the lock of state_dir", state.close)
         await state.open()
         news = News(
@@ -68,9 +72,11 @@ async def open_apart(
         if settings.certificate is not None:
             # If it cannot be used, nothing is started, and nothing that runs is ended.
             await in_thread(admins_pair, settings.certificate)
+        await in_thread(lambda: make_loop(settings.event_loop).close())  # nor if there is no such loop
         cleanup.add("the proxy's process", keeper.stop)
         await keeper.open()
         publisher = await _publish(settings, keeper, news, cleanup, log)
+        cleanup.add_task(asyncio.create_task(_keep_files(state, keeper, log), name="traefik_toml_proxy files"))
         settings.metrics.traffic(news.traffic)
         cleanup.add("the metrics", functools.partial(forget_traffic, settings.metrics))
         log.info(
@@ -100,10 +106,27 @@ async def _publish(
         log=log,
         metrics=settings.metrics,
     )
-    await publisher.begin(await publisher.open())
+    tls = None
     if settings.certificate is not None:
         tls = PublicTls(settings.certificate, keeper.show, log, settings.metrics)
-        await tls.open()
+    table = await publisher.open()
+
+    async def tell_all() -> None:
+        await publisher.begin(table)
+        if tls is not None:
+            await tls.open()
+
+    try:
+        await tell_all()
+    except ConfigurationError:
+        raise
+    except ProxyError as error:
+        # Until the end of the start, nobody else starts one again that has died.
+        if keeper.taken is None:
+            raise
+        await keeper.start_anew(str(error))
+        await tell_all()
+    if tls is not None:
         cleanup.add_task(asyncio.create_task(tls.watch(), name="traefik_toml_proxy certificate"))
     if keeper.taken is None:
         await keeper.listen()
@@ -114,6 +137,16 @@ async def _publish(
 
     keeper.watch(publish)
     return publisher
+
+
+async def _keep_files(state: StateFolder, keeper: Keeper, log: logging.Logger) -> None:
+    """Make files again that others have deleted: the next Hub needs them. Never returns."""
+    errors = LoggedOnce("Looking at the files of the proxy", log)
+    while True:
+        await asyncio.sleep(_FILES_INTERVAL)
+        with errors:
+            await state.repair()
+            await keeper.mend_files()
 
 
 def _keeper_settings(settings: InProcessSettings, folder: Path, ends_with_hub: Callable[[], bool]) -> KeeperSettings:

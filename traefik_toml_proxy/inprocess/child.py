@@ -47,9 +47,18 @@ Message = dict[str, Any]
 class Child:
     """Does what the Hub says, one thing after another. Without a Hub, it goes on, or ends, as the last Hub has said."""
 
-    def __init__(self) -> None:
-        """Set up; nothing is served before the Hub says how."""
+    def __init__(self, folder: Path) -> None:
+        """Set up; nothing is served before the Hub says how.
+
+        Args:
+            folder: The Hub's state_dir.
+        """
         self.ended = asyncio.Event()
+        self._folder = folder
+        self._door: socket.socket | None = None
+        self._keeping_door: asyncio.Task[None] | None = None
+        # Why there is no door, as it was logged last.
+        self._door_problem = ""
         self._reporter = Reporter()
         logging.getLogger().addHandler(self._reporter)
         self._engine: Engine | None = None
@@ -73,6 +82,27 @@ class Child:
         self._hub = link = Link(self._on_message, self._on_lost)
         await link.open(connection)
         self._accept(link)
+
+    async def open_door(self) -> None:
+        """Let the next Hub come to a new socket. If there can be none, this process serves all the same."""
+        await self._close_door()
+        try:
+            self._door = open_door(self._folder)
+        except OSError as error:
+            problem = f"{self._folder / DOOR} cannot be opened ({error.strerror or error})"
+            if problem != self._door_problem:
+                _log.warning("%s: the next Hub cannot take over this process", problem)
+            self._door_problem = problem
+        else:
+            self._door_problem = ""
+            self._keeping_door = asyncio.create_task(self.keep_door(self._door))
+
+    async def _close_door(self) -> None:
+        if self._keeping_door is not None:
+            self._keeping_door.cancel()
+            await asyncio.wait([self._keeping_door])
+        if self._door is not None:
+            self._door.close()
 
     async def keep_door(self, door: socket.socket) -> None:
         """Let the next Hub take over. Never returns."""
@@ -117,6 +147,8 @@ class Child:
             self._asking.discard(link)
             self._accept(link)
             self._inbox.put_nowait((link, message))
+        elif link in self._asking and "take" in message and self._hub is not None:
+            link.send({"busy": True, "answers": message.get("asks")})
         else:
             link.abort()
 
@@ -156,6 +188,7 @@ class Child:
             "certificate": self._show,
             "listen": self._listen,
             "ping": self._ping,
+            "door": self._renew_door,
             "look": self._look,
             "end": self._end,
         }
@@ -221,6 +254,9 @@ class Child:
     async def _ping(self, _: Link, __: Message) -> Message:
         return {"revision": self._served.revision}
 
+    async def _renew_door(self, _: Link, __: Message) -> None:
+        await self.open_door()
+
     async def _look(self, link: Link, _: Message) -> None:
         while not self._reporter.tell_seen(self._served):
             await link.settled(_SECONDS_TO_TAKE)
@@ -229,17 +265,16 @@ class Child:
     async def _end(self, _: Link, __: Message) -> None:
         self.ended.set()
 
-    async def run(self, connection: socket.socket, door: socket.socket) -> None:
+    async def run(self, connection: socket.socket) -> None:
         """Serve, until the Hub or a signal ends it."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.ended.set)
         await self.meet(connection)
-        tasks = [asyncio.ensure_future(work) for work in (self.work(), self.keep_door(door), self._report())]
+        await self.open_door()
+        tasks = [asyncio.ensure_future(work) for work in (self.work(), self._report())]
         await self.ended.wait()
-        tasks[1].cancel()
-        await asyncio.wait([tasks[1]])
-        door.close()  # at once, so that the next Hub does not wait there
+        await self._close_door()  # at once, so that the next Hub does not wait there
         if self._engine is not None:
             await self._engine.close(GRACE)
         for task in tasks:
@@ -266,12 +301,11 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    door = open_door(Path(folder))
     loop = make_loop(kind)
     asyncio.set_event_loop(loop)
 
     async def run() -> None:
-        await Child().run(connection, door)
+        await Child(Path(folder)).run(connection)
 
     loop.run_until_complete(run())
 

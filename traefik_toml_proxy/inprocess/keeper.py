@@ -7,7 +7,6 @@ import atexit
 import contextlib
 import hashlib
 import logging
-import signal
 import socket
 import ssl
 import sys
@@ -16,29 +15,28 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .._version import __version__
-from ..errors import ProxyError, quoted
+from ..errors import ProxyError, StoreLocked, quoted
 from ..files import run_in_thread
 from ..routes import Route
-from ..runtime.process import ProcessIdentity, ProcessRecord, RunningProcess
+from ..runtime.process import ProcessIdentity, RunningProcess
 from ..seams import Event, Metrics
 from ..threads import in_thread
 from .child import GRACE
 from .handover import Listening
 from .link import Link, LinkLost, NoAnswer
-from .listeners import open_places
+from .listeners import check_places, open_places
 from .messages import BrokenMessage, routes_in
+from .record import KILL_SECONDS, Record, end_process
 from .settings import KeeperSettings
-from .spawning import DOOR, LastOutput, come_to_door, spawn, wait_for
+from .spawning import LastOutput, come_to_door, spawn, wait_for
 
 # Seconds in which the process must have started, on a very slow machine; in which it must answer; and after which one that
 # is silent is taken for one that will never answer.
 _START_SECONDS, ANSWER_SECONDS, _SILENT_SECONDS = 60.0, 10.0, 30.0
-# Seconds between two looks whether it answers.
-_LOOK_INTERVAL = 5.0
+# Seconds between two looks whether it answers, and in which one that is told to end has done so.
+_LOOK_INTERVAL, _END_SECONDS = 5.0, GRACE + 2.0
 # Seconds for which the next Hub tries to take it over: the last one may have ended just now, and others may be at the door.
 _TAKE_SECONDS = 10.0
-# Seconds until one that is to end is told so by a signal, and then by one that cannot be ignored.
-_END_SECONDS, _TERM_SECONDS, _KILL_SECONDS = GRACE + 2.0, 1.0, 5.0
 # It is started again at once after it ends. The pause grows, in seconds, if it keeps ending soon after a start.
 _FIRST_PAUSE, _LONGEST_PAUSE, _STABLE_SECONDS = 0.5, 30.0, 10.0
 
@@ -72,7 +70,7 @@ class Keeper:
         self._on_message = on_message
         self._log = log
         self._metrics = metrics
-        self._record_file = settings.folder / "in-process.json"
+        self._record = Record(settings.folder, log)
         self._command = [sys.executable, "-m", f"{__package__}.child", settings.event_loop, str(settings.folder)]
         self._begin = settings.child.as_tree()
         all_settings = repr((self._command, __version__, sys.version, self._begin, settings.places))
@@ -103,18 +101,32 @@ class Keeper:
         Raises:
             ProxyError: If it cannot be started.
         """
-        record = await in_thread(ProcessRecord.read, self._record_file)
-        if record is not None and await in_thread(record.is_running):
-            self._running = RunningProcess(record.identity, None)
-            atexit.register(self._say_whether_to_stay)
-            is_same = record.static_sha256 == self._digest
-            why = await self._take_over() if is_same else "the settings, this package or Python have changed"
-            if not why:
-                self._log.info("Taking over the proxy's process of the last Hub (process %d)", self.pid)
-                return
-            if await in_thread(self._running.alive):
-                self._log.warning("Ending the proxy's process of the last Hub (process %d): %s", self.pid, why)
-            await self._end()
+        record = await self._record.of_running()
+        if record is None:
+            await self._start()
+            return
+        why = "the settings, this package or Python have changed"
+        if record.static_sha256 != self._digest:
+            await in_thread(check_places, self._settings.places, record.identity.pid)  # or it is ended for nothing
+        self._running = RunningProcess(record.identity, None)
+        atexit.register(self._say_whether_to_stay)
+        if record.static_sha256 == self._digest:
+            why = await self._take_over()
+        if why:
+            await self.start_anew(why)
+        else:
+            self._log.info("Taking over the proxy's process of the last Hub (process %d)", self.pid)
+
+    async def start_anew(self, why: str) -> None:
+        """Have a new process in place of the one that was taken over, at the same sockets.
+
+        Raises:
+            ProxyError: If it cannot be started.
+        """
+        if self._running is not None and await in_thread(self._running.alive):
+            self._log.warning("Ending the proxy's process of the last Hub (process %d): %s", self.pid, why)
+        await self._end()
+        self.taken = None
         await self._start()
 
     async def _take_over(self) -> str:
@@ -129,6 +141,13 @@ class Keeper:
                 self._sockets = sockets
                 link = await self._open_link(connection)
                 answer = await link.ask({"take": True}, ANSWER_SECONDS)
+                if "busy" not in answer:
+                    break
+                self._drop_link()
+                if time.monotonic() > end:
+                    self._forget()
+                    raise StoreLocked(str(folder), f"the Hub of the proxy's process {pid}")
+                await asyncio.sleep(0.1)
             except (OSError, LinkLost) as error:
                 if time.monotonic() > end or not await in_thread(self._running.alive):
                     self._drop_link()
@@ -137,8 +156,6 @@ class Keeper:
             except NoAnswer as error:
                 self._drop_link()
                 return str(error)
-            else:
-                break
         if "error" in answer:
             self._drop_link()
             return quoted(str(answer["error"]))
@@ -183,16 +200,12 @@ class Keeper:
     def _spawn(self, theirs: socket.socket) -> None:
         self._output.renew()
         sockets = [one for one, _, _ in self._sockets]
-        child = spawn(self._command, theirs, sockets, self._output, self._settings.folder)
+        child = spawn(self._command, theirs, sockets, self._output)
         identity = ProcessIdentity.of(child.pid)
         self._running = RunningProcess(identity or ProcessIdentity(child.pid, "", 0), child)
         atexit.register(self._say_whether_to_stay)
         if identity is not None:
-            try:
-                ProcessRecord(identity, self._command, self._digest).write(self._record_file)
-            except OSError as error:
-                problem = "%s could not be written (%s): the next Hub cannot take over the proxy's process"
-                self._log.warning(problem, self._record_file, error.strerror)
+            self._record.write(identity, self._command, self._digest)
 
     # The connection.
 
@@ -281,6 +294,13 @@ class Keeper:
 
     # The watch.
 
+    async def mend_files(self) -> None:
+        """Make again what the next Hub needs to find the process, if somebody has deleted it."""
+        link = self.link
+        if link is not None and not await in_thread(self._record.mend):
+            with contextlib.suppress(LinkLost, NoAnswer):
+                await link.ask({"door": True}, ANSWER_SECONDS)
+
     def watch(self, publish: Callable[[], Awaitable[object]]) -> None:
         """From now on, start the process again whenever it ends, or does not answer.
 
@@ -300,7 +320,7 @@ class Keeper:
             when = f"in {pause:g} s" if pause else "at once"
             words = await in_thread(self._output.words)
             self._log.error("The proxy's process %d: %s; starting it again %s.%s", running.pid, why, when, words)
-            await self._end(_KILL_SECONDS)
+            await self._end(at_once=True)
             await asyncio.sleep(pause)
             pause = min(max(_FIRST_PAUSE, 2 * pause), _LONGEST_PAUSE)
             while not await self._restart(publish, pause):
@@ -319,7 +339,7 @@ class Keeper:
                 break
             await wait_for(lost.wait(), _LOOK_INTERVAL)
         self._drop_link()
-        has_ended = await wait_for(running.wait(), _KILL_SECONDS)
+        has_ended = await wait_for(running.wait(), KILL_SECONDS)
         return f"it has ended ({running.describe_exit()})" if has_ended else "it has closed its connection"
 
     async def _restart(self, publish: Callable[[], Awaitable[object]], pause: float) -> bool:
@@ -330,7 +350,7 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - whatever it is, users wait, and the next attempt may succeed
             is_known = isinstance(error, ProxyError)
             self._log.error("%s; trying again in %g s", error, pause, exc_info=None if is_known else error)
-            await self._end(_KILL_SECONDS)
+            await self._end(at_once=True)
             return False
         self._metrics.count(Event.RESTART)
         self._log.info("The proxy's process has been started again (process %d)", self.pid)
@@ -355,14 +375,13 @@ class Keeper:
             one.close()
         self._sockets = []
 
-    async def _end(self, kill: float = 0, *, told: bool = False) -> None:
+    async def _end(self, *, at_once: bool = False, told: bool = False) -> None:
         """End the process, and forget it.
 
         Args:
-            kill: End it at once, and wait so many seconds; 0 to let it end by itself first.
+            at_once: Whether not even answers that are under way may end.
             told: Whether it is told over the connection.
         """
-        atexit.unregister(self._say_whether_to_stay)
         running = self._running
         if told and self.link is not None:
             self.link.send({"end": True})
@@ -371,15 +390,10 @@ class Keeper:
         self._drop_link()
         if running is None:
             return
-        # It is known until it has ended: this may be cancelled, and called again.
-        steps = [(signal.SIGKILL, kill)] if kill else [(signal.SIGTERM, _END_SECONDS), (signal.SIGKILL, _KILL_SECONDS)]
-        for number, seconds in steps:
-            if not await in_thread(running.alive):
-                break
-            await in_thread(running.send, number)
-            await wait_for(running.wait(), seconds)
-        await wait_for(running.wait(), _KILL_SECONDS)
+        await end_process(running, at_once=at_once)
+        self._forget()  # not before: this may be cancelled, and called again
+        await self._record.remove()
+
+    def _forget(self) -> None:
+        atexit.unregister(self._say_whether_to_stay)
         self._running = None
-        for path in (self._record_file, self._settings.folder / DOOR):
-            with contextlib.suppress(OSError):  # the next process replaces it
-                await in_thread(path.unlink, missing_ok=True)

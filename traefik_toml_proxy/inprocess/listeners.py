@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from ..addresses import listen_address
 from ..errors import ConfigurationError, quoted
 from ..routes import UNIX_SCHEMES
+from ..runtime.listeners import holders
 from .server import keep_alive
 
 # How many connections wait to be accepted.
@@ -81,7 +82,7 @@ def open_sockets(place: Place) -> list[socket.socket]:
         return [open_unix(Path(place.path), place.mode)] if place.path else _open_tcp(place.host, place.port)
     except OSError as error:
         advice = {
-            errno.EADDRINUSE: "Another program listens there; stop it, or choose another port.",
+            errno.EADDRINUSE: f"Another program listens there{_named(place)}; stop it, or choose another port.",
             errno.EACCES: "The Hub's user may not do that; below 1024, a port needs CAP_NET_BIND_SERVICE.",
             errno.EADDRNOTAVAIL: "This machine does not have that address.",
         }.get(error.errno or 0, "")
@@ -89,6 +90,31 @@ def open_sockets(place: Place) -> list[socket.socket]:
             f"The proxy cannot listen at {place} ({error.strerror or error}). "
             f"{advice or 'c.JupyterHub.bind_url sets this address.'}"
         ) from error
+
+
+def _named(place: Place) -> str:
+    """Return which programs listen at the port of a place, for a sentence; "" if nobody may know."""
+    found = [] if place.path else holders(place.port)
+    return f" ({', '.join(map(str, found))})" if found else ""
+
+
+def check_places(places: Iterable[tuple[Place, bool, int | None]], pid: int) -> None:
+    """Check that a new process can listen at these places once another one has ended. Blocks.
+
+    Args:
+        places: The places, as for :func:`open_places`.
+        pid: The process that is to end, and may listen there until then.
+
+    Raises:
+        ConfigurationError: If it cannot.
+    """
+    for place, *_ in places:
+        try:
+            for one in open_sockets(place):
+                one.close()
+        except ConfigurationError:
+            if not place.path and all(process.pid != pid for process in holders(place.port)):
+                raise
 
 
 def open_places(places: Iterable[tuple[Place, bool, int | None]]) -> list[tuple[socket.socket, bool, int | None]]:

@@ -8,7 +8,6 @@ import re
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import IO
@@ -30,7 +29,7 @@ _KEPT_VARIABLES = (
 
 
 class LastOutput:
-    """What a process writes to its output, in a file without a name: a traceback, if Python has crashed."""
+    """What a process writes to its output, in memory: a traceback, if Python has crashed."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] | None = None
@@ -38,7 +37,7 @@ class LastOutput:
     def renew(self) -> None:
         """Begin with an empty file."""
         self.close()
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._file = os.fdopen(os.memfd_create("output of the proxy"), "w+b")
 
     def fileno(self) -> int:
         """Return its descriptor."""
@@ -63,7 +62,7 @@ class LastOutput:
 
 
 def spawn(
-    command: Sequence[str], link: socket.socket, sockets: Sequence[socket.socket], output: LastOutput, folder: Path
+    command: Sequence[str], link: socket.socket, sockets: Sequence[socket.socket], output: LastOutput
 ) -> subprocess.Popen[bytes]:
     """Start the process.
 
@@ -72,7 +71,6 @@ def spawn(
         link: Its end of the connection to the Hub, which is its standard input.
         sockets: Those that listen; it gets them under the same numbers.
         output: Where it writes.
-        folder: Its working directory, where only this user can put modules.
 
     Raises:
         OSError: If it could not be run.
@@ -82,7 +80,7 @@ def spawn(
         stdin=link.fileno(),
         stdout=output.fileno(),
         stderr=output.fileno(),
-        cwd=folder,
+        cwd="/",  # Python imports from there: only root can put modules there, and it cannot be deleted
         env=_environment(),
         pass_fds=[one.fileno() for one in sockets],
         start_new_session=True,

@@ -17,6 +17,7 @@ from ..inprocess.apart import open_apart
 from ..inprocess.engine import EngineSettings
 from ..inprocess.listeners import Place, place_of
 from ..inprocess.loop import LOOPS
+from ..inprocess.record import end_left_running
 from ..inprocess.session import InProcessSettings, open_in_process
 from ..metrics import hub_metrics
 from ..runtime.certificate import PairFiles
@@ -157,6 +158,7 @@ class InProcessProxy(RoutingProxy):
             )
         if self.where == "process":
             return await open_apart(self._settings, absolute(self.state_dir), self._ends_with_hub, self.log)
+        await end_left_running(absolute(self.state_dir), self.log, "c.InProcessProxy.where is 'thread' now")
         return await open_in_process(self._settings, self.log)
 
     def _ends_with_hub(self) -> bool:

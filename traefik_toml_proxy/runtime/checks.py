@@ -211,6 +211,23 @@ def check_owner(folder: Path) -> None:
             )
 
 
+def check_own(folder: Path, trait: str) -> None:
+    """Check that a folder belongs to the user of this process, or to root.
+
+    Args:
+        folder: The folder, which is there.
+        trait: What sets its path.
+
+    Raises:
+        ConfigurationError: If not.
+    """
+    if folder.stat().st_uid not in (os.geteuid(), 0):
+        raise ConfigurationError(
+            f"{folder} belongs to {_owner_of(folder)}, who could have the Hub, which runs as {own_name()}, end any process. "
+            f"Run: chown -R {own_name()} {folder}, or choose another folder with {trait}."
+        )
+
+
 def own_name() -> str:
     """Return the name of the user of this process, or its number."""
     return _user_name(os.geteuid())

@@ -67,7 +67,7 @@ class ProcessRecord:
         """Return the record in a file, or None if it has no valid one. Blocks."""
         try:
             tree = json.loads(path.read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         match tree:
             case {

@@ -12,7 +12,7 @@ from ..errors import ConfigurationError, StoreLocked
 from ..files import AtomicFile, ReplaceFailed, run_in_thread
 from ..locks import LockHeld, OwnerLock
 from ..threads import in_thread
-from .checks import check_folder, check_owner, others_can_write
+from .checks import check_folder, check_own, check_owner, others_can_write
 
 _STATIC_FILE = "c.TraefikProxy.static_config_file"
 
@@ -20,15 +20,25 @@ _STATIC_FILE = "c.TraefikProxy.static_config_file"
 class StateFolder:
     """Keeps the folder, its lock and the static configuration as they should be, while a Hub uses them."""
 
-    def __init__(self, folder: Path, log: logging.Logger, trait: str = "c.TraefikProxy.state_dir") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        log: logging.Logger,
+        trait: str = "c.TraefikProxy.state_dir",
+        *,
+        must_be_own: bool = False,
+    ) -> None:
         """Set the folder; nothing is made before :meth:`open`.
 
         Args:
             folder: The folder.
             log: Where it is logged what others have done to it.
             trait: What sets its path.
+            must_be_own: Whether it must not be another user's, not even for a Hub that runs as root: by its files, that user
+                would have the Hub send signals to processes.
         """
         self.folder = folder
+        self._must_be_own = must_be_own
         self._trait = trait
         self._log = log
         self._lock = OwnerLock(folder / "hub.lock")
@@ -49,6 +59,8 @@ class StateFolder:
         """
         await in_thread(_make, self.folder, self._trait)
         await in_thread(check_owner, self.folder)
+        if self._must_be_own:
+            await in_thread(check_own, self.folder, self._trait)
         await run_in_thread(_lock, self._lock.acquire, self.folder, self._trait)
 
     async def write_static(self, path: Path, text: bytes) -> None:
