@@ -15,7 +15,7 @@ from support.in_process import InProcessMaker, ServerMaker, connect
 from support.waiting import PATIENCE, eventually, within
 
 from traefik_toml_proxy.conformance.backend import Exchange, respond_ok
-from traefik_toml_proxy.inprocess import client, server
+from traefik_toml_proxy.inprocess import limits, server
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(120)
@@ -125,8 +125,8 @@ async def test_a_client_that_sends_no_head_is_sent_away(
     make_in_process: InProcessMaker, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It gets 408, or nothing if it has sent nothing. A websocket or a slow answer is not cut off by that."""
-    monkeypatch.setattr(client, "HEAD_SECONDS", 0.5)
-    monkeypatch.setattr(client, "IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "IDLE_SECONDS", 0.5)
 
     async def answer_late(exchange: Exchange) -> None:
         await asyncio.sleep(3)
@@ -147,7 +147,7 @@ async def test_a_client_that_takes_nothing_is_sent_away(
     make_in_process: InProcessMaker, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And so is its server, after a while in which nothing moves."""
-    monkeypatch.setattr(client, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "STALLED_SECONDS", 0.5)
     left = asyncio.Event()
 
     async def pour(exchange: Exchange) -> None:
@@ -229,7 +229,7 @@ async def test_a_server_that_takes_nothing_keeps_no_connections(
     in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """Whatever clients have sent there, and that they have gone: nobody reads from a client whose server takes nothing."""
-    monkeypatch.setattr(client, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "STALLED_SECONDS", 0.5)
     monkeypatch.setattr(server, "_CLOSE_SECONDS", 0.5)
     switching = b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     answers = {"body": b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "websocket": switching}
@@ -258,3 +258,93 @@ async def test_a_server_that_takes_nothing_keeps_no_connections(
     # What is left are the ends of the server itself.
     await eventually(lambda: descriptors() <= before + backend.connections)
     released.set()
+
+
+# At full speed.
+
+
+@pytest.mark.parametrize("small", [b"1\r\nx\r\n", b"1;\r\nx\r\n"], ids=["chunks of a byte", "with an extension"])
+async def test_one_that_sends_as_fast_as_it_can_holds_up_nobody(
+    in_process: InProcessProxy, serve: ServerMaker, small: bytes
+) -> None:
+    """What takes long to read, for its size: others get their turn after a little of it."""
+
+    async def swallow(exchange: Exchange) -> None:
+        if exchange.method == "GET":
+            await respond_ok(exchange)
+        while await exchange.reader.read(MIB):
+            pass
+
+    await serve(in_process, handler=swallow)
+    begun, is_enough = asyncio.Event(), asyncio.Event()
+    port = int(in_process.public_url.rpartition(":")[2])
+
+    async def pour() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        taking = asyncio.ensure_future(_take_all(reader))
+        writer.write(CHUNKED)
+        piece = small * (4 * MIB // len(small))
+        while not is_enough.is_set():
+            writer.write(piece)
+            await writer.drain()
+            begun.set()
+        writer.transport.abort()
+        taking.cancel()
+
+    times = []
+    async with connect(in_process) as connection:
+        pouring = asyncio.ensure_future(pour())
+        await within(20, begun.wait())
+        for _ in range(10):
+            began = time.monotonic()
+            await within(30, connection.request("GET", "/user/nobody/"))
+            times.append(time.monotonic() - began)
+        is_enough.set()
+        await within(30, pouring)
+
+    assert max(times) < 0.5 * PATIENCE
+
+
+async def _take_all(reader: asyncio.StreamReader) -> None:
+    while await reader.read(MIB):
+        pass
+
+
+async def test_one_that_may_have_gone_is_not_waited_for(
+    in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has closed its side, as a program does that has ended. Its server hears of that."""
+    monkeypatch.setattr(limits, "HALF_CLOSED_SECONDS", 0.5)
+    left = asyncio.Event()
+
+    async def hang(exchange: Exchange) -> None:
+        await exchange.reader.read()
+        left.set()
+        exchange.last = True
+
+    server = await serve(in_process, handler=hang)
+    before = descriptors()
+    async with connect(in_process) as connection:
+        await connection.send_head("GET", "/user/ada/")
+        await eventually(lambda: server.exchanges)
+    await within(20, left.wait())
+    await eventually(lambda: descriptors() <= before)
+
+
+async def test_one_that_has_closed_its_side_gets_a_slow_answer(
+    in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as some of it comes from time to time."""
+    monkeypatch.setattr(limits, "HALF_CLOSED_SECONDS", 2.0)
+
+    async def answer_in_parts(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+        for _ in range(5):
+            await asyncio.sleep(0.6)
+            await exchange.send(b"x")
+
+    await serve(in_process, handler=answer_in_parts)
+    async with connect(in_process) as connection:
+        await connection.send(b"GET /user/ada/ HTTP/1.1\r\n" + HEAD + b"\r\n")
+        connection.writer.write_eof()
+        assert (await within(20, connection.response())).body == b"xxxxx"

@@ -20,7 +20,7 @@ from support.waiting import eventually, within
 from traefik_toml_proxy.conformance.backend import Backend, Exchange, respond_ok
 from traefik_toml_proxy.conformance.wire import BrokenMessage, chunk, read_head
 from traefik_toml_proxy.errors import ConfigurationError
-from traefik_toml_proxy.inprocess import client
+from traefik_toml_proxy.inprocess import client, limits
 from traefik_toml_proxy.inprocess.server import Pool
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
@@ -92,7 +92,7 @@ async def test_what_is_sent_too_early_cuts_off_no_slow_answer(
     in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some clients send a line end behind a body; others, the next request. A slow answer has no limit all the same."""
-    monkeypatch.setattr(client, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "STALLED_SECONDS", 0.5)
 
     async def answer_late(exchange: Exchange) -> None:
         await asyncio.sleep(3)
@@ -209,7 +209,7 @@ async def test_a_flood_that_comes_early_over_a_websocket_waits(
     make_in_process: InProcessMaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The first part of it may already be more than the server takes."""
-    monkeypatch.setattr(client, "_MOST_WAITING", 2**20)
+    monkeypatch.setattr(limits, "MOST_WAITING", 2**20)
     made: list[asyncio.StreamWriter] = []
 
     async def switch_and_take_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -245,7 +245,7 @@ async def test_a_websocket_that_both_sides_have_ended_is_closed(
     in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
     """At once, on both sides, with all that was sent before: it would hold two descriptors for nothing."""
-    monkeypatch.setattr(client, "_LINGER_SECONDS", float("inf"))
+    monkeypatch.setattr(limits, "LINGER_SECONDS", float("inf"))
     received: list[bytes] = []
 
     async def switch(exchange: Exchange) -> None:
@@ -277,7 +277,7 @@ async def test_a_client_that_does_not_take_the_end_of_a_websocket_is_given_up(
 ) -> None:
     """The server is gone, and so may the client be."""
     monkeypatch.setattr(client, "HIGH_WATER", 2**30)  # so that all of it is with the proxy
-    monkeypatch.setattr(client, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "STALLED_SECONDS", 0.5)
 
     async def say_much_and_leave(exchange: Exchange) -> None:
         await exchange.send(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")

@@ -84,7 +84,7 @@ HOUSE = [
         "http",
         PURE,
         "inprocess.heads inprocess.bodies inprocess.readers inprocess.forwarding inprocess.frames inprocess.pages "
-        "inprocess.targets inprocess.messages",
+        "inprocess.targets inprocess.messages inprocess.limits",
         "routes errors",
     ),
     Room(

@@ -13,6 +13,8 @@ _PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 # The longest line with the size of a chunk, and the longest trailer section, in bytes.
 LONGEST_SIZE_LINE = 256
 LARGEST_TRAILERS = 8_192
+# How many chunks are read at once: they may have a byte each, and others wait.
+_MOST_CHUNKS = 16
 
 _IN_SIZE, _IN_DATA, _AFTER_DATA, _IN_TRAILERS = range(4)
 
@@ -34,7 +36,7 @@ class Body(Protocol):
         """Take what has been received; do not call it after the end.
 
         Returns:
-            What of it is in the body, and what comes after the body.
+            What of it is in the body, and what has not been read: what comes after the body, or what is to be given again.
 
         Raises:
             BrokenBody: If it cannot be understood.
@@ -114,10 +116,10 @@ class ChunkedBody:
         """See :class:`Body`."""
         data, self._held, at = self._held + data, b"", 0
         parts: list[bytes] = []
-        while not self.done and at < len(data):
+        while not self.done and at < len(data) and len(parts) < _MOST_CHUNKS:
             if self._state == _IN_SIZE:
                 at = self._take_whole(data, at, parts)
-                if at == len(data):
+                if at == len(data) or len(parts) >= _MOST_CHUNKS:
                     break
             if self._state == _IN_DATA:
                 part = data[at : at + self._left]
@@ -136,13 +138,13 @@ class ChunkedBody:
         return b"".join(parts), data[at:]
 
     def _take_whole(self, data: bytes, at: int, parts: list[bytes]) -> int:
-        """Take the chunks that are there as a whole, and have no extension: there may be thousands of a few bytes.
+        """Take the chunks that are there as a whole, and have no extension: there may be many of a few bytes.
 
         Returns:
             Where what is left begins.
         """
         match = _PLAIN_SIZE.match(data, at)
-        while match is not None:
+        while match is not None and len(parts) < _MOST_CHUNKS:
             start = match.end()
             end = start + int(match[1], 16)
             if end == start or data[end : end + 2] != b"\r\n":

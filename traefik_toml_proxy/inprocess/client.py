@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, cast
 
+from . import limits
 from .exchange import Exchange
 from .forwarding import Peer
 from .heads import BrokenRequest, Request
 from .pages import plain
 from .readers import Mark, RequestReader
 from .server import HIGH_WATER, LOW_WATER, end_writing
-
-# Seconds: for a whole head; for the next request to begin; for a body or an answer of which nothing moves; for a client that
-# is to stop sending, in all and without anything coming. None is for a whole request.
-HEAD_SECONDS = 60.0
-IDLE_SECONDS = 180.0
-STALLED_SECONDS = 600.0
-_LINGER_SECONDS, _LINGER_IDLE_SECONDS = 30.0, 5.0
-_NEVER = float("inf")
-# How many bytes of further requests are taken while one is answered.
-_MOST_WAITING = 65_536
-
-# How many heads and pieces of bodies are read at once.
-_AT_ONCE = 40
+from .sockets import reset_when_closed
 
 # Why nothing is read from the client.
 _SERVER_IS_FULL, _TOO_MUCH_WAITS = 1, 2
 
-# Makes a whole answer.
-Making = Callable[[], Coroutine[Any, Any, bytes]]
+Making = Callable[[], Coroutine[Any, Any, bytes]]  # makes a whole answer
 
 
 class Engine(Protocol):
@@ -101,8 +87,8 @@ class ClientConnection(asyncio.Protocol):
         self._is_lingering = False
         # Whether the server sends nothing more over the websocket.
         self._server_has_ended = False
-        self._lingers_until = _NEVER
-        self.deadline = self._loop.time() + HEAD_SECONDS
+        self._lingers_until = limits.NEVER
+        self.deadline = self._loop.time() + limits.HEAD_SECONDS
 
     @property
     def is_idle(self) -> bool:
@@ -136,20 +122,22 @@ class ClientConnection(asyncio.Protocol):
         if exchange is not None and exchange.is_tunnel:
             exchange.send_tunnel(data)
         elif self._is_lingering:
-            self.deadline = min(self._loop.time() + _LINGER_IDLE_SECONDS, self._lingers_until)
+            self.deadline = min(self._loop.time() + limits.LINGER_IDLE_SECONDS, self._lingers_until)
         else:
             if exchange is not None:
                 if not exchange.is_complete:
-                    self.deadline = self._loop.time() + STALLED_SECONDS
+                    self.deadline = self._loop.time() + limits.STALLED_SECONDS
             elif self._reader.is_between and not self._is_full:
-                self.deadline = self._loop.time() + HEAD_SECONDS
+                self.deadline = self._loop.time() + limits.HEAD_SECONDS
             self._reader.receive(data)
             self._read()
+            if len(data) >= limits.MUCH_AT_ONCE and not self._held and not self._is_lingering:
+                self._let_others_go_on()
 
     def _read(self) -> None:
         """Read what has been received; of many requests in it, a few at a time, since others wait."""
         try:
-            for _ in range(_AT_ONCE):
+            for _ in range(limits.AT_ONCE):
                 exchange = self._exchange
                 if self._is_lingering:
                     return
@@ -171,13 +159,16 @@ class ClientConnection(asyncio.Protocol):
         except BrokenRequest as error:
             self._refuse(error)
         else:
-            self._hold(_TOO_MUCH_WAITS)
-            self._loop.call_soon(self._read_on)
+            self._let_others_go_on()
+
+    def _let_others_go_on(self) -> None:
+        self._hold(_TOO_MUCH_WAITS)
+        self._loop.call_soon(self._read_on)
 
     def _wait_with_the_rest(self, exchange: Exchange | None) -> None:
         if exchange is not None and exchange.is_tunnel:
             self.on_switched()
-        elif self._reader.buffered > _MOST_WAITING:
+        elif self._reader.buffered > limits.MOST_WAITING:
             self._hold(_TOO_MUCH_WAITS)
         else:
             self._release(_TOO_MUCH_WAITS)
@@ -186,7 +177,7 @@ class ClientConnection(asyncio.Protocol):
         answer = self._engine.answer(self, request)
         if isinstance(answer, Exchange):
             self._exchange = answer
-            self.deadline = self._loop.time() + STALLED_SECONDS if request.length else _NEVER
+            self.deadline = self._loop.time() + limits.STALLED_SECONDS if request.length else self._patience()
             answer.begin()
         elif isinstance(answer, bytes):
             self.write(answer)
@@ -197,7 +188,7 @@ class ClientConnection(asyncio.Protocol):
     def _complete(self, exchange: Exchange | None) -> None:
         if exchange is not None:
             if not self._held & _SERVER_IS_FULL:
-                self.deadline = _NEVER
+                self.deadline = self._patience()
             exchange.complete()
 
     def _refuse(self, error: BrokenRequest) -> None:
@@ -222,11 +213,17 @@ class ClientConnection(asyncio.Protocol):
             if self._server_has_ended:
                 return False
             exchange.end_tunnel()
-            self.deadline = self._loop.time() + _LINGER_SECONDS
+            self.deadline = self._loop.time() + limits.LINGER_SECONDS
         elif exchange is not None and not exchange.is_complete:
             return False
+        elif exchange is not None:
+            self.deadline = self._patience()
         # Over TLS, asyncio closes the connection.
         return not self.peer.is_tls
+
+    def _patience(self) -> float:
+        """Return until when an answer may take: as long as it likes, but for a client that may have gone."""
+        return self._loop.time() + limits.HALF_CLOSED_SECONDS if self._has_ended else limits.NEVER
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         """End what was going on for the client."""
@@ -242,7 +239,7 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Have the server wait: the client takes no more."""
         self._is_full = True
-        self.deadline = self._loop.time() + STALLED_SECONDS
+        self.deadline = self._loop.time() + limits.STALLED_SECONDS
         if self._exchange is not None:
             self._exchange.hold_server()
 
@@ -260,12 +257,14 @@ class ClientConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """See :class:`~.exchange.Client`."""
+        if self._has_ended:
+            self.deadline = self._patience()
         self._transport.write(data)
 
     def hold(self) -> None:
         """See :class:`~.exchange.Client`."""
         self._hold(_SERVER_IS_FULL)
-        self.deadline = self._loop.time() + STALLED_SECONDS  # the client may have gone: nobody reads from it
+        self.deadline = self._loop.time() + limits.STALLED_SECONDS  # the client may have gone: nobody reads from it
 
     def go_on(self) -> None:
         """See :class:`~.exchange.Client`."""
@@ -274,8 +273,9 @@ class ClientConnection(asyncio.Protocol):
             self._wait_for_more(self._exchange)
 
     def _wait_for_more(self, exchange: Exchange) -> None:
-        is_stuck = self._is_full or self._held & _SERVER_IS_FULL or self._server_has_ended
-        self.deadline = _NEVER if exchange.is_complete and not is_stuck else self._loop.time() + STALLED_SECONDS
+        moves = not (self._is_full or self._held & _SERVER_IS_FULL or self._server_has_ended)
+        is_waiting = exchange.is_complete and moves
+        self.deadline = self._patience() if is_waiting else self._loop.time() + limits.STALLED_SECONDS
 
     def _hold(self, why: int) -> None:
         if not self._held:
@@ -309,7 +309,7 @@ class ClientConnection(asyncio.Protocol):
         self._make(self._engine.failed(self, exchange, reason, close=not keep), keep=keep)
 
     def _make(self, making: Making, *, keep: bool) -> None:
-        self.deadline = _NEVER
+        self.deadline = limits.NEVER
         self._making = self._loop.create_task(self._answer(making, keep=keep))
 
     async def _answer(self, making: Making, *, keep: bool) -> None:
@@ -336,14 +336,14 @@ class ClientConnection(asyncio.Protocol):
             self._wait_for_request()
         elif is_clean and not self._reader.buffered:
             self._is_lingering = True
-            self.deadline = self._loop.time() + STALLED_SECONDS
+            self.deadline = self._loop.time() + limits.STALLED_SECONDS
             self._transport.close()
         else:
             self._linger()
 
     def _wait_for_request(self) -> None:
-        seconds = IDLE_SECONDS if self._reader.is_between else HEAD_SECONDS
-        self.deadline = self._loop.time() + (STALLED_SECONDS if self._is_full else seconds)
+        seconds = limits.IDLE_SECONDS if self._reader.is_between else limits.HEAD_SECONDS
+        self.deadline = self._loop.time() + (limits.STALLED_SECONDS if self._is_full else seconds)
 
     def _read_on(self) -> None:
         """Read what has come meanwhile."""
@@ -357,19 +357,18 @@ class ClientConnection(asyncio.Protocol):
         """See :class:`~.exchange.Client`."""
         self._server_has_ended = True
         if whole or self._has_ended:
-            self.deadline = self._loop.time() + STALLED_SECONDS  # until the client has taken the rest
+            self.deadline = self._loop.time() + limits.STALLED_SECONDS  # until the client has taken the rest
             self._transport.close()
         else:
-            self.deadline = self._loop.time() + _LINGER_SECONDS
+            self.deadline = self._loop.time() + limits.LINGER_SECONDS
             end_writing(self._transport)
 
     def cut_off(self, *, reset: bool) -> None:
         """See :class:`~.exchange.Client`."""
         self._is_lingering = True
-        self.deadline = self._loop.time() + _LINGER_SECONDS
+        self.deadline = self._loop.time() + limits.LINGER_SECONDS
         if reset:
-            connection = self._transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_when_closed(self._transport)
             self._transport.abort()
         else:
             self._transport.close()
@@ -382,7 +381,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_lingering = True
         self._release(_SERVER_IS_FULL | _TOO_MUCH_WAITS)
         now = self._loop.time()
-        self._lingers_until, self.deadline = now + _LINGER_SECONDS, now + _LINGER_IDLE_SECONDS
+        self._lingers_until, self.deadline = now + limits.LINGER_SECONDS, now + limits.LINGER_IDLE_SECONDS
         if self._has_ended:
             self._transport.close()
         else:

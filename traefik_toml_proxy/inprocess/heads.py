@@ -39,6 +39,8 @@ _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(.*)", re.DOTALL)
 Fields = list[tuple[bytes, bytes, bytes]]
 # The values of the fields that matter here, by their names in lower case.
 _Known = dict[bytes, list[bytes]]
+# How many members a list in one of these fields may have: thousands would only keep others waiting.
+_MOST_MEMBERS = 100
 _KNOWN = frozenset((b"connection", b"content-length", b"expect", b"host", b"transfer-encoding", b"upgrade"))
 
 
@@ -248,6 +250,8 @@ def _read_fields(block: bytes) -> tuple[Fields, _Known] | None:
         key, value = name.lower(), value.strip(b" \t")
         fields.append((key, name, value))
         if key in _KNOWN:
+            if value.count(b",") > _MOST_MEMBERS:
+                return None
             known.setdefault(key, []).append(value)
     if b"".join([field[0] for field in fields]).translate(None, _IN_NAMES):
         return None
