@@ -1,4 +1,4 @@
-"""PlainListener and TlsListener: accept connections, and lose none when they are closed. Do I/O."""
+"""AcceptingListener: accepts connections, no more than there is room for, and loses none when it is closed. Does I/O."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Protocol
+
+from .client import ClientConnection
 
 # Seconds for a handshake.
 HANDSHAKE_SECONDS = 20.0
@@ -15,103 +18,96 @@ _AT_ONCE = 32
 _PAUSE = 0.5
 
 
-# How many steps of the event loop it takes until asyncio has told a protocol of a connection that it has just accepted.
-_STEPS = 4
+class Door(Protocol):
+    """Who the connections are for."""
+
+    def admit(self, client: ClientConnection) -> bool:
+        """Whether there is room for a client. If so, it counts from now on, until it is forgotten."""
+
+    def forget(self, client: ClientConnection) -> None:
+        """Note that a client has gone, or has never come."""
 
 
-class PlainListener:
-    """Accepts connections by a server of asyncio."""
+class AcceptingListener:
+    """Accepts connections on a socket.
 
-    def __init__(self, server: asyncio.AbstractServer, listening: socket.socket) -> None:
-        """Set the server, and its socket."""
-        self._server = server
-        self._listening = listening
-
-    async def close(self) -> None:
-        """Accept nothing more. Returns when the protocols of all connections that were accepted know of them.
-
-        asyncio's server would leave one open for ever that it has accepted just before it is closed.
-        """
-        asyncio.get_running_loop().remove_reader(self._listening)
-        for _ in range(_STEPS):
-            await asyncio.sleep(0)
-        self._server.close()
-
-
-class TlsListener:
-    """Accepts connections on a socket. asyncio's own server would tell nobody of those whose handshake never ends.
-
-    Attributes:
-        pending: How many handshakes are going on.
+    asyncio's own server would tell nobody of those whose handshake never ends, and leave one open for ever that it has
+    accepted just before it is closed. With no descriptor left, it would try a thousand times at once, and log each of them.
     """
 
     def __init__(
         self,
         listening: socket.socket,
-        context: ssl.SSLContext,
-        make: Callable[[], asyncio.Protocol],
-        has_room: Callable[[int], bool],
+        context: ssl.SSLContext | None,
+        make: Callable[[], ClientConnection],
+        door: Door,
     ) -> None:
         """Accept connections from now on.
 
         Args:
-            listening: The socket, which does not block. It is closed with the listener.
-            context: The TLS.
+            listening: The socket. It is closed with the listener.
+            context: The TLS; None for plain http.
             make: Makes the protocol of a connection.
-            has_room: Tells whether there is room for one more besides so many handshakes.
+            door: Is asked whether there is room.
         """
-        self.pending = 0
+        self._loop = asyncio.get_running_loop()
         self._listening = listening
         self._context = context
         self._make = make
-        self._has_room = has_room
+        self._door = door
         self._welcoming: set[asyncio.Task[None]] = set()
-        self._accepting = asyncio.get_running_loop().create_task(self._accept())
+        self._pausing: asyncio.TimerHandle | None = None
+        listening.setblocking(False)
+        self._go_on()
 
-    async def _accept(self) -> None:
-        try:
-            await self._accept_all()
-        finally:
-            # Not before asyncio has forgotten it, or it could take another file with the same number for it.
-            self._listening.close()
+    def _go_on(self) -> None:
+        self._pausing = None
+        self._loop.add_reader(self._listening, self._accept)
 
-    async def _accept_all(self) -> None:
-        loop = asyncio.get_running_loop()
-        accepted = 0
-        while True:
+    def _accept(self) -> None:
+        """Accept what waits. If that was not all, the loop calls this again after others had their turn."""
+        for _ in range(_AT_ONCE):
             try:
-                connection, _ = await loop.sock_accept(self._listening)
+                connection, _ = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
             except OSError:
-                await asyncio.sleep(_PAUSE)
-                continue
-            accepted += 1
-            if self._has_room(self.pending):
-                self.pending += 1
-                task = loop.create_task(self._welcome(connection))
+                self._loop.remove_reader(self._listening)
+                self._pausing = self._loop.call_later(_PAUSE, self._go_on)
+                return
+            client = self._make()
+            if self._door.admit(client):
+                task = self._loop.create_task(self._welcome(connection, client))
                 self._welcoming.add(task)
                 task.add_done_callback(self._welcoming.discard)
             else:
                 connection.close()
-            if accepted % _AT_ONCE == 0:
-                await asyncio.sleep(0)
 
-    async def _welcome(self, connection: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
+    async def _welcome(self, connection: socket.socket, client: ClientConnection) -> None:
         try:
             connection.setblocking(False)
-            await loop.connect_accepted_socket(
-                self._make, connection, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS
-            )
+            if self._context is None:
+                await self._loop.connect_accepted_socket(lambda: client, connection)
+            else:
+                await self._loop.connect_accepted_socket(
+                    lambda: client, connection, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                )
         except OSError:
             connection.close()  # the client speaks no TLS, or has gone
-        finally:
-            self.pending -= 1
+            self._door.forget(client)
+        except BaseException:
+            self._door.forget(client)
+            raise
 
     async def close(self) -> None:
-        """Accept nothing more, and end the handshakes that are going on."""
-        self._accepting.cancel()
-        await asyncio.wait([self._accepting])
-        for task in self._welcoming:
-            task.cancel()
+        """Accept nothing more, and end the handshakes that are going on. Then, all that are accepted know of it."""
+        if self._pausing is not None:
+            self._pausing.cancel()
+        # First, or asyncio could take another file with the same number for it.
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
+        if self._context is not None:
+            for task in self._welcoming:
+                task.cancel()
         if self._welcoming:
             await asyncio.wait(self._welcoming)

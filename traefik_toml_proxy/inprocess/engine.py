@@ -155,6 +155,8 @@ class Engine:
         self._pool = Pool(tls)
         self._pages = HubPages(settings.hub_url, self._pool) if settings.hub_url else None
         self._clients: set[ClientConnection] = set()
+        # Those that are accepted, but not told so yet: of https, during the handshake.
+        self._coming: set[ClientConnection] = set()
         self._servers: list[Listener] = []
         self._ticking: asyncio.Task[None] | None = None
         self._matches: dict[tuple[bytes, bytes], _Match | None] = {}
@@ -254,15 +256,20 @@ class Engine:
 
     def has_room(self, client: ClientConnection) -> bool:
         """See :class:`~.client.Engine`."""
+        self._coming.discard(client)
         self._clients.add(client)
         return len(self._clients) <= self._settings.most_clients
 
-    def has_room_besides(self, pending: int) -> bool:
-        """Whether there is room for one more connection besides so many whose handshake is going on."""
-        return len(self._clients) + pending < self._settings.most_clients
+    def admit(self, client: ClientConnection) -> bool:
+        """See :class:`~.accepting.Door`."""
+        if len(self._clients) + len(self._coming) >= self._settings.most_clients:
+            return False
+        self._coming.add(client)
+        return True
 
     def forget(self, client: ClientConnection) -> None:
         """See :class:`~.client.Engine`."""
+        self._coming.discard(client)
         self._clients.discard(client)
 
     def answer(self, client: ClientConnection, request: Request) -> bytes | Exchange | Making:

@@ -17,8 +17,8 @@ from ..routes import UNIX_SCHEMES
 from ..runtime.listeners import holders
 from .server import keep_alive
 
-# How many connections wait to be accepted.
-BACKLOG = 1024
+# How many connections wait to be accepted; no more than net.core.somaxconn, which is as many since Linux 5.4.
+_BACKLOG = 4096
 # The number of the first one that systemd passes on, as the manual of sd_listen_fds says.
 _FIRST_INHERITED = 3
 
@@ -185,7 +185,7 @@ def _bound(family: int, address: object, *, both: bool = False) -> socket.socket
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not both))
         keep_alive(made)  # on Linux, all connections from it have this as well
         made.bind(address)  # type: ignore[arg-type] # from getaddrinfo
-        made.listen(BACKLOG)
+        made.listen(_BACKLOG)
         made.setblocking(False)
     except BaseException:
         made.close()
@@ -202,7 +202,7 @@ def open_unix(path: Path, mode: int) -> socket.socket:
     try:
         made.bind(str(new))
         new.chmod(mode)
-        made.listen(BACKLOG)
+        made.listen(_BACKLOG)
         made.setblocking(False)
         new.rename(path)
     except BaseException:

@@ -1,0 +1,111 @@
+"""InProcessProxy, when more want to come in than there is room for: it stays quiet, and within its descriptors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from support.in_process import InProcessMaker, connect
+from support.waiting import eventually, within
+
+from traefik_toml_proxy.conformance.client import Connection
+from traefik_toml_proxy.inprocess.client import ClientConnection
+from traefik_toml_proxy.proxies.inprocess import InProcessProxy
+
+pytestmark = pytest.mark.timeout(60)
+
+# How many clients there can be.
+MOST = 20
+ASKED = b"GET /_chp_healthz HTTP/1.1\r\nHost: hub.example.org\r\n\r\n"
+
+
+def address_of(proxy: InProcessProxy) -> tuple[str, int]:
+    """Return where it listens."""
+    return "127.0.0.1", int(proxy.public_url.rstrip("/").rpartition(":")[2])
+
+
+@contextlib.contextmanager
+def no_descriptors() -> Iterator[None]:
+    """This process can open nothing more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_without_descriptors_it_waits_quietly(
+    make_in_process: InProcessMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It accepts nobody, logs nothing and hardly computes; those who wait are served when there are some again."""
+    proxy = make_in_process()
+    await proxy.start()
+    loop = asyncio.get_running_loop()
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(socket.socket()) for _ in range(40)]
+        with no_descriptors():
+            for one in waiting:
+                one.setblocking(False)
+                await loop.sock_connect(one, address_of(proxy))
+                one.sendall(ASKED)
+            caplog.clear()
+            before = time.process_time()
+            await asyncio.sleep(1.5)  # for some attempts
+            took = time.process_time() - before
+        assert caplog.messages == []
+        assert took < 0.3
+        for one in waiting:
+            assert (await within(20, loop.sock_recv(one, 100))).startswith(b"HTTP/1.1 200")
+
+
+async def test_those_who_have_no_room_cost_no_protocol(
+    make_in_process: InProcessMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many come at once, no more are held open than there is room for; later, others come in again."""
+    made: list[object] = []
+    set_up = ClientConnection.connection_made
+
+    def note(self: ClientConnection, transport: asyncio.BaseTransport) -> None:
+        made.append(transport)
+        set_up(self, transport)
+
+    monkeypatch.setattr(ClientConnection, "connection_made", note)
+    proxy = make_in_process(most_connections=MOST)
+    await proxy.start()
+    crowd = await asyncio.gather(*(asyncio.open_connection(*address_of(proxy)) for _ in range(10 * MOST)))
+    ended = [asyncio.ensure_future(reader.read()) for reader, _ in crowd]
+    await eventually(lambda: sum(each.done() for each in ended) == 9 * MOST)
+    assert len(made) == MOST
+    for _, writer in crowd:
+        writer.transport.abort()
+    await asyncio.wait(ended)
+    assert [each.exception() for each in ended if each.exception()] == []
+
+    async def is_open() -> bool:
+        with contextlib.suppress(OSError):
+            async with connect(proxy) as connection:
+                return (await within(20, connection.request("GET", "/_chp_healthz"))).status == 200
+        return False
+
+    await eventually(is_open)
+
+
+async def test_each_client_has_room_while_there_is_some(make_in_process: InProcessMaker) -> None:
+    """One who is just coming in is counted once."""
+    for _ in range(10):
+        proxy = make_in_process(most_connections=MOST)
+        await proxy.start()
+        crowd = await asyncio.gather(*(Connection(proxy.public_url).__aenter__() for _ in range(MOST)))
+        for one in crowd:
+            assert (await within(20, one.request("GET", "/_chp_healthz"))).status == 200
+            one.writer.transport.abort()
+        await proxy.stop()
