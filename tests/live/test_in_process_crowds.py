@@ -7,14 +7,20 @@ import contextlib
 import os
 import resource
 import socket
+import ssl
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from support.certificates import make_certificate
 from support.in_process import InProcessMaker, connect
+from support.ports import free_port
 from support.waiting import eventually, within
 
-from traefik_toml_proxy.conformance.client import Connection
+from traefik_toml_proxy.conformance.client import Connection, unverified
 from traefik_toml_proxy.inprocess.client import ClientConnection
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
@@ -109,3 +115,24 @@ async def test_each_client_has_room_while_there_is_some(make_in_process: InProce
             assert (await within(20, one.request("GET", "/_chp_healthz"))).status == 200
             one.writer.transport.abort()
         await proxy.stop()
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe\x80a", b"\xc3\xa4aa"])
+async def test_a_name_that_is_not_ascii_in_a_handshake(
+    make_in_process: InProcessMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: bytes
+) -> None:
+    """It is nothing to the proxy, and nothing is written to the Hub's standard error output."""
+    unraisable: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    proxy = make_in_process(public_url=f"https://127.0.0.1:{free_port()}/", **make_certificate(tmp_path, "hub").traits)
+    await proxy.start()
+    hello = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        unverified().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="aaaa.example").do_handshake()
+    reader, writer = await asyncio.open_connection(*address_of(proxy))
+    writer.write(hello.read().replace(b"aaaa", name))
+    begun = await within(20, reader.read(1))
+    writer.transport.abort()
+
+    assert unraisable == []
+    assert begun == b"\x16"  # a message of the handshake, no alert

@@ -38,7 +38,7 @@ class AcceptingListener:
     def __init__(
         self,
         listening: socket.socket,
-        context: ssl.SSLContext | None,
+        context: Callable[[], ssl.SSLContext] | None,
         make: Callable[[], ClientConnection],
         door: Door,
     ) -> None:
@@ -46,7 +46,7 @@ class AcceptingListener:
 
         Args:
             listening: The socket. It is closed with the listener.
-            context: The TLS; None for plain http.
+            context: Returns the TLS for the next connection; None for plain http.
             make: Makes the protocol of a connection.
             door: Is asked whether there is room.
         """
@@ -90,7 +90,7 @@ class AcceptingListener:
                 await self._loop.connect_accepted_socket(lambda: client, connection)
             else:
                 await self._loop.connect_accepted_socket(
-                    lambda: client, connection, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                    lambda: client, connection, ssl=self._context(), ssl_handshake_timeout=HANDSHAKE_SECONDS
                 )
         except OSError:
             connection.close()  # the client speaks no TLS, or has gone

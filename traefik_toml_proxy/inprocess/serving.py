@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
 
 from .accepting import AcceptingListener
 from .client import ClientConnection
 from .engine import Engine
 
 
-async def serve(engine: Engine, sockets: list[socket.socket], context: ssl.SSLContext | None, port: int | None) -> None:
+async def serve(
+    engine: Engine, sockets: list[socket.socket], context: Callable[[], ssl.SSLContext] | None, port: int | None
+) -> None:
     """Accept connections from now on, on the loop that runs; the engine closes the sockets in the end.
 
     Args:
         engine: Serves them.
         sockets: They listen.
-        context: The TLS; None for plain http.
+        context: Returns the TLS for the next connection; None for plain http.
         port: The port to which all are sent for https; None to serve them here.
     """
 

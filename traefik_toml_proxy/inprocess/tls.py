@@ -11,20 +11,24 @@ from ..traefik.transports import Transport, Transports
 
 
 class PublicContext:
-    """The TLS of the public address, with a certificate that can be replaced while it is in use.
-
-    Attributes:
-        context: For all connections, from the first certificate on; each new one is handed on to the newest.
-    """
-
-    context: ssl.SSLContext
+    """The TLS of the public address, with a certificate that can be replaced while it is in use."""
 
     def __init__(self) -> None:
         """Set up; there is no context before :meth:`use`."""
         self._newest: ssl.SSLContext | None = None
 
+    def context(self) -> ssl.SSLContext:
+        """Return the TLS for the next connection, with the newest certificate.
+
+        There is no callback that would choose it in a handshake: Python writes a traceback to the standard error output for
+        each client that names a host which is not ASCII, before it calls one.
+        """
+        if self._newest is None:
+            raise RuntimeError("there is no certificate yet")
+        return self._newest
+
     def use(self, pem: bytes) -> None:
-        """Show this certificate in all handshakes that begin from now on. Blocks.
+        """Show this certificate to all connections from now on. Blocks.
 
         Args:
             pem: The certificates, and the key, which is not encrypted.
@@ -32,16 +36,7 @@ class PublicContext:
         Raises:
             ssl.SSLError: If they cannot be used; the one before is shown.
         """
-        made = _public_context(pem)
-        if self._newest is None:
-            self.context = made
-            made.sni_callback = self._choose
-        self._newest = made
-
-    def _choose(self, connection: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> None:  # noqa: ARG002
-        """Show the newest certificate. OpenSSL calls this in each handshake, whether the client names a host or not."""
-        if self._newest is not None:
-            connection.context = self._newest
+        self._newest = _public_context(pem)
 
 
 def _public_context(pem: bytes) -> ssl.SSLContext:
