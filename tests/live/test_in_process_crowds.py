@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 from support.certificates import make_certificate
-from support.in_process import InProcessMaker, connect
+from support.in_process import InProcessMaker, ServerMaker, connect
 from support.ports import free_port
 from support.waiting import eventually, within
 
+from traefik_toml_proxy.conformance.backend import Exchange, respond_ok
 from traefik_toml_proxy.conformance.client import Connection, unverified
+from traefik_toml_proxy.inprocess import server
 from traefik_toml_proxy.inprocess.client import ClientConnection
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
@@ -115,6 +117,65 @@ async def test_each_client_has_room_while_there_is_some(make_in_process: InProce
             assert (await within(20, one.request("GET", "/_chp_healthz"))).status == 200
             one.writer.transport.abort()
         await proxy.stop()
+
+
+async def test_connections_at_rest_make_room(
+    make_in_process: InProcessMaker, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client has two descriptors at most, whatever it has asked before: what has rested longest is closed for others."""
+    monkeypatch.setattr(server, "_REST_SECONDS", 600.0)
+    proxy = make_in_process(most_connections=MOST)
+    await proxy.start()
+    clients = MOST - 5
+    open_to: dict[str, list[asyncio.StreamWriter]] = {}
+    together = asyncio.Event()
+
+    async def wait_for_all(exchange: Exchange) -> None:
+        await exchange.read()
+        writers = open_to.setdefault(exchange.target, [])
+        writers.append(exchange.writer)
+        if len(writers) == clients:
+            together.set()
+        await together.wait()
+        await exchange.reply()
+
+    def at_rest(path: str) -> int:
+        return sum(not writer.is_closing() for writer in open_to[path])
+
+    async with contextlib.AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(connect(proxy)) for _ in range(clients)]
+        paths = [f"/user/{name}/" for name in ("ada", "bob", "eve", "joe")]
+        for path in paths:
+            backend = await serve(proxy, path, wait_for_all)
+            together.clear()
+            # A POST gets a connection of its own.
+            answers = await within(30, asyncio.gather(*(one.request("POST", path) for one in crowd)))
+            assert {answer.status for answer in answers} == {200}
+        assert at_rest("/user/joe/") == clients
+        await eventually(lambda: sum(map(at_rest, paths)) <= MOST)
+        assert at_rest("/user/ada/") == at_rest("/user/bob/") == 0
+
+        before = backend.connections
+        assert {(await within(20, one.request("GET", "/user/joe/"))).status for one in crowd} == {200}
+        assert backend.connections == before
+
+
+async def test_what_rests_no_more_makes_no_room(make_in_process: InProcessMaker, serve: ServerMaker) -> None:
+    """A connection at rest that was taken, or that its server has closed, is not in the way of others."""
+    proxy = make_in_process(most_connections=MOST)
+    await proxy.start()
+
+    async def leave(exchange: Exchange) -> None:
+        await respond_ok(exchange)
+        exchange.last = True
+
+    await serve(proxy, "/user/ada/", leave)
+    backend = await serve(proxy, "/user/bob/")
+    async with connect(proxy) as connection:
+        for _ in range(3 * MOST):
+            for path in ("/user/ada/", "/user/bob/"):
+                assert (await within(20, connection.request("GET", path))).status == 200
+    assert backend.connections == 1
 
 
 @pytest.mark.parametrize("name", [b"\xff\xfe\x80a", b"\xc3\xa4aa"])

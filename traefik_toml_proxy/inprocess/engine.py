@@ -152,7 +152,7 @@ class Engine:
         self._on_failure = on_failure
         self._on_access = on_access
         self._table = RouteTable()
-        self._pool = Pool(tls)
+        self._pool = Pool(tls, settings.most_clients)
         self._pages = HubPages(settings.hub_url, self._pool) if settings.hub_url else None
         self._clients: set[ClientConnection] = set()
         # Those that are accepted, but not told so yet: of https, during the handshake.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
@@ -282,11 +283,20 @@ class Pool:
     A connection serves all clients, one after another. It rests only after an answer that was complete beyond doubt.
     """
 
-    def __init__(self, tls: Callable[[], Mapping[str, ssl.SSLContext]]) -> None:
-        """Set where the certificates for https come from, by the ``tls`` of an address."""
+    def __init__(self, tls: Callable[[], Mapping[str, ssl.SSLContext]], most: int) -> None:
+        """Set up.
+
+        Args:
+            tls: Returns the certificates for https, by the ``tls`` of an address.
+            most: How many connections there can be, as long as one of them rests and can be closed instead.
+        """
         self._tls = tls
-        self._resting: dict[Address, list[ServerConnection]] = {}
+        self._most = most
+        # Those at rest: of each address, and all, each from the one that has rested longest.
+        self._resting: dict[Address, dict[ServerConnection, None]] = {}
+        self._oldest: OrderedDict[ServerConnection, None] = OrderedDict()
         self._opened: set[ServerConnection] = set()
+        self._opening = 0
 
     @property
     def has_opened(self) -> bool:
@@ -297,19 +307,29 @@ class Pool:
         """Return a connection that rests, the one that was used last; None if there is none."""
         resting = self._resting.get(address)
         while resting:
-            connection = resting.pop()
+            connection, _ = resting.popitem()
+            del self._oldest[connection]
             if connection.is_usable:
                 return connection
         return None
 
     def give_back(self, connection: ServerConnection) -> None:
-        """Keep a connection, or close it if its last answer does not allow that."""
-        resting = self._resting.setdefault(connection.address, [])
-        if connection.can_stay and connection.is_usable and len(resting) < _MOST_AT_REST:
+        """Keep a connection, or close it if its last answer does not allow that, or there are too many."""
+        resting = self._resting.setdefault(connection.address, {})
+        has_room = len(resting) < _MOST_AT_REST and len(self._opened) + self._opening <= self._most
+        if has_room and connection.can_stay and connection.is_usable:
             connection.rest(asyncio.get_running_loop().time())
-            resting.append(connection)
+            resting[connection] = self._oldest[connection] = None
         else:
             connection.close()
+
+    def _make_room(self) -> None:
+        """Close the connection that has rested longest, if there is no room for one more beside it."""
+        while self._oldest and len(self._opened) + self._opening >= self._most:
+            connection, _ = self._oldest.popitem(last=False)
+            del self._resting[connection.address][connection]
+            self._opened.discard(connection)  # asyncio closes it before another one is opened
+            connection.abort()
 
     async def connect(self, address: Address) -> ServerConnection:
         """Return a new connection.
@@ -317,7 +337,10 @@ class Pool:
         Raises:
             Unreachable: If there is none within 30 seconds.
         """
+        self._make_room()
+        self._opening += 1
         opening = asyncio.ensure_future(self._open(address))
+        opening.add_done_callback(self._note_opened)
         try:
             await asyncio.wait([opening], timeout=_CONNECT_SECONDS)
         except asyncio.CancelledError:
@@ -337,6 +360,9 @@ class Pool:
         except OSError as error:
             raise Unreachable(error.strerror or type(error).__name__) from error
 
+    def _note_opened(self, _: object) -> None:
+        self._opening -= 1
+
     async def _open(self, address: Address) -> ServerConnection:
         loop = asyncio.get_running_loop()
         context = self._tls()[address.tls] if address.tls else None
@@ -352,13 +378,11 @@ class Pool:
     def close_old(self, now: float) -> None:
         """Close those that have rested for too long."""
         for address, resting in list(self._resting.items()):
-            young = [one for one in resting if one.is_usable and now - one.rests_since < _REST_SECONDS]
-            for connection in resting:
-                if connection not in young:
+            for connection in list(resting):
+                if not connection.is_usable or now - connection.rests_since >= _REST_SECONDS:
+                    del resting[connection], self._oldest[connection]
                     connection.close()
-            if young:
-                self._resting[address] = young
-            else:
+            if not resting:
                 del self._resting[address]
 
     def close(self) -> None:
@@ -366,3 +390,4 @@ class Pool:
         for connection in list(self._opened):
             connection.abort()
         self._resting.clear()
+        self._oldest.clear()
