@@ -9,13 +9,14 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.in_process import InProcessMaker, ServerMaker, connect
 from support.waiting import PATIENCE, eventually, within
 
 from traefik_toml_proxy.conformance.backend import Exchange, respond_ok
-from traefik_toml_proxy.inprocess import limits, server
+from traefik_toml_proxy.inprocess import limits, pool, server
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(120)
@@ -95,7 +96,7 @@ async def test_a_crowd_keeps_nobody_waiting_and_leaves_nothing(
     make_in_process: InProcessMaker, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """Neither while it is there, nor afterwards; and again and again."""
-    monkeypatch.setattr(server, "_REST_SECONDS", 0.5)
+    monkeypatch.setattr(pool, "_REST_SECONDS", 0.5)
     proxy = make_in_process(most_connections=CROWD + 50)
     await proxy.start()
     await serve(proxy, handler=be_large)
@@ -305,6 +306,40 @@ async def test_one_that_sends_as_fast_as_it_can_holds_up_nobody(
     assert max(times) < 0.5 * PATIENCE
 
 
+@pytest.mark.parametrize("ends", [True, False], ids=["whole", "cut off"])
+async def test_a_server_that_sends_as_fast_as_it_can_holds_up_nobody(
+    in_process: InProcessProxy, serve: ServerMaker, *, ends: bool
+) -> None:
+    """Which may be a user's own. Whoever takes its answer gets all of it, also if the server has gone by then."""
+    chunks = 1_000_000
+
+    async def pour(exchange: Exchange) -> None:
+        if exchange.target.endswith("other"):
+            await respond_ok(exchange)
+            return
+        await exchange.send_head("200 OK", [("Transfer-Encoding", "chunked")])
+        await exchange.send(b"1;\r\nx\r\n" * chunks + b"0\r\n\r\n" * ends)
+        exchange.last = True
+
+    await serve(in_process, handler=pour)
+    times = []
+    async with connect(in_process) as connection, connect(in_process) as other:
+        await connection.send_head("GET", "/user/ada/")
+        taking = asyncio.ensure_future(connection.response() if ends else connection.reader.read())
+        while not taking.done():
+            began = time.monotonic()
+            await within(30, other.request("GET", "/user/nobody/"))
+            times.append(time.monotonic() - began)
+        answer: Any = await taking
+
+    if ends:
+        assert answer.body == b"x" * chunks
+    else:
+        assert answer.count(b"x") == chunks
+        assert not answer.endswith(b"0\r\n\r\n")
+    assert max(times) < 0.5 * PATIENCE
+
+
 async def _take_all(reader: asyncio.StreamReader) -> None:
     while await reader.read(MIB):
         pass
@@ -315,20 +350,28 @@ async def test_one_that_may_have_gone_is_not_waited_for(
 ) -> None:
     """It has closed its side, as a program does that has ended. Its server hears of that."""
     monkeypatch.setattr(limits, "HALF_CLOSED_SECONDS", 0.5)
-    left = asyncio.Event()
+    left = 0
 
     async def hang(exchange: Exchange) -> None:
+        nonlocal left
         await exchange.reader.read()
-        left.set()
+        left += 1
         exchange.last = True
 
-    server = await serve(in_process, handler=hang)
-    before = descriptors()
-    async with connect(in_process) as connection:
-        await connection.send_head("GET", "/user/ada/")
-        await eventually(lambda: server.exchanges)
-    await within(20, left.wait())
-    await eventually(lambda: descriptors() <= before)
+    async def come_and_go(times: int) -> None:
+        for _ in range(times):
+            async with connect(in_process) as connection:
+                asked = len(ada.exchanges)
+                await connection.send_head("GET", "/user/ada/")
+                await eventually(lambda: len(ada.exchanges) > asked)  # noqa: B023 - called at once
+
+    ada = await serve(in_process, handler=hang)
+    await come_and_go(1)
+    await eventually(lambda: left == 1)
+    before = descriptors()  # with those that the event loop opens once
+    await come_and_go(10)
+    await eventually(lambda: left == 11)
+    await eventually(lambda: descriptors() <= before + 2)
 
 
 async def test_one_that_has_closed_its_side_gets_a_slow_answer(

@@ -21,7 +21,7 @@ from traefik_toml_proxy.conformance.backend import Backend, Exchange, respond_ok
 from traefik_toml_proxy.conformance.wire import BrokenMessage, chunk, read_head
 from traefik_toml_proxy.errors import ConfigurationError
 from traefik_toml_proxy.inprocess import client, limits
-from traefik_toml_proxy.inprocess.server import Pool
+from traefik_toml_proxy.inprocess.pool import Pool
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(60)
@@ -203,6 +203,19 @@ async def test_what_comes_early_over_a_websocket_is_not_lost(in_process: InProce
         assert await within(20, connection.reader.read()) == b"early GET /hidden HTTP/1.1\r\n" + HEAD + b"later"
 
     assert b"".join(received) == b"GET /hidden HTTP/1.1\r\n" + HEAD + b"later"
+
+
+async def test_what_comes_early_over_a_websocket_that_goes_nowhere_is_no_request(
+    in_process: InProcessProxy, serve: ServerMaker
+) -> None:
+    """The client may have sent frames before it has learned that there is no such route."""
+    await serve(in_process)
+    async with connect(in_process) as connection:
+        await connection.send(b"GET /nobody HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + HEAD)
+        await connection.send(b"GET /user/ada/ HTTP/1.1\r\n" + HEAD)
+        answer = await within(20, connection.response())
+        assert (answer.status, answer.head.get("Connection")) == (404, "close")
+        assert await within(20, connection.reader.read()) == b""
 
 
 async def test_a_flood_that_comes_early_over_a_websocket_waits(

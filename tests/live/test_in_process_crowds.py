@@ -22,7 +22,7 @@ from support.waiting import eventually, within
 
 from traefik_toml_proxy.conformance.backend import Exchange, respond_ok
 from traefik_toml_proxy.conformance.client import Connection, unverified
-from traefik_toml_proxy.inprocess import server
+from traefik_toml_proxy.inprocess import pool
 from traefik_toml_proxy.inprocess.client import ClientConnection
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
@@ -123,7 +123,7 @@ async def test_connections_at_rest_make_room(
     make_in_process: InProcessMaker, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client has two descriptors at most, whatever it has asked before: what has rested longest is closed for others."""
-    monkeypatch.setattr(server, "_REST_SECONDS", 600.0)
+    monkeypatch.setattr(pool, "_REST_SECONDS", 600.0)
     proxy = make_in_process(most_connections=MOST)
     await proxy.start()
     clients = MOST - 5

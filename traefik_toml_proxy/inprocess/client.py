@@ -12,8 +12,8 @@ from .forwarding import Peer
 from .heads import BrokenRequest, Request
 from .pages import plain
 from .readers import Mark, RequestReader
-from .server import HIGH_WATER, LOW_WATER, end_writing
-from .sockets import reset_when_closed
+from .server import HIGH_WATER, LOW_WATER
+from .sockets import end_writing, reset_when_closed
 
 # Why nothing is read from the client.
 _SERVER_IS_FULL, _TOO_MUCH_WAITS = 1, 2
@@ -175,15 +175,16 @@ class ClientConnection(asyncio.Protocol):
 
     def _begin(self, request: Request) -> None:
         answer = self._engine.answer(self, request)
+        keep = request.keep and request.length == 0 and not request.upgrade
         if isinstance(answer, Exchange):
             self._exchange = answer
             self.deadline = self._loop.time() + limits.STALLED_SECONDS if request.length else self._patience()
             answer.begin()
         elif isinstance(answer, bytes):
             self.write(answer)
-            self._finish(keep=request.keep and request.length == 0)
+            self._finish(keep=keep)
         else:
-            self._make(answer, keep=request.keep and request.length == 0)
+            self._make(answer, keep=keep)
 
     def _complete(self, exchange: Exchange | None) -> None:
         if exchange is not None:

@@ -22,7 +22,7 @@ from .frames import FrameWatcher
 from .heads import Request
 from .hub_pages import HubPages
 from .pages import HEALTH_PATH, healthy, page, plain, redirect, wants_page
-from .server import Pool
+from .pool import Pool
 from .targets import KINDS, Target, kind_of, target_of
 
 # Seconds between two looks at deadlines.
@@ -274,7 +274,8 @@ class Engine:
 
     def answer(self, client: ClientConnection, request: Request) -> bytes | Exchange | Making:
         """See :class:`~.client.Engine`."""
-        close = not request.keep or request.length != 0 or self.is_stopping
+        # After an upgrade that is refused, the client may have sent frames already.
+        close = not request.keep or request.upgrade or request.length != 0 or self.is_stopping
         if request.target == HEALTH_PATH:
             return healthy(close=close, head_only=request.method == b"HEAD")
         found = self._match(request)

@@ -12,7 +12,9 @@ from .bodies import LAST_CHUNK, chunk
 from .forwarding import Peer, answer_head, interim_head, request_head, switching_head
 from .frames import FrameWatcher
 from .heads import CHUNKED, UNTIL_CLOSE, Answer, Request
-from .server import Pool, ServerConnection, Unreachable, end_writing
+from .pool import Pool, Unreachable
+from .server import CLIENT_IS_FULL, ServerConnection
+from .sockets import end_writing
 from .targets import Target
 
 # RFC 9110 section 9.2.2: these may be sent again if nobody knows whether the first one has arrived.
@@ -254,12 +256,12 @@ class Exchange:
     def hold_server(self) -> None:
         """Have the server wait: the client takes no more."""
         if self._server is not None:
-            self._server.transport.pause_reading()
+            self._server.hold(CLIENT_IS_FULL)
 
     def release_server(self) -> None:
         """Have the server go on."""
-        if self._server is not None and self._server.is_usable:
-            self._server.transport.resume_reading()
+        if self._server is not None:
+            self._server.release(CLIENT_IS_FULL)
 
     # From the server.
 

@@ -6,7 +6,8 @@ import asyncio
 
 from .heads import Answer, Request, read_request
 from .pages import error_target, whole
-from .server import Pool, ServerConnection, Unreachable
+from .pool import Pool, Unreachable
+from .server import ServerConnection
 from .targets import target_at
 
 # Seconds until a browser gets a page of ours instead, how many pages are asked for at the same time, and how large they are.

@@ -15,7 +15,7 @@ from ..addresses import listen_address
 from ..errors import ConfigurationError, quoted
 from ..routes import UNIX_SCHEMES
 from ..runtime.listeners import holders
-from .server import keep_alive
+from .sockets import keep_alive
 
 # How many connections wait to be accepted; no more than net.core.somaxconn, which is as many since Linux 5.4.
 _BACKLOG = 4096

@@ -1,34 +1,26 @@
-"""Connections to servers: one that carries requests and answers, and the pool of those at rest. Does I/O."""
+"""ServerConnection: sends requests to a server, one after another, and reads the answers. Does I/O."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, cast
+import sys
+from typing import Protocol, cast
 
+from . import limits
 from .heads import Answer, BrokenAnswer, Request
 from .readers import AnswerReader, Mark
+from .sockets import keep_alive
 from .targets import Address
 
 # Bytes that wait to be sent before the other side is asked to pause, and below which it goes on.
 HIGH_WATER, LOW_WATER = 65_536, 16_384
-# Seconds for opening a connection.
-_CONNECT_SECONDS = 30.0
 # Seconds for what was sent to go out of a connection that is closed: a server that takes no more would keep it for ever.
 _CLOSE_SECONDS = 30.0
-# Seconds for which a connection rests in the pool, and how many do for one server.
-_REST_SECONDS = 30.0
-_MOST_AT_REST = 200
 
+# Why nothing is read from the server.
+CLIENT_IS_FULL, _OTHERS_WAIT = 1, 2
 
 _MORE, _END = Mark.MORE, Mark.END
-
-
-class Unreachable(Exception):
-    """A server to which no connection can be opened; the message says why."""
 
 
 class Owner(Protocol):
@@ -79,6 +71,7 @@ class ServerConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_held",
         "_is_answered",
         "_is_lost",
         "_is_tunnel",
@@ -105,6 +98,7 @@ class ServerConnection(asyncio.Protocol):
         self._is_tunnel = False
         self._is_answered = False
         self._is_lost = False
+        self._held = 0
 
     @property
     def is_usable(self) -> bool:
@@ -140,7 +134,21 @@ class ServerConnection(asyncio.Protocol):
         """Have no owner for a while."""
         self.owner = None
         self.rests_since = now
+        self._held = 0
         self.transport.resume_reading()
+
+    def hold(self, why: int) -> None:
+        """Read nothing for now."""
+        if not self._held:
+            self.transport.pause_reading()
+        self._held |= why
+
+    def release(self, why: int) -> None:
+        """Go on reading, unless there is another reason not to."""
+        if self._held:
+            self._held &= ~why
+            if not self._held and self.is_usable:
+                self.transport.resume_reading()
 
     # Called by asyncio.
 
@@ -163,24 +171,46 @@ class ServerConnection(asyncio.Protocol):
             self._lose("it sends more than the answer")
         else:
             self._reader.receive(data)
-            try:
-                self._read(owner)
-            except BrokenAnswer as error:
-                self._lose(f"its answer cannot be used: {error}")
+            self._read(owner)
 
-    def _read(self, owner: Owner) -> None:
-        while self.owner is owner and not self._is_tunnel:
+    def _read(self, owner: Owner, most: int = limits.AT_ONCE) -> None:
+        """Read what has been received; of thousands of small chunks, a few at a time, since others wait."""
+        try:
+            if not self._read_some(owner, most):
+                self.hold(_OTHERS_WAIT)
+                asyncio.get_running_loop().call_soon(self._read_on, owner)
+        except BrokenAnswer as error:
+            self._lose(f"its answer cannot be used: {error}")
+
+    def _read_on(self, owner: Owner) -> None:
+        if self.owner is owner and self._held & _OTHERS_WAIT:
+            self.release(_OTHERS_WAIT)
+            self._read(owner)
+
+    def _read_some(self, owner: Owner, most: int) -> bool:
+        """Read heads and pieces of a body, but not too many; return whether that was all."""
+        for _ in range(most):
+            if self.owner is not owner or self._is_tunnel:
+                return True
             event = self._reader.read()
             if event.__class__ is bytes:
                 owner.on_body(event)
             elif event is _MORE:
                 owner.on_pause()
-                return
+                return True
             elif event is _END:
                 self._end(owner)
-                return
+                return True
             else:
                 self._take(owner, cast("Answer", event))
+        owner.on_pause()
+        return False
+
+    def _read_rest(self) -> None:
+        """Read all that has been received, because nothing more will be."""
+        if self._held & _OTHERS_WAIT and self.owner is not None:
+            self._held &= ~_OTHERS_WAIT
+            self._read(self.owner, sys.maxsize)
 
     def _take(self, owner: Owner, answer: Answer) -> None:
         if answer.status == 101:
@@ -202,6 +232,7 @@ class ServerConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Note that the server sends nothing more."""
+        self._read_rest()
         owner = self.owner
         if owner is None:
             self.close()
@@ -225,6 +256,7 @@ class ServerConnection(asyncio.Protocol):
         """Tell the owner, if it does not know yet."""
         self._opened.discard(self)
         self._is_lost = True
+        self._read_rest()
         self.transport.abort()  # for TLS in Python 3.10: it takes the transport for open, and warns of that
         owner, self.owner = self.owner, None
         if owner is not None:
@@ -246,148 +278,3 @@ class ServerConnection(asyncio.Protocol):
         """Have the owner go on."""
         if self.owner is not None:
             self.owner.on_drained()
-
-
-def keep_alive(connection: Any) -> None:
-    """Have the system ask from time to time whether the other side is still there: it may be a laptop that was closed."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if connection.family != socket.AF_UNIX:
-        for option, seconds in ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 3)):
-            connection.setsockopt(socket.IPPROTO_TCP, option, seconds)
-
-
-def end_writing(transport: asyncio.Transport) -> None:
-    """Send nothing more, but go on receiving, where that can be: not over TLS, which is closed."""
-    if transport.is_closing():
-        return
-    if transport.can_write_eof():
-        transport.write_eof()
-    else:
-        transport.close()
-
-
-def _give_up(opening: asyncio.Future[ServerConnection]) -> None:
-    """Cancel the opening of a connection, which may be open at this very moment."""
-
-    def abort(opened: asyncio.Future[ServerConnection]) -> None:
-        if not opened.cancelled() and opened.exception() is None:
-            opened.result().abort()
-
-    opening.add_done_callback(abort)
-    opening.cancel()
-
-
-class Pool:
-    """Opens connections to servers, and keeps those that can be used again.
-
-    A connection serves all clients, one after another. It rests only after an answer that was complete beyond doubt.
-    """
-
-    def __init__(self, tls: Callable[[], Mapping[str, ssl.SSLContext]], most: int) -> None:
-        """Set up.
-
-        Args:
-            tls: Returns the certificates for https, by the ``tls`` of an address.
-            most: How many connections there can be, as long as one of them rests and can be closed instead.
-        """
-        self._tls = tls
-        self._most = most
-        # Those at rest: of each address, and all, each from the one that has rested longest.
-        self._resting: dict[Address, dict[ServerConnection, None]] = {}
-        self._oldest: OrderedDict[ServerConnection, None] = OrderedDict()
-        self._opened: set[ServerConnection] = set()
-        self._opening = 0
-
-    @property
-    def has_opened(self) -> bool:
-        """Whether any connection is open, resting or not."""
-        return bool(self._opened)
-
-    def take(self, address: Address) -> ServerConnection | None:
-        """Return a connection that rests, the one that was used last; None if there is none."""
-        resting = self._resting.get(address)
-        while resting:
-            connection, _ = resting.popitem()
-            del self._oldest[connection]
-            if connection.is_usable:
-                return connection
-        return None
-
-    def give_back(self, connection: ServerConnection) -> None:
-        """Keep a connection, or close it if its last answer does not allow that, or there are too many."""
-        resting = self._resting.setdefault(connection.address, {})
-        has_room = len(resting) < _MOST_AT_REST and len(self._opened) + self._opening <= self._most
-        if has_room and connection.can_stay and connection.is_usable:
-            connection.rest(asyncio.get_running_loop().time())
-            resting[connection] = self._oldest[connection] = None
-        else:
-            connection.close()
-
-    def _make_room(self) -> None:
-        """Close the connection that has rested longest, if there is no room for one more beside it."""
-        while self._oldest and len(self._opened) + self._opening >= self._most:
-            connection, _ = self._oldest.popitem(last=False)
-            del self._resting[connection.address][connection]
-            self._opened.discard(connection)  # asyncio closes it before another one is opened
-            connection.abort()
-
-    async def connect(self, address: Address) -> ServerConnection:
-        """Return a new connection.
-
-        Raises:
-            Unreachable: If there is none within 30 seconds.
-        """
-        self._make_room()
-        self._opening += 1
-        opening = asyncio.ensure_future(self._open(address))
-        opening.add_done_callback(self._note_opened)
-        try:
-            await asyncio.wait([opening], timeout=_CONNECT_SECONDS)
-        except asyncio.CancelledError:
-            _give_up(opening)
-            raise
-        if not opening.done():
-            _give_up(opening)
-            raise Unreachable(f"no connection within {_CONNECT_SECONDS:g} seconds")
-        try:
-            return opening.result()
-        except ssl.SSLCertVerificationError as error:
-            raise Unreachable(f"its certificate is not trusted ({error.verify_message})") from error
-        except ssl.SSLError as error:
-            raise Unreachable(f"no TLS connection ({error.reason or 'it is closed'})") from error
-        except (socket.gaierror, UnicodeError) as error:  # a label of the name may be empty, or too long
-            raise Unreachable("its name cannot be resolved") from error
-        except OSError as error:
-            raise Unreachable(error.strerror or type(error).__name__) from error
-
-    def _note_opened(self, _: object) -> None:
-        self._opening -= 1
-
-    async def _open(self, address: Address) -> ServerConnection:
-        loop = asyncio.get_running_loop()
-        context = self._tls()[address.tls] if address.tls else None
-        if address.socket:
-            _, made = await loop.create_unix_connection(self._make(address), address.socket)
-        else:
-            _, made = await loop.create_connection(self._make(address), address.host, address.port, ssl=context)
-        return made
-
-    def _make(self, address: Address) -> Callable[[], ServerConnection]:
-        return lambda: ServerConnection(address, self._opened)
-
-    def close_old(self, now: float) -> None:
-        """Close those that have rested for too long."""
-        for address, resting in list(self._resting.items()):
-            for connection in list(resting):
-                if not connection.is_usable or now - connection.rests_since >= _REST_SECONDS:
-                    del resting[connection], self._oldest[connection]
-                    connection.close()
-            if not resting:
-                del self._resting[address]
-
-    def close(self) -> None:
-        """Close all at once, also those that are being closed: over TLS, that may take long."""
-        for connection in list(self._opened):
-            connection.abort()
-        self._resting.clear()
-        self._oldest.clear()
