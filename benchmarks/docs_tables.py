@@ -107,7 +107,7 @@ def _measured(samples: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _websockets(part: Mapping[str, Any]) -> str:
     def row(what: str, samples: Iterable[Mapping[str, Any]], key: str, digits: int = 0, scale: float = 1) -> list[str]:
-        known = [sample for sample in samples if sample[key] is not None]
+        known = [sample for sample in samples if sample.get(key) is not None]
         values = (median_of(known, key, contender=name) for name in who)
         return [what, *("" if value is None else f"{value / scale:,.{digits}f}" for value in values)]
 
@@ -122,6 +122,8 @@ def _websockets(part: Mapping[str, Any]) -> str:
         row("sockets opened per second", part["opened"], "opened_per_second"),
         row(f"memory of the proxy for each of {sockets:,} open ones, KiB", part["opened"], "bytes_per_socket", 0, 1024),
     ]
+    # Earlier results have no such row.
+    rows = [row for row in rows if any(row[1:])]
     return _list_table(["WebSockets", *(_WHO[name] for name in who)], rows)
 
 
