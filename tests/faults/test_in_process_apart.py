@@ -35,6 +35,7 @@ from traefik_toml_proxy.inprocess.messages import MessageReader, encoded
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 from traefik_toml_proxy.publisher import RoutePublisher
 from traefik_toml_proxy.routes import RouteTable
+from traefik_toml_proxy.runtime.state_folder import StateFolder
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -740,6 +741,14 @@ async def test_it_is_started_again_without_its_folder(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The folder is for the next Hub only. It is made again, and that Hub can take the process over."""
+    may_repair, repair = asyncio.Event(), StateFolder.repair
+
+    async def repair_later(self: StateFolder) -> None:
+        await may_repair.wait()
+        await repair(self)
+
+    monkeypatch.setattr(StateFolder, "repair", repair_later)
+    monkeypatch.setattr(apart, "_FILES_INTERVAL", 0.1)
     proxy = proxies()
     await proxy.start()
     await proxy.add_route("/user/ada/", ada.url, {})
@@ -751,7 +760,7 @@ async def test_it_is_started_again_without_its_folder(
     await within(20, proxy.add_route("/user/bob/", ada.url, {}))
     assert f"{traits['state_dir']}/in-process.sock cannot be opened (No such file or directory)" in caplog.text
 
-    monkeypatch.setattr(apart, "_FILES_INTERVAL", 0.1)
+    may_repair.set()
     names = {"hub.lock", "in-process.json", "in-process.sock"}
     await eventually(lambda: {path.name for path in Path(traits["state_dir"]).glob("*")} == names)
     with door_of(traits["state_dir"]):
@@ -776,7 +785,7 @@ async def test_one_that_dies_while_it_is_taken_over_is_replaced(
         await begin(self, table)
 
     monkeypatch.setattr(RoutePublisher, "begin", die_first)
-    monkeypatch.setattr(apart, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(apart, "ANSWER_SECONDS", 2 * PATIENCE)
     proxy = proxies()
     await within(40, proxy.start())
 
