@@ -753,6 +753,7 @@ async def test_it_is_started_again_without_its_folder(
     await proxy.start()
     await proxy.add_route("/user/ada/", ada.url, {})
     shutil.rmtree(traits["state_dir"])
+    monkeypatch.setattr("tempfile.tempdir", traits["state_dir"])  # nor has it another folder
     pid = proxy._session.publisher._store._keeper.pid
     os.kill(pid, signal.SIGKILL)
     await eventually(lambda: not alive(pid))

@@ -661,3 +661,12 @@ def forge(folder: Path, pid: int, *, command: object = None) -> None:
         "static_sha256": "0" * 64,
     }
     (folder / "traefik-process.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[" * 100_000, '{"identity": {"pid": 1}}'])
+def test_what_is_no_record_is_none(tmp_path: Path, text: str) -> None:
+    """Such as what is left of a file on a full disk: the next Hub starts all the same."""
+    path = tmp_path / "in-process.json"
+    path.write_text(text)
+
+    assert ProcessRecord.read(path) is None

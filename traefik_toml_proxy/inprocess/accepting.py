@@ -18,8 +18,8 @@ _AT_ONCE = 32
 _PAUSE = 0.5
 
 
-class Door(Protocol):
-    """Who the connections are for."""
+class Admission(Protocol):
+    """Counts clients, and knows how many there can be."""
 
     def admit(self, client: ClientConnection) -> bool:
         """Whether there is room for a client. If so, it counts from now on, until it is forgotten."""
@@ -40,7 +40,7 @@ class AcceptingListener:
         listening: socket.socket,
         context: Callable[[], ssl.SSLContext] | None,
         make: Callable[[], ClientConnection],
-        door: Door,
+        admission: Admission,
     ) -> None:
         """Accept connections from now on.
 
@@ -48,13 +48,13 @@ class AcceptingListener:
             listening: The socket. It is closed with the listener.
             context: Returns the TLS for the next connection; None for plain http.
             make: Makes the protocol of a connection.
-            door: Is asked whether there is room.
+            admission: Is asked whether there is room.
         """
         self._loop = asyncio.get_running_loop()
         self._listening = listening
         self._context = context
         self._make = make
-        self._door = door
+        self._admission = admission
         self._welcoming: set[asyncio.Task[None]] = set()
         self._pausing: asyncio.TimerHandle | None = None
         listening.setblocking(False)
@@ -76,7 +76,7 @@ class AcceptingListener:
                 self._pausing = self._loop.call_later(_PAUSE, self._go_on)
                 return
             client = self._make()
-            if self._door.admit(client):
+            if self._admission.admit(client):
                 task = self._loop.create_task(self._welcome(connection, client))
                 self._welcoming.add(task)
                 task.add_done_callback(self._welcoming.discard)
@@ -94,9 +94,9 @@ class AcceptingListener:
                 )
         except OSError:
             connection.close()  # the client speaks no TLS, or has gone
-            self._door.forget(client)
+            self._admission.forget(client)
         except BaseException:
-            self._door.forget(client)
+            self._admission.forget(client)
             raise
 
     async def close(self) -> None:

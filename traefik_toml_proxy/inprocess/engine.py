@@ -261,7 +261,7 @@ class Engine:
         return len(self._clients) <= self._settings.most_clients
 
     def admit(self, client: ClientConnection) -> bool:
-        """See :class:`~.accepting.Door`."""
+        """See :class:`~.accepting.Admission`."""
         if len(self._clients) + len(self._coming) >= self._settings.most_clients:
             return False
         self._coming.add(client)

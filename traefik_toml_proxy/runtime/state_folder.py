@@ -54,7 +54,8 @@ class StateFolder:
         """Make the folder, for the Hub's user only, and lock it for this Hub.
 
         Raises:
-            ConfigurationError: If it cannot be created, or others can write to it, or its files are another user's.
+            ConfigurationError: If it cannot be created, or others can write to it, or its files are another user's, or the
+                folder itself is and must not be.
             StoreLocked: If another Hub uses it.
         """
         await in_thread(_make, self.folder, self._trait)
