@@ -395,15 +395,19 @@ async def test_an_answer_without_a_length_keeps_the_client_s_connection(
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
 @pytest.mark.parametrize("framing", ["Content-Length: 100", "Transfer-Encoding: chunked", "X: y"])
+@pytest.mark.parametrize("seconds", [0.1, 0])
 async def test_an_answer_that_is_cut_off_does_not_look_complete(
-    in_process: InProcessProxy, serve: ServerMaker, version: str, framing: str
+    in_process: InProcessProxy, serve: ServerMaker, version: str, framing: str, seconds: float
 ) -> None:
-    """RFC 9112 section 8, whatever its framing is on both sides: where only a reset shows it, there is one."""
+    """RFC 9112 section 8, whatever its framing is on both sides: where only a reset shows it, there is one.
+
+    uvloop 0.22 and older tell a reset and an end apart only if nothing else has come with it.
+    """
 
     async def die(exchange: Exchange) -> None:
         await exchange.send(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode())
         await exchange.send(chunk(b"some text") if "chunked" in framing else b"some text")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(seconds)
         reset_when_closed(exchange.writer)
         exchange.writer.transport.abort()
 

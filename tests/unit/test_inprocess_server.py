@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -34,7 +35,9 @@ class Transport(asyncio.Transport):
     """Notes whether it reads, and whether it was closed."""
 
     def __init__(self) -> None:
-        super().__init__({"socket": SimpleNamespace(setsockopt=lambda *_: None, family=0)})
+        self.error = 0
+        options = {"setsockopt": lambda *_: None, "getsockopt": lambda *_: self.error}
+        super().__init__({"socket": SimpleNamespace(**options, family=0)})
         self.reads = True
         self.closed = False
 
@@ -90,6 +93,19 @@ async def test_many_small_chunks_are_read_to_their_end(end: str | None) -> None:
 
     assert asker.body == b"x" * CHUNKS
     assert asker.told[:2] == ["on_head", "on_end"]
+
+
+@pytest.mark.parametrize("error", [0, errno.ECONNRESET])
+async def test_a_reset_that_looks_like_an_end(error: int) -> None:
+    """As with uvloop 0.22 and older, if data have come with it: an answer without a length must not look complete."""
+    asker, transport = Asker(), Transport()
+    connection = ServerConnection(Address("127.0.0.1", 1, "", ""), set())
+    connection.connection_made(transport)
+    connection.begin(cast("Owner", asker), read_request(b"GET / HTTP/1.1\r\nHost: h\r\n"), b"")
+    connection.data_received(b"HTTP/1.1 200 OK\r\n\r\nx")
+    transport.error = error
+    assert not connection.eof_received()
+    assert asker.told == ["on_head", "on_lost" if error else "on_end"]
 
 
 async def test_it_is_read_on_when_no_reason_is_left() -> None:

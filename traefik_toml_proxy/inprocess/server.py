@@ -9,7 +9,7 @@ from typing import Protocol, cast
 from . import limits
 from .heads import Answer, BrokenAnswer, Request
 from .readers import AnswerReader, Mark
-from .sockets import keep_alive
+from .sockets import keep_alive, was_reset
 from .targets import Address
 
 # Bytes that wait to be sent before the other side is asked to pause, and below which it goes on.
@@ -237,10 +237,12 @@ class ServerConnection(asyncio.Protocol):
         if owner is None:
             self.close()
             return False
-        if self._is_tunnel:
+        if was_reset(self.transport):
+            self._lose("the connection broke")
+        elif self._is_tunnel:
             owner.on_tunnel_end()
             return not self.address.tls
-        if not self._is_answered:
+        elif not self._is_answered:
             try:
                 self._reader.end_of_input()
             except BrokenAnswer as error:

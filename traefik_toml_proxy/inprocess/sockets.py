@@ -13,6 +13,12 @@ def reset_when_closed(transport: asyncio.Transport) -> None:
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
+def was_reset(transport: asyncio.Transport) -> bool:
+    """Return whether what looks like the end of the data is a reset: libuv 1.48 says so if data have come with it."""
+    reset: int = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    return reset != 0
+
+
 def keep_alive(connection: Any) -> None:
     """Have the system ask from time to time whether the other side is still there: it may be a laptop that was closed."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
