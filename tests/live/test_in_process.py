@@ -22,6 +22,7 @@ from traefik_toml_proxy.conformance.wire import BrokenMessage, chunk, read_head
 from traefik_toml_proxy.errors import ConfigurationError
 from traefik_toml_proxy.inprocess import client, limits
 from traefik_toml_proxy.inprocess.pool import Pool
+from traefik_toml_proxy.inprocess.server import ServerConnection
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(60)
@@ -326,6 +327,25 @@ async def test_a_client_that_is_told_not_to_send_its_body_is_cut_off(
 
 
 # Answers.
+
+
+async def test_small_pieces_are_sent_at_once(
+    in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In both directions. Without TCP_NODELAY, a piece waits until the one before is acknowledged, for up to 40 ms."""
+    options: list[int] = []
+    for kind in (client.ClientConnection, ServerConnection):
+
+        def note(self: Any, transport: Any, set_up: Any = kind.connection_made) -> None:
+            set_up(self, transport)
+            options.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+        monkeypatch.setattr(kind, "connection_made", note)
+
+    await serve(in_process)
+    async with connect(in_process) as connection:
+        await within(20, connection.request("GET", "/user/ada/"))
+    assert options == [1, 1]
 
 
 async def test_a_request_is_sent_again_only_if_that_is_safe(in_process: InProcessProxy, serve: ServerMaker) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from .client import ClientConnection
 
@@ -39,7 +39,7 @@ class AcceptingListener:
         self,
         listening: socket.socket,
         context: Callable[[], ssl.SSLContext] | None,
-        make: Callable[[], ClientConnection],
+        make: Callable[[object], ClientConnection],
         admission: Admission,
     ) -> None:
         """Accept connections from now on.
@@ -47,7 +47,7 @@ class AcceptingListener:
         Args:
             listening: The socket. It is closed with the listener.
             context: Returns the TLS for the next connection; None for plain http.
-            make: Makes the protocol of a connection.
+            make: Makes the protocol of a connection from an address.
             admission: Is asked whether there is room.
         """
         self._loop = asyncio.get_running_loop()
@@ -68,24 +68,21 @@ class AcceptingListener:
         """Accept what waits. If that was not all, the loop calls this again after others had their turn."""
         for _ in range(_AT_ONCE):
             try:
-                connection, _ = self._listening.accept()
+                connection, address = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:
                 self._loop.remove_reader(self._listening)
                 self._pausing = self._loop.call_later(_PAUSE, self._go_on)
                 return
-            client = self._make()
+            client = self._make(address)
             if self._admission.admit(client):
-                task = self._loop.create_task(self._welcome(connection, client))
-                self._welcoming.add(task)
-                task.add_done_callback(self._welcoming.discard)
+                self._welcoming.add(self._loop.create_task(self._welcome(connection, client)))
             else:
                 connection.close()
 
     async def _welcome(self, connection: socket.socket, client: ClientConnection) -> None:
         try:
-            connection.setblocking(False)
             if self._context is None:
                 await self._loop.connect_accepted_socket(lambda: client, connection)
             else:
@@ -98,6 +95,8 @@ class AcceptingListener:
         except BaseException:
             self._admission.forget(client)
             raise
+        finally:
+            self._welcoming.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def close(self) -> None:
         """Accept nothing more, and end the handshakes that are going on. Then, all that are accepted know of it."""
@@ -106,6 +105,7 @@ class AcceptingListener:
         # First, or asyncio could take another file with the same number for it.
         self._loop.remove_reader(self._listening)
         self._listening.close()
+        await asyncio.sleep(0)  # what has only just been accepted is welcomed first: nobody else would close it
         if self._context is not None:
             for task in self._welcoming:
                 task.cancel()

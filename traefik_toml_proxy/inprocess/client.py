@@ -28,11 +28,8 @@ class Engine(Protocol):
     def is_stopping(self) -> bool:
         """Whether each connection is closed after the current answer."""
 
-    def peer(self, transport: asyncio.Transport) -> Peer:
-        """Return who is at the other end of a new connection."""
-
-    def has_room(self, client: ClientConnection) -> bool:
-        """Take note of a new connection; return whether there is room for it."""
+    def remember(self, client: ClientConnection) -> None:
+        """Take note of a new connection."""
 
     def forget(self, client: ClientConnection) -> None:
         """Take note of the end of a connection."""
@@ -69,10 +66,10 @@ class ClientConnection(asyncio.Protocol):
         "peer",
     )
 
-    peer: Peer
-
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, peer: Peer) -> None:
+        """Set who is there, and by whom it is served."""
         self._engine = engine
+        self.peer = peer
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._reader = RequestReader()
@@ -112,9 +109,7 @@ class ClientConnection(asyncio.Protocol):
         """Set it up."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
-        self.peer = self._engine.peer(self._transport)
-        if not self._engine.has_room(self):
-            self._transport.abort()
+        self._engine.remember(self)
 
     def data_received(self, data: bytes) -> None:
         """Read what has come."""

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import random
 import re
-import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -191,13 +190,17 @@ class Engine:
         """Have a listener closed at the end."""
         self._servers.append(server)
 
-    def make_client(self) -> ClientConnection:
-        """Return the protocol of a new connection."""
-        return ClientConnection(self)
+    def make_client(self, address: object, *, is_tls: bool, port: int | None) -> ClientConnection:
+        """Return the protocol of a new connection.
 
-    def make_redirected(self, port: int) -> ClientConnection:
-        """Return the protocol of a new connection for plain http, all of which is sent to https at this port."""
-        return ClientConnection(_Redirecting(self, port))
+        Args:
+            address: Where it comes from, as ``accept`` returns it.
+            is_tls: Whether it is https.
+            port: The port to which all that comes over it is sent for https; None to serve it.
+        """
+        # Over a unix socket, the client is a program on this machine.
+        peer = self._peer_at(address[0] if isinstance(address, tuple) else "127.0.0.1", is_tls)
+        return ClientConnection(self if port is None else _Redirecting(self, port), peer)
 
     def begin(self) -> None:
         """Look at deadlines from now on."""
@@ -242,23 +245,10 @@ class Engine:
 
     # For connections.
 
-    def peer(self, transport: asyncio.Transport) -> Peer:
-        """See :class:`~.client.Engine`."""
-        name = transport.get_extra_info("peername")
-        is_tls = transport.get_extra_info("ssl_object") is not None
-        if isinstance(name, tuple):
-            address = name[0]
-        else:
-            # Over a unix socket, the client is a program on this machine. Else it has gone already, but what it has sent may
-            # still be read: with uvloop, nobody knows who it was, so it must not be believed.
-            address = "127.0.0.1" if transport.get_extra_info("socket").family == socket.AF_UNIX else "unknown"
-        return self._peer_at(address, is_tls)
-
-    def has_room(self, client: ClientConnection) -> bool:
+    def remember(self, client: ClientConnection) -> None:
         """See :class:`~.client.Engine`."""
         self._coming.discard(client)
         self._clients.add(client)
-        return len(self._clients) <= self._settings.most_clients
 
     def admit(self, client: ClientConnection) -> bool:
         """See :class:`~.accepting.Admission`."""
@@ -358,8 +348,7 @@ class _Redirecting:
     def __init__(self, engine: Engine, port: int) -> None:
         self._engine = engine
         self._port = port
-        self.peer, self.has_room, self.forget = engine.peer, engine.has_room, engine.forget
-        self.failed = engine.failed
+        self.remember, self.forget, self.failed = engine.remember, engine.forget, engine.failed
 
     @property
     def is_stopping(self) -> bool:

@@ -177,13 +177,14 @@ def _open_all(port: int) -> socket.socket:
 
 
 def _bound(family: int, address: object, *, both: bool = False) -> socket.socket:
-    # With the protocol, or asyncio would not set TCP_NODELAY on its connections.
-    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not both))
-        keep_alive(made)  # on Linux, all connections from it have this as well
+        # On Linux, all connections from it have these as well.
+        keep_alive(made)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.bind(address)  # type: ignore[arg-type] # from getaddrinfo
         made.listen(_BACKLOG)
         made.setblocking(False)

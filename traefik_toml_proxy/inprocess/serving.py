@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import ssl
 from collections.abc import Callable
 
 from .accepting import AcceptingListener
-from .client import ClientConnection
 from .engine import Engine
 
 
@@ -22,9 +22,6 @@ async def serve(
         context: Returns the TLS for the next connection; None for plain http.
         port: The port to which all are sent for https; None to serve them here.
     """
-
-    def make() -> ClientConnection:
-        return engine.make_client() if port is None else engine.make_redirected(port)
-
+    make = functools.partial(engine.make_client, is_tls=context is not None, port=port)
     for one in sockets:
         engine.add_listener(AcceptingListener(one, context, make, engine))
