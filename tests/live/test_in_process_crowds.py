@@ -22,8 +22,9 @@ from support.waiting import eventually, within
 
 from traefik_toml_proxy.conformance.backend import Exchange, respond_ok
 from traefik_toml_proxy.conformance.client import Connection, unverified
-from traefik_toml_proxy.inprocess import pool
+from traefik_toml_proxy.inprocess import limits, pool
 from traefik_toml_proxy.inprocess.client import ClientConnection
+from traefik_toml_proxy.inprocess.server import ServerConnection
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(60)
@@ -158,6 +159,57 @@ async def test_connections_at_rest_make_room(
         before = backend.connections
         assert {(await within(20, one.request("GET", "/user/joe/"))).status for one in crowd} == {200}
         assert backend.connections == before
+
+
+async def test_connections_that_are_being_closed_make_room(
+    make_in_process: InProcessMaker, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that takes nothing keeps those whose clients have left for half a minute, but not if others need them."""
+    numbers: list[int] = []
+    opened: set[ServerConnection] = set()
+    full: set[ServerConnection] = set()
+
+    class Noted(ServerConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            opened.add(self)
+            numbers.append(len(opened))
+
+        def connection_lost(self, error: Exception | None) -> None:
+            super().connection_lost(error)
+            opened.discard(self)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            full.add(self)
+
+    released = asyncio.Event()
+
+    async def take_nothing(exchange: Exchange) -> None:
+        exchange.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await exchange.send(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        await released.wait()
+        exchange.last = True
+
+    monkeypatch.setattr(pool, "ServerConnection", Noted)
+    monkeypatch.setattr(limits, "STALLED_SECONDS", 0.5)
+    room, at_once = 6, 4
+    proxy = make_in_process(most_connections=room)
+    await proxy.start()
+    await serve(proxy, handler=take_nothing)
+    for turn in range(1, 4):
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(at_once):
+                one = await stack.enter_async_context(connect(proxy))
+                await one.send_head("GET", "/user/ada/", [("Connection", "Upgrade"), ("Upgrade", "websocket")])
+                assert (await within(20, one.head())).first.startswith("HTTP/1.1 101 ")
+                one.writer.write(b"x" * 2**24)  # more than the kernel takes
+                stack.callback(one.writer.transport.abort)
+            await eventually(lambda: len(full) == turn * at_once)  # noqa: B023 - used at once
+        await eventually(lambda: all(one.owner is None for one in opened))  # the clients have left
+    released.set()
+    assert numbers[:at_once] == list(range(1, at_once + 1))
+    assert max(numbers) == room
 
 
 async def test_what_rests_no_more_makes_no_room(make_in_process: InProcessMaker, serve: ServerMaker) -> None:

@@ -44,7 +44,8 @@ class Pool:
 
         Args:
             tls: Returns the certificates for https, by the ``tls`` of an address.
-            most: How many connections there can be, as long as one of them rests and can be closed instead.
+            most: How many connections there can be, as long as one of them can be closed instead, because it rests, or is
+                being closed.
         """
         self._tls = tls
         self._most = most
@@ -80,12 +81,18 @@ class Pool:
             connection.close()
 
     def _make_room(self) -> None:
-        """Close the connection that has rested longest, if there is no room for one more beside it."""
-        while self._oldest and len(self._opened) + self._opening >= self._most:
-            connection, _ = self._oldest.popitem(last=False)
-            del self._resting[connection.address][connection]
+        """Close a connection that nobody needs, if there is no room for one more beside it."""
+        while len(self._opened) + self._opening >= self._most and (connection := self._unneeded()):
             self._opened.discard(connection)  # asyncio closes it before another one is opened
             connection.abort()
+
+    def _unneeded(self) -> ServerConnection | None:
+        """Return the connection that has rested longest, or one that is being closed, whose server takes nothing more."""
+        if self._oldest:
+            connection, _ = self._oldest.popitem(last=False)
+            del self._resting[connection.address][connection]
+            return connection
+        return next((each for each in self._opened if each.transport.is_closing()), None)
 
     async def connect(self, address: Address) -> ServerConnection:
         """Return a new connection.
