@@ -22,6 +22,7 @@ from support.waiting import eventually, within
 
 from traefik_toml_proxy.conformance.backend import Exchange, respond_ok
 from traefik_toml_proxy.conformance.client import Connection, unverified
+from traefik_toml_proxy.conformance.wire import BrokenMessage
 from traefik_toml_proxy.inprocess import limits, pool
 from traefik_toml_proxy.inprocess.client import ClientConnection
 from traefik_toml_proxy.inprocess.server import ServerConnection
@@ -100,7 +101,7 @@ async def test_those_who_have_no_room_cost_no_protocol(
     assert [each.exception() for each in ended if each.exception()] == []
 
     async def is_open() -> bool:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, BrokenMessage):
             async with connect(proxy) as connection:
                 return (await within(20, connection.request("GET", "/_chp_healthz"))).status == 200
         return False
