@@ -89,6 +89,62 @@ async def test_a_flood_of_requests_waits_in_the_kernel(in_process: InProcessProx
         release.set()
 
 
+async def test_who_sends_too_much_too_early_is_not_waited_for(
+    in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody reads from it for now, and so nobody would notice that it has gone."""
+    monkeypatch.setattr(limits, "STALLED_SECONDS", 0.5)
+    left = asyncio.Event()
+
+    async def never_answer(exchange: Exchange) -> None:
+        with contextlib.suppress(ConnectionError):
+            await exchange.reader.read()
+        left.set()
+
+    server = await serve(in_process, handler=never_answer)
+    async with connect(in_process) as connection:
+        connection.writer.write((b"GET /user/ada/ HTTP/1.1\r\n" + HEAD) * 20_000)
+        await eventually(lambda: server.exchanges)
+    await within(20, left.wait())
+
+
+async def test_who_sends_too_much_too_early_gets_an_answer_that_moves(
+    in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it takes in all."""
+    monkeypatch.setattr(limits, "STALLED_SECONDS", 2)
+    pieces = 8
+
+    async def answer_slowly(exchange: Exchange) -> None:
+        await exchange.send_head("200 OK", [("Content-Length", str(pieces))])
+        for _ in range(pieces):
+            await exchange.send(b"x")
+            await asyncio.sleep(0.5)
+        exchange.last = True
+
+    await serve(in_process, handler=answer_slowly)
+    async with connect(in_process) as connection:
+        connection.writer.write((b"GET /user/ada/ HTTP/1.1\r\n" + HEAD) * 20_000)
+        assert (await within(20, connection.response())).body == b"x" * pieces
+
+
+async def test_a_bug_in_one_deadline_keeps_no_other_from_being_kept(
+    in_process: InProcessProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and everything else goes on."""
+    monkeypatch.setattr(limits, "HEAD_SECONDS", 0.2)
+
+    def fail(*_: object) -> None:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(Pool, "close_old", fail)
+    for _ in range(3):
+        async with connect(in_process) as silent:
+            assert await within(20, silent.reader.read()) == b""
+    assert "LookupError: a bug" in caplog.text
+    caplog.clear()
+
+
 async def test_what_is_sent_too_early_cuts_off_no_slow_answer(
     in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -317,6 +317,8 @@ def test_the_words_of_a_status_are_kept() -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, identity\r\n",
+        # Reading it would keep others waiting.
+        b"HTTP/1.1 103 Early Hints\r\n" + b"A:\r\n" * (MOST_FIELDS + 1),
     ],
 )
 def test_an_answer_is_refused(head: bytes) -> None:

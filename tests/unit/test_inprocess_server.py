@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+from support.transports import Transport
 
 from traefik_toml_proxy.inprocess.heads import read_request
+from traefik_toml_proxy.inprocess.pool import Pool
 from traefik_toml_proxy.inprocess.server import Owner, ServerConnection
 from traefik_toml_proxy.inprocess.targets import Address
 
@@ -29,45 +31,6 @@ class Asker:
         if not name.startswith("on_"):
             raise AttributeError(name)
         return lambda *_: self.told.append(name) if name != "on_pause" else None
-
-
-class Transport(asyncio.Transport):
-    """Notes whether it reads, and whether it was closed."""
-
-    def __init__(self) -> None:
-        self.error = 0
-        options = {"setsockopt": lambda *_: None, "getsockopt": lambda *_: self.error}
-        super().__init__({"socket": SimpleNamespace(**options, family=0)})
-        self.reads = True
-        self.closed = False
-
-    def pause_reading(self) -> None:
-        """Note it."""
-        self.reads = False
-
-    def resume_reading(self) -> None:
-        """Note it."""
-        self.reads = True
-
-    def is_closing(self) -> bool:
-        """Say what was noted."""
-        return self.closed
-
-    def close(self) -> None:
-        """Note it."""
-        self.closed = True
-
-    abort = close
-
-    def get_write_buffer_size(self) -> int:
-        """Say that all was sent."""
-        return 0
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Do nothing."""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Do nothing."""
 
 
 CHUNKS = 5_000
@@ -95,9 +58,12 @@ async def test_many_small_chunks_are_read_to_their_end(end: str | None) -> None:
     assert asker.told[:2] == ["on_head", "on_end"]
 
 
-@pytest.mark.parametrize("error", [0, errno.ECONNRESET])
+@pytest.mark.parametrize("error", [0, errno.EPIPE, errno.ECONNRESET])
 async def test_a_reset_that_looks_like_an_end(error: int) -> None:
-    """As with uvloop 0.22 and older, if data have come with it: an answer without a length must not look complete."""
+    """As with uvloop 0.22 and older, if data have come with it: an answer without a length must not look complete.
+
+    A reset that has come after an end, which gives EPIPE, takes nothing away from it.
+    """
     asker, transport = Asker(), Transport()
     connection = ServerConnection(Address("127.0.0.1", 1, "", ""), set())
     connection.connection_made(transport)
@@ -105,7 +71,7 @@ async def test_a_reset_that_looks_like_an_end(error: int) -> None:
     connection.data_received(b"HTTP/1.1 200 OK\r\n\r\nx")
     transport.error = error
     assert not connection.eof_received()
-    assert asker.told == ["on_head", "on_lost" if error else "on_end"]
+    assert asker.told == ["on_head", "on_lost" if error == errno.ECONNRESET else "on_end"]
 
 
 async def test_it_is_read_on_when_no_reason_is_left() -> None:
@@ -119,3 +85,35 @@ async def test_it_is_read_on_when_no_reason_is_left() -> None:
     assert not transport.reads
     connection.release(2)
     assert transport.reads
+
+
+async def test_one_that_is_closed_already_is_not_closed_again() -> None:
+    """Over TLS, Python 3.11 raises AttributeError then, and can no longer abort it."""
+    asker, transport = Asker(), Transport()
+    connection = ServerConnection(Address("127.0.0.1", 1, "", "site"), set())
+    connection.connection_made(transport)
+    connection.owner = cast("Owner", asker)
+    connection.close()
+    assert transport.closed
+    transport.close = None  # type: ignore[assignment,method-assign] # whoever calls it now fails
+    connection.close()
+    connection.connection_lost(None)
+    connection.close()
+
+
+@pytest.mark.parametrize("place", [Address("127.0.0.1", 1, "", ""), Address("", 0, "/run/x.sock", "")])
+async def test_one_whose_opening_is_cancelled_at_the_last_moment_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, place: Address
+) -> None:
+    """As uvloop does it: the protocol is told of the connection, but not of its end."""
+
+    async def open_it(make: Callable[[], ServerConnection], *_: object, **__: object) -> None:
+        make().connection_made(Transport())
+        raise asyncio.CancelledError
+
+    pool = Pool(dict, 10)
+    for name in ("create_connection", "create_unix_connection"):
+        monkeypatch.setattr(asyncio.get_running_loop(), name, open_it)
+    with pytest.raises(asyncio.CancelledError):
+        await pool.connect(place)
+    assert not pool.has_opened

@@ -13,10 +13,10 @@ from .heads import BrokenRequest, Request
 from .pages import plain
 from .readers import Mark, RequestReader
 from .server import HIGH_WATER, LOW_WATER
-from .sockets import end_writing, reset_when_closed
+from .sockets import close, end_writing, reset_when_closed, was_reset
 
 # Why nothing is read from the client.
-_SERVER_IS_FULL, _TOO_MUCH_WAITS = 1, 2
+_SERVER_IS_FULL, _TOO_MUCH_WAITS, _OTHERS_WAIT = 1, 2, 4
 
 Making = Callable[[], Coroutine[Any, Any, bytes]]  # makes a whole answer
 
@@ -142,7 +142,7 @@ class ClientConnection(asyncio.Protocol):
                     return
                 event = self._reader.read()
                 if event is Mark.MORE:
-                    self._release(_TOO_MUCH_WAITS)
+                    self._release(_TOO_MUCH_WAITS | _OTHERS_WAIT)
                     return
                 if event is Mark.END:
                     self._complete(exchange)
@@ -157,7 +157,7 @@ class ClientConnection(asyncio.Protocol):
             self._let_others_go_on()
 
     def _let_others_go_on(self) -> None:
-        self._hold(_TOO_MUCH_WAITS)
+        self._hold(_OTHERS_WAIT)
         self._loop.call_soon(self._read_on)
 
     def _wait_with_the_rest(self, exchange: Exchange | None) -> None:
@@ -165,8 +165,9 @@ class ClientConnection(asyncio.Protocol):
             self.on_switched()
         elif self._reader.buffered > limits.MOST_WAITING:
             self._hold(_TOO_MUCH_WAITS)
+            self.deadline = min(self.deadline, self._patience())
         else:
-            self._release(_TOO_MUCH_WAITS)
+            self._release(_TOO_MUCH_WAITS | _OTHERS_WAIT)
 
     def _begin(self, request: Request) -> None:
         answer = self._engine.answer(self, request)
@@ -199,6 +200,8 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Note that the client sends nothing more; it may still wait for an answer."""
+        if was_reset(self._transport):
+            return False
         self._has_ended = True
         if self._exchange is None and self._making is None:
             self._read_on()  # a request that has come before may still wait for its turn
@@ -218,8 +221,10 @@ class ClientConnection(asyncio.Protocol):
         return not self.peer.is_tls
 
     def _patience(self) -> float:
-        """Return until when an answer may take: as long as it likes, but for a client that may have gone."""
-        return self._loop.time() + limits.HALF_CLOSED_SECONDS if self._has_ended else limits.NEVER
+        """Return until when an answer may take: as long as it likes, but for a client that may have gone unnoticed."""
+        if self._has_ended:
+            return self._loop.time() + limits.HALF_CLOSED_SECONDS
+        return self._loop.time() + limits.STALLED_SECONDS if self._held & _TOO_MUCH_WAITS else limits.NEVER
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         """End what was going on for the client."""
@@ -253,7 +258,7 @@ class ClientConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """See :class:`~.exchange.Client`."""
-        if self._has_ended:
+        if self._has_ended or self._held & _TOO_MUCH_WAITS:
             self.deadline = self._patience()
         self._transport.write(data)
 
@@ -269,9 +274,8 @@ class ClientConnection(asyncio.Protocol):
             self._wait_for_more(self._exchange)
 
     def _wait_for_more(self, exchange: Exchange) -> None:
-        moves = not (self._is_full or self._held & _SERVER_IS_FULL or self._server_has_ended)
-        is_waiting = exchange.is_complete and moves
-        self.deadline = self._patience() if is_waiting else self._loop.time() + limits.STALLED_SECONDS
+        stands = self._is_full or self._held & _SERVER_IS_FULL or self._server_has_ended or not exchange.is_complete
+        self.deadline = self._loop.time() + limits.STALLED_SECONDS if stands else self._patience()
 
     def _hold(self, why: int) -> None:
         if not self._held:
@@ -286,9 +290,8 @@ class ClientConnection(asyncio.Protocol):
 
     def on_switched(self) -> None:
         """See :class:`~.exchange.Client`."""
-        self._release(_SERVER_IS_FULL | _TOO_MUCH_WAITS)
-        early = self._reader.take_rest()
-        if early and self._exchange is not None:
+        self._release(_SERVER_IS_FULL | _TOO_MUCH_WAITS | _OTHERS_WAIT)
+        if (early := self._reader.take_rest()) and self._exchange is not None:
             self._exchange.send_tunnel(early)
 
     def on_answered(self, *, keep: bool) -> None:
@@ -343,7 +346,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _read_on(self) -> None:
         """Read what has come meanwhile."""
-        if not self._transport.is_closing() and not self._is_lingering:
+        if not self._is_lingering and not self._transport.is_closing():
             if self._reader.is_between and self._has_ended:
                 self._transport.close()
             else:
@@ -354,7 +357,7 @@ class ClientConnection(asyncio.Protocol):
         self._server_has_ended = True
         if whole or self._has_ended:
             self.deadline = self._loop.time() + limits.STALLED_SECONDS  # until the client has taken the rest
-            self._transport.close()
+            close(self._transport)
         else:
             self.deadline = self._loop.time() + limits.LINGER_SECONDS
             end_writing(self._transport)
@@ -375,7 +378,7 @@ class ClientConnection(asyncio.Protocol):
         RFC 9112 section 9.6.
         """
         self._is_lingering = True
-        self._release(_SERVER_IS_FULL | _TOO_MUCH_WAITS)
+        self._release(_SERVER_IS_FULL | _TOO_MUCH_WAITS | _OTHERS_WAIT)
         now = self._loop.time()
         self._lingers_until, self.deadline = now + limits.LINGER_SECONDS, now + limits.LINGER_IDLE_SECONDS
         if self._has_ended:
@@ -384,7 +387,9 @@ class ClientConnection(asyncio.Protocol):
             end_writing(self._transport)
 
     def on_deadline(self) -> None:
-        """Close the connection: its time is over."""
+        """Close the connection: its time is over, unless something has come at the last moment."""
+        if self._loop.time() < self.deadline:
+            return
         if self._exchange is None and not (self._is_lingering or self._is_full or self._reader.is_between):
             self._refuse(BrokenRequest(408, "its head has not come in time"))
         else:

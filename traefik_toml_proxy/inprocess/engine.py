@@ -157,7 +157,7 @@ class Engine:
         # Those that are accepted, but not told so yet: of https, during the handshake.
         self._coming: set[ClientConnection] = set()
         self._servers: list[Listener] = []
-        self._ticking: asyncio.Task[None] | None = None
+        self._ticking: asyncio.TimerHandle | None = None
         self._matches: dict[tuple[bytes, bytes], _Match | None] = {}
         self._known: dict[str, _Match] = {}
         # By the kind of route and the first digit of the status, how many requests were answered; and open websockets.
@@ -204,7 +204,7 @@ class Engine:
 
     def begin(self) -> None:
         """Look at deadlines from now on."""
-        self._ticking = asyncio.get_running_loop().create_task(self._tick())
+        self._ticking = asyncio.get_running_loop().call_later(_TICK, self._tick)
 
     async def close(self, grace: float) -> None:
         """Stop listening, let answers that are under way end, and close all connections.
@@ -225,7 +225,6 @@ class Engine:
             await asyncio.sleep(0.02)
         if self._ticking is not None:
             self._ticking.cancel()
-            await asyncio.wait([self._ticking])
         for client in list(self._clients):
             client.close()
         self._pool.close()
@@ -233,15 +232,17 @@ class Engine:
             if self._clients or self._pool.has_opened:
                 await asyncio.sleep(0)
 
-    async def _tick(self) -> None:
+    def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(_TICK)
-            now = loop.time()
-            for client in [client for client in self._clients if client.deadline < now]:
-                client.on_deadline()
-            self._pool.close_old(now)
-            self._websockets = sum(client.is_tunnel for client in self._clients)
+        self._ticking = loop.call_later(
+            _TICK, self._tick
+        )  # first: whatever goes wrong, asyncio logs it, and it goes on
+        now = loop.time()
+        for client in self._clients:
+            if client.deadline < now:
+                loop.call_soon(client.on_deadline)
+        self._websockets = sum(client.is_tunnel for client in self._clients)
+        self._pool.close_old(now)
 
     # For connections.
 

@@ -210,6 +210,8 @@ def read_answer(head: bytes, method: bytes) -> Answer:
     if match is None:
         raise BrokenAnswer("its status line is malformed, or not HTTP/1")
     is_old, status = match[1] == b"0", int(match[2])
+    if block.count(b"\r\n") > MOST_FIELDS:
+        raise BrokenAnswer("it has too many header fields")
     section = _read_fields(block)
     if section is None:
         raise BrokenAnswer("one of its header fields is malformed")

@@ -129,14 +129,16 @@ class Pool:
     async def _open(self, address: Address) -> ServerConnection:
         loop = asyncio.get_running_loop()
         context = self._tls()[address.tls] if address.tls else None
-        if address.socket:
-            _, made = await loop.create_unix_connection(self._make(address), address.socket)
-        else:
-            _, made = await loop.create_connection(self._make(address), address.host, address.port, ssl=context)
+        made = ServerConnection(address, self._opened)
+        try:
+            if address.socket:
+                await loop.create_unix_connection(lambda: made, address.socket)
+            else:
+                await loop.create_connection(lambda: made, address.host, address.port, ssl=context)
+        except BaseException:
+            self._opened.discard(made)  # uvloop closes it if it is cancelled at the last moment, but tells nobody
+            raise
         return made
-
-    def _make(self, address: Address) -> Callable[[], ServerConnection]:
-        return lambda: ServerConnection(address, self._opened)
 
     def close_old(self, now: float) -> None:
         """Close those that have rested for too long."""

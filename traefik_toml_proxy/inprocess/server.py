@@ -9,7 +9,7 @@ from typing import Protocol, cast
 from . import limits
 from .heads import Answer, BrokenAnswer, Request
 from .readers import AnswerReader, Mark
-from .sockets import keep_alive, was_reset
+from .sockets import keep_alive, was_closed, was_reset
 from .targets import Address
 
 # Bytes that wait to be sent before the other side is asked to pause, and below which it goes on.
@@ -121,9 +121,12 @@ class ServerConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close it; what was sent still goes out, for half a minute, but the owner is told nothing more."""
         self.owner = None
-        self.transport.close()
-        if self.transport.get_write_buffer_size():
-            asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self.transport.abort)
+        if self.is_usable:
+            # Over TLS, Python 3.10 waits for the server to close it as well, for ever.
+            takes_time = self.address.tls or self.transport.get_write_buffer_size()
+            self.transport.close()
+            if takes_time:
+                asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self.transport.abort)
 
     def abort(self) -> None:
         """Close it at once; the owner is told nothing more."""
@@ -242,7 +245,16 @@ class ServerConnection(asyncio.Protocol):
         elif self._is_tunnel:
             owner.on_tunnel_end()
             return not self.address.tls
-        elif not self._is_answered:
+        else:
+            self._end_of_input(owner)
+        return False
+
+    def _end_of_input(self, owner: Owner) -> None:
+        if self._is_answered:
+            self._lose("it has closed the connection")
+        elif not was_closed(self.transport):
+            self._lose("it has broken off the connection")
+        else:
             try:
                 self._reader.end_of_input()
             except BrokenAnswer as error:
@@ -250,9 +262,6 @@ class ServerConnection(asyncio.Protocol):
             else:
                 self.can_stay = False
                 self._end(owner)
-        else:
-            self._lose("it has closed the connection")
-        return False
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell the owner, if it does not know yet."""
@@ -260,6 +269,8 @@ class ServerConnection(asyncio.Protocol):
         self._is_lost = True
         self._read_rest()
         self.transport.abort()  # for TLS in Python 3.10: it takes the transport for open, and warns of that
+        if self.owner is not None and self.address.tls and not error and not self._is_tunnel:
+            self._end_of_input(self.owner)  # Python 3.10 tells of an end over TLS only here
         owner, self.owner = self.owner, None
         if owner is not None:
             reason = f"the connection broke ({type(error).__name__})" if error else "it has closed the connection"

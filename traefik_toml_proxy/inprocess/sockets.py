@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
+import ssl
 import struct
 from typing import Any
 
@@ -15,8 +17,9 @@ def reset_when_closed(transport: asyncio.Transport) -> None:
 
 def was_reset(transport: asyncio.Transport) -> bool:
     """Return whether what looks like the end of the data is a reset: libuv 1.48 says so if data have come with it."""
-    reset: int = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    return reset != 0
+    error: int = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    # After an end, Linux has EPIPE for a reset: it may be the answer to a question whether the other side is still there.
+    return error == errno.ECONNRESET
 
 
 def keep_alive(connection: Any) -> None:
@@ -27,11 +30,26 @@ def keep_alive(connection: Any) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, option, seconds)
 
 
+def was_closed(transport: asyncio.Transport) -> bool:
+    """Return whether the end of the data is meant to be one. Over TLS, the other side must say so: RFC 9112 section 9.8."""
+    tls = transport.get_extra_info("ssl_object")
+    try:
+        return tls is None or tls.read(1) == b""
+    except ssl.SSLZeroReturnError:  # as b"", once both sides have said so
+        return True
+    except ssl.SSLError:
+        return False
+
+
+def close(transport: asyncio.Transport) -> None:
+    """Close it, once: since Python 3.11, a connection over TLS that is closed twice cannot be aborted any more."""
+    if not transport.is_closing():
+        transport.close()
+
+
 def end_writing(transport: asyncio.Transport) -> None:
     """Send nothing more, but go on receiving, where that can be: not over TLS, which is closed."""
-    if transport.is_closing():
-        return
-    if transport.can_write_eof():
+    if not transport.can_write_eof():
+        close(transport)
+    elif not transport.is_closing():
         transport.write_eof()
-    else:
-        transport.close()
