@@ -13,7 +13,7 @@ from .heads import BrokenRequest, Request
 from .pages import plain
 from .readers import Mark, RequestReader
 from .server import HIGH_WATER, LOW_WATER
-from .sockets import close, end_writing, reset_when_closed, was_reset
+from .sockets import close_once, end_writing, reset_when_closed, was_reset
 
 # Why nothing is read from the client.
 _SERVER_IS_FULL, _TOO_MUCH_WAITS, _OTHERS_WAIT = 1, 2, 4
@@ -336,7 +336,7 @@ class ClientConnection(asyncio.Protocol):
         elif is_clean and not self._reader.buffered:
             self._is_lingering = True
             self.deadline = self._loop.time() + limits.STALLED_SECONDS
-            self._transport.close()
+            close_once(self._transport)
         else:
             self._linger()
 
@@ -348,7 +348,7 @@ class ClientConnection(asyncio.Protocol):
         """Read what has come meanwhile."""
         if not self._is_lingering and not self._transport.is_closing():
             if self._reader.is_between and self._has_ended:
-                self._transport.close()
+                close_once(self._transport)
             else:
                 self._read()
 
@@ -357,7 +357,7 @@ class ClientConnection(asyncio.Protocol):
         self._server_has_ended = True
         if whole or self._has_ended:
             self.deadline = self._loop.time() + limits.STALLED_SECONDS  # until the client has taken the rest
-            close(self._transport)
+            close_once(self._transport)
         else:
             self.deadline = self._loop.time() + limits.LINGER_SECONDS
             end_writing(self._transport)
@@ -370,7 +370,7 @@ class ClientConnection(asyncio.Protocol):
             reset_when_closed(self._transport)
             self._transport.abort()
         else:
-            self._transport.close()
+            close_once(self._transport)
 
     def _linger(self) -> None:
         """Close the connection, but not before the client has got the answer: what it still sends would reset it.
@@ -382,7 +382,7 @@ class ClientConnection(asyncio.Protocol):
         now = self._loop.time()
         self._lingers_until, self.deadline = now + limits.LINGER_SECONDS, now + limits.LINGER_IDLE_SECONDS
         if self._has_ended:
-            self._transport.close()
+            close_once(self._transport)
         else:
             end_writing(self._transport)
 

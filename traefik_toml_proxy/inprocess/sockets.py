@@ -41,8 +41,8 @@ def was_closed(transport: asyncio.Transport) -> bool:
         return False
 
 
-def close(transport: asyncio.Transport) -> None:
-    """Close it, once: since Python 3.11, a connection over TLS that is closed twice cannot be aborted any more."""
+def close_once(transport: asyncio.Transport) -> None:
+    """Close it, but not twice: since Python 3.11, one over TLS could not be aborted any more."""
     if not transport.is_closing():
         transport.close()
 
@@ -50,6 +50,6 @@ def close(transport: asyncio.Transport) -> None:
 def end_writing(transport: asyncio.Transport) -> None:
     """Send nothing more, but go on receiving, where that can be: not over TLS, which is closed."""
     if not transport.can_write_eof():
-        close(transport)
+        close_once(transport)
     elif not transport.is_closing():
         transport.write_eof()
