@@ -113,7 +113,7 @@ def run(options: Options) -> int:
     """Run all cases against all proxies; print the results, and write them to files.
 
     Returns:
-        0 if ours with Traefik conform, 1 if one does not, 2 if not all of them are installed.
+        0 if all of ours with Traefik conform, 1 if one does not, 2 if not all of them are installed.
     """
     traefik, chp = find_traefik(options.traefik), find_chp(options.chp)
     there = {

@@ -112,8 +112,8 @@ async def test_who_sends_too_much_too_early_gets_an_answer_that_moves(
     in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long it takes in all."""
-    monkeypatch.setattr(limits, "STALLED_SECONDS", 2)
-    pieces = 8
+    monkeypatch.setattr(limits, "STALLED_SECONDS", 3)
+    pieces = 10
 
     async def answer_slowly(exchange: Exchange) -> None:
         await exchange.send_head("200 OK", [("Content-Length", str(pieces))])
@@ -128,7 +128,51 @@ async def test_who_sends_too_much_too_early_gets_an_answer_that_moves(
         assert (await within(20, connection.response())).body == b"x" * pieces
 
 
-async def test_a_bug_in_one_deadline_keeps_no_other_from_being_kept(
+async def test_much_that_is_sent_early_over_a_websocket_cuts_nothing_off(
+    in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the server has taken it, the websocket has no limit in time."""
+    monkeypatch.setattr(limits, "STALLED_SECONDS", 2)
+    ticks = 10
+
+    async def tick(exchange: Exchange) -> None:
+        await asyncio.sleep(0.5)  # too much waits meanwhile
+        await exchange.send(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        await exchange.reader.readexactly(100_000)
+        for _ in range(ticks):
+            await exchange.send(b"x")
+            await asyncio.sleep(0.5)
+        exchange.last = True
+
+    await serve(in_process, handler=tick)
+    async with connect(in_process) as connection:
+        head = b"GET /user/ada/ HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + HEAD
+        connection.writer.write(head + b"e" * 100_000)
+        await within(20, connection.head())
+        assert await within(20, connection.reader.read()) == b"x" * ticks
+
+
+async def test_a_client_that_takes_nothing_is_given_up_though_it_sends_its_body(
+    in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last bytes are no reason to wait for ever."""
+    monkeypatch.setattr(limits, "STALLED_SECONDS", 2)
+
+    async def answer_early(exchange: Exchange) -> None:
+        with contextlib.suppress(ConnectionError):
+            await exchange.reply(body=b"x" * (32 * 2**20))
+        exchange.last = True
+
+    await serve(in_process, handler=answer_early)
+    async with connect(in_process) as connection:
+        connection.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await connection.send(b"POST /user/ada/ HTTP/1.1\r\nContent-Length: 2\r\n" + HEAD + b"1")
+        await asyncio.sleep(0.5)
+        await connection.send(b"2")
+        await eventually(lambda: not any(connections_open()))
+
+
+async def test_a_bug_keeps_no_deadline_from_being_kept(
     in_process: InProcessProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is logged, and everything else goes on."""

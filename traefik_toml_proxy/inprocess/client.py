@@ -13,7 +13,7 @@ from .heads import BrokenRequest, Request
 from .pages import plain
 from .readers import Mark, RequestReader
 from .server import HIGH_WATER, LOW_WATER
-from .sockets import close_once, end_writing, reset_when_closed, was_reset
+from .sockets import close_once, end_writing, is_gone, reset_when_closed, was_reset
 
 # Why nothing is read from the client.
 _SERVER_IS_FULL, _TOO_MUCH_WAITS, _OTHERS_WAIT = 1, 2, 4
@@ -74,16 +74,13 @@ class ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._reader = RequestReader()
         self._exchange: Exchange | None = None
-        # Makes an answer of the proxy itself.
-        self._making: asyncio.Task[None] | None = None
+        self._making: asyncio.Task[None] | None = None  # makes an answer of the proxy itself
         self._held = 0
-        # Whether the client takes no more of its answers for now.
-        self._is_full = False
+        self._is_full = False  # of answers that it does not take
         # Whether the client sends nothing more, and whether what it sends is dropped.
         self._has_ended = False
         self._is_lingering = False
-        # Whether the server sends nothing more over the websocket.
-        self._server_has_ended = False
+        self._server_has_ended = False  # of a websocket
         self._lingers_until = limits.NEVER
         self.deadline = self._loop.time() + limits.HEAD_SECONDS
 
@@ -184,7 +181,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _complete(self, exchange: Exchange | None) -> None:
         if exchange is not None:
-            if not self._held & _SERVER_IS_FULL:
+            if not self._held & _SERVER_IS_FULL and not self._is_full:
                 self.deadline = self._patience()
             exchange.complete()
 
@@ -221,7 +218,7 @@ class ClientConnection(asyncio.Protocol):
         return not self.peer.is_tls
 
     def _patience(self) -> float:
-        """Return until when an answer may take: as long as it likes, but for a client that may have gone unnoticed."""
+        """Return until when an answer may take: as long as it likes, except with a client that may have gone unnoticed."""
         if self._has_ended:
             return self._loop.time() + limits.HALF_CLOSED_SECONDS
         return self._loop.time() + limits.STALLED_SECONDS if self._held & _TOO_MUCH_WAITS else limits.NEVER
@@ -229,7 +226,8 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         """End what was going on for the client."""
         self._is_lingering = True
-        self._transport.abort()  # for TLS in Python 3.10: it takes the transport for open, and warns of that
+        if self.peer.is_tls:
+            self._transport.abort()  # for Python 3.10: it takes the transport for open, and warns of that
         self._engine.forget(self)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -278,14 +276,16 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = self._loop.time() + limits.STALLED_SECONDS if stands else self._patience()
 
     def _hold(self, why: int) -> None:
-        if not self._held:
+        if not self._held and not is_gone(self._transport):
             self._transport.pause_reading()
         self._held |= why
 
     def _release(self, why: int) -> None:
         if self._held:
-            self._held &= ~why
-            if not self._held and not self._transport.is_closing():
+            too_much, self._held = self._held & why & _TOO_MUCH_WAITS, self._held & ~why
+            if too_much and self._exchange is not None:
+                self._wait_for_more(self._exchange)
+            if not self._held and not is_gone(self._transport) and not self._transport.is_closing():
                 self._transport.resume_reading()
 
     def on_switched(self) -> None:

@@ -234,9 +234,8 @@ class Engine:
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        self._ticking = loop.call_later(
-            _TICK, self._tick
-        )  # first: whatever goes wrong, asyncio logs it, and it goes on
+        # First, so that it goes on whatever goes wrong below; asyncio logs that.
+        self._ticking = loop.call_later(_TICK, self._tick)
         now = loop.time()
         for client in self._clients:
             if client.deadline < now:

@@ -87,7 +87,7 @@ class Pool:
             connection.abort()
 
     def _unneeded(self) -> ServerConnection | None:
-        """Return the connection that has rested longest, or one that is being closed, whose server takes nothing more."""
+        """Return the connection that has rested longest, or else one that is being closed."""
         if self._oldest:
             connection, _ = self._oldest.popitem(last=False)
             del self._resting[connection.address][connection]
@@ -136,7 +136,9 @@ class Pool:
             else:
                 await loop.create_connection(lambda: made, address.host, address.port, ssl=context)
         except BaseException:
-            self._opened.discard(made)  # uvloop closes it if it is cancelled at the last moment, but tells nobody
+            if made in self._opened:  # cancelled at the last moment, of which uvloop tells nobody
+                self._opened.discard(made)
+                made.abort()
             raise
         return made
 

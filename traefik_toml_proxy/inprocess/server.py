@@ -9,7 +9,7 @@ from typing import Protocol, cast
 from . import limits
 from .heads import Answer, BrokenAnswer, Request
 from .readers import AnswerReader, Mark
-from .sockets import keep_alive, was_closed, was_reset
+from .sockets import is_gone, keep_alive, was_closed, was_reset
 from .targets import Address
 
 # Bytes that wait to be sent before the other side is asked to pause, and below which it goes on.
@@ -137,12 +137,11 @@ class ServerConnection(asyncio.Protocol):
         """Have no owner for a while."""
         self.owner = None
         self.rests_since = now
-        self._held = 0
-        self.transport.resume_reading()
+        self.release(self._held)
 
     def hold(self, why: int) -> None:
         """Read nothing for now."""
-        if not self._held:
+        if not self._held and not is_gone(self.transport):
             self.transport.pause_reading()
         self._held |= why
 
@@ -150,7 +149,7 @@ class ServerConnection(asyncio.Protocol):
         """Go on reading, unless there is another reason not to."""
         if self._held:
             self._held &= ~why
-            if not self._held and self.is_usable:
+            if not self._held and not is_gone(self.transport) and self.is_usable:
                 self.transport.resume_reading()
 
     # Called by asyncio.
@@ -186,7 +185,7 @@ class ServerConnection(asyncio.Protocol):
             self._lose(f"its answer cannot be used: {error}")
 
     def _read_on(self, owner: Owner) -> None:
-        if self.owner is owner and self._held & _OTHERS_WAIT:
+        if self.owner is owner and self._held & _OTHERS_WAIT and not is_gone(self.transport):
             self.release(_OTHERS_WAIT)
             self._read(owner)
 
@@ -268,7 +267,8 @@ class ServerConnection(asyncio.Protocol):
         self._opened.discard(self)
         self._is_lost = True
         self._read_rest()
-        self.transport.abort()  # for TLS in Python 3.10: it takes the transport for open, and warns of that
+        if self.address.tls:
+            self.transport.abort()  # for Python 3.10: it takes the transport for open, and warns of that
         if self.owner is not None and self.address.tls and not error and not self._is_tunnel:
             self._end_of_input(self.owner)  # Python 3.10 tells of an end over TLS only here
         owner, self.owner = self.owner, None

@@ -16,9 +16,9 @@ def reset_when_closed(transport: asyncio.Transport) -> None:
 
 
 def was_reset(transport: asyncio.Transport) -> bool:
-    """Return whether what looks like the end of the data is a reset: libuv 1.48 says so if data have come with it."""
+    """Return whether what looks like the end of the data is a reset: libuv 1.48 reports it so if data have come with it."""
     error: int = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    # After an end, Linux has EPIPE for a reset: it may be the answer to a question whether the other side is still there.
+    # A reset after an end gives EPIPE on Linux: it may only answer a keep-alive probe.
     return error == errno.ECONNRESET
 
 
@@ -31,18 +31,26 @@ def keep_alive(connection: Any) -> None:
 
 
 def was_closed(transport: asyncio.Transport) -> bool:
-    """Return whether the end of the data is meant to be one. Over TLS, the other side must say so: RFC 9112 section 9.8."""
+    """Return whether the end of the data is meant to be one. Over TLS, the other side must say so: RFC 9112 section 9.8.
+
+    It may take a byte, if there still is one; then it is not.
+    """
     tls = transport.get_extra_info("ssl_object")
     try:
         return tls is None or tls.read(1) == b""
-    except ssl.SSLZeroReturnError:  # as b"", once both sides have said so
+    except ssl.SSLZeroReturnError:  # instead of b"", once both sides have said so
         return True
     except ssl.SSLError:
         return False
 
 
+def is_gone(transport: asyncio.Transport) -> bool:
+    """Whether it is lost, but its protocol does not know yet: over TLS, Python 3.10 cannot pause or resume it then."""
+    return transport.get_extra_info("socket") is None
+
+
 def close_once(transport: asyncio.Transport) -> None:
-    """Close it, but not twice: since Python 3.11, one over TLS could not be aborted any more."""
+    """Close it, but not twice: since Python 3.11, one over TLS could no longer be aborted after that."""
     if not transport.is_closing():
         transport.close()
 
