@@ -76,11 +76,11 @@ class ClientConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._making: asyncio.Task[None] | None = None  # makes an answer of the proxy itself
         self._held = 0
-        self._is_full = False  # of answers that it does not take
+        self._is_full = False  # the client takes no more of its answers for now
         # Whether the client sends nothing more, and whether what it sends is dropped.
         self._has_ended = False
         self._is_lingering = False
-        self._server_has_ended = False  # of a websocket
+        self._server_has_ended = False  # the server sends nothing more over the websocket
         self._lingers_until = limits.NEVER
         self.deadline = self._loop.time() + limits.HEAD_SECONDS
 
@@ -272,8 +272,8 @@ class ClientConnection(asyncio.Protocol):
             self._wait_for_more(self._exchange)
 
     def _wait_for_more(self, exchange: Exchange) -> None:
-        stands = self._is_full or self._held & _SERVER_IS_FULL or self._server_has_ended or not exchange.is_complete
-        self.deadline = self._loop.time() + limits.STALLED_SECONDS if stands else self._patience()
+        must_move = self._is_full or self._held & _SERVER_IS_FULL or self._server_has_ended or not exchange.is_complete
+        self.deadline = self._loop.time() + limits.STALLED_SECONDS if must_move else self._patience()
 
     def _hold(self, why: int) -> None:
         if not self._held and not is_gone(self._transport):

@@ -33,7 +33,7 @@ def keep_alive(connection: Any) -> None:
 def was_closed(transport: asyncio.Transport) -> bool:
     """Return whether the end of the data is meant to be one. Over TLS, the other side must say so: RFC 9112 section 9.8.
 
-    It may take a byte, if there still is one; then it is not.
+    This takes a byte if one is still there; then the end is not meant to be one.
     """
     tls = transport.get_extra_info("ssl_object")
     try:
