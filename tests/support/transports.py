@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 
 class Transport(asyncio.Transport):
-    """Notes whether it reads, and whether it was closed.
+    """Notes whether it reads, whether it was closed, and what was written.
 
     Attributes:
         reads: Whether it reads.
         closed: Whether it was closed.
+        written: What was written, piece by piece.
         error: What its socket says has gone wrong, as in SO_ERROR.
     """
 
@@ -21,6 +22,7 @@ class Transport(asyncio.Transport):
         super().__init__({"socket": SimpleNamespace(**options, family=0)})
         self.reads = True
         self.closed = False
+        self.written: list[bytes] = []
 
     def pause_reading(self) -> None:
         """Note it."""
@@ -48,4 +50,5 @@ class Transport(asyncio.Transport):
         """Do nothing."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Do nothing."""
+        """Note it."""
+        self.written.append(bytes(data))

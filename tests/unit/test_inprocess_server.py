@@ -74,6 +74,39 @@ async def test_a_reset_that_looks_like_an_end(error: int) -> None:
     assert asker.told == ["on_head", "on_lost" if error == errno.ECONNRESET else "on_end"]
 
 
+async def test_each_server_has_one_turn_in_a_step() -> None:
+    """Also with asyncio of Python 3.10, which goes on with what has come over TLS though it is told to wait."""
+    asker = Asker()
+    connection = ServerConnection(Address("127.0.0.1", 1, "", "site"), set())
+    connection.connection_made(Transport())
+    connection.begin(cast("Owner", asker), read_request(b"GET / HTTP/1.1\r\nHost: h\r\n"), b"")
+    pieces = [ANSWER[at : at + 5_000] for at in range(0, len(ANSWER), 5_000)]
+    connection.data_received(pieces.pop(0))
+    first = len(asker.body)
+    for piece in pieces:
+        connection.data_received(piece)
+    assert len(asker.body) == first
+    most, steps = 0, 0
+    while "on_end" not in asker.told:
+        before = len(asker.body)
+        await asyncio.sleep(0)
+        steps, most = steps + 1, max(most, len(asker.body) - before)
+        assert steps < CHUNKS
+    assert asker.body == b"x" * CHUNKS
+    assert most < 2 * first
+
+
+async def test_nothing_is_sent_to_a_server_whose_connection_is_closing() -> None:
+    """Asyncio would log each piece."""
+    transport = Transport()
+    connection = ServerConnection(Address("127.0.0.1", 1, "", ""), set())
+    connection.connection_made(transport)
+    connection.send(b"1")
+    transport.closed = True
+    connection.send(b"2")
+    assert transport.written == [b"1"]
+
+
 async def test_it_is_read_on_when_no_reason_is_left() -> None:
     """Neither a client that takes nothing nor others that wait."""
     transport = Transport()
@@ -116,4 +149,4 @@ async def test_one_whose_opening_is_cancelled_at_the_last_moment_is_forgotten(
         monkeypatch.setattr(asyncio.get_running_loop(), name, open_it)
     with pytest.raises(asyncio.CancelledError):
         await pool.connect(place)
-    assert not pool.has_opened
+    assert not pool.is_used

@@ -24,8 +24,8 @@ class Admission(Protocol):
     def admit(self, client: ClientConnection) -> bool:
         """Whether there is room for a client. If so, it counts from now on, until it is forgotten."""
 
-    def forget(self, client: ClientConnection) -> None:
-        """Note that a client has gone, or has never come."""
+    def give_up(self, client: ClientConnection) -> None:
+        """Note that a client does not come. If its handshake has ended at the last moment, close its connection."""
 
 
 class AcceptingListener:
@@ -91,9 +91,9 @@ class AcceptingListener:
                 )
         except OSError:
             connection.close()  # the client speaks no TLS, or has gone
-            self._admission.forget(client)
+            self._admission.give_up(client)
         except BaseException:
-            self._admission.forget(client)
+            self._admission.give_up(client)
             raise
         finally:
             self._welcoming.discard(cast("asyncio.Task[None]", asyncio.current_task()))

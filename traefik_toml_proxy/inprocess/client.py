@@ -53,6 +53,7 @@ class ClientConnection(asyncio.Protocol):
         "_engine",
         "_exchange",
         "_has_ended",
+        "_has_turn",
         "_held",
         "_is_full",
         "_is_lingering",
@@ -76,10 +77,10 @@ class ClientConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._making: asyncio.Task[None] | None = None  # makes an answer of the proxy itself
         self._held = 0
+        self._has_turn = False  # the rest of what has come is read after others had their turn
         self._is_full = False  # the client takes no more of its answers for now
-        # Whether the client sends nothing more, and whether what it sends is dropped.
-        self._has_ended = False
-        self._is_lingering = False
+        self._has_ended = False  # the client sends nothing more
+        self._is_lingering = False  # what it sends is dropped
         self._server_has_ended = False  # the server sends nothing more over the websocket
         self._lingers_until = limits.NEVER
         self.deadline = self._loop.time() + limits.HEAD_SECONDS
@@ -116,15 +117,15 @@ class ClientConnection(asyncio.Protocol):
         elif self._is_lingering:
             self.deadline = min(self._loop.time() + limits.LINGER_IDLE_SECONDS, self._lingers_until)
         else:
-            if exchange is not None:
-                if not exchange.is_complete:
-                    self.deadline = self._loop.time() + limits.STALLED_SECONDS
-            elif self._reader.is_between and not self._is_full:
+            if exchange is not None and not exchange.is_complete:
+                self.deadline = self._loop.time() + limits.STALLED_SECONDS
+            elif exchange is None and self._reader.is_between and not self._is_full:
                 self.deadline = self._loop.time() + limits.HEAD_SECONDS
             self._reader.receive(data)
-            self._read()
-            if len(data) >= limits.MUCH_AT_ONCE and not self._held and not self._is_lingering:
-                self._let_others_go_on()
+            if not self._has_turn:  # asyncio of Python 3.10 goes on at once with what has come over TLS, even if paused
+                self._read()
+                if len(data) >= limits.MUCH_AT_ONCE and not self._held and not self._is_lingering:
+                    self._let_others_go_on()
 
     def _read(self) -> None:
         """Read what has been received; of many requests in it, a few at a time, since others wait."""
@@ -148,6 +149,8 @@ class ClientConnection(asyncio.Protocol):
                         exchange.send_body(event)
                 else:
                     self._begin(cast("Request", event))
+                    if self._exchange is None and self._reader.buffered and not self._is_lingering:
+                        break  # the client may have gone: asyncio tells of that, over TLS, only in its next step
         except BrokenRequest as error:
             self._refuse(error)
         else:
@@ -155,7 +158,13 @@ class ClientConnection(asyncio.Protocol):
 
     def _let_others_go_on(self) -> None:
         self._hold(_OTHERS_WAIT)
-        self._loop.call_soon(self._read_on)
+        if not self._has_turn:
+            self._has_turn = True
+            self._loop.call_soon(self._on_turn)
+
+    def _on_turn(self) -> None:
+        self._has_turn = False
+        self._read_on()
 
     def _wait_with_the_rest(self, exchange: Exchange | None) -> None:
         if exchange is not None and exchange.is_tunnel:
@@ -214,8 +223,7 @@ class ClientConnection(asyncio.Protocol):
             return False
         elif exchange is not None:
             self.deadline = self._patience()
-        # Over TLS, asyncio closes the connection.
-        return not self.peer.is_tls
+        return not self.peer.is_tls  # over TLS, asyncio closes the connection
 
     def _patience(self) -> float:
         """Return until when an answer may take: as long as it likes, except with a client that may have gone unnoticed."""
@@ -258,7 +266,8 @@ class ClientConnection(asyncio.Protocol):
         """See :class:`~.exchange.Client`."""
         if self._has_ended or self._held & _TOO_MUCH_WAITS:
             self.deadline = self._patience()
-        self._transport.write(data)
+        if not self._transport.is_closing() and not (self._has_ended and self.peer.is_tls):
+            self._transport.write(data)  # otherwise, asyncio would log each piece
 
     def hold(self) -> None:
         """See :class:`~.exchange.Client`."""
@@ -299,8 +308,7 @@ class ClientConnection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         self._finish(keep=keep, is_clean=exchange is not None and exchange.is_complete)
         if self._reader.buffered or self._has_ended:
-            # Not at once: there may be thousands in a row.
-            self._loop.call_soon(self._read_on)
+            self._loop.call_soon(self._read_on)  # not at once: there may be thousands in a row
 
     def on_failed(self, exchange: Exchange, reason: str) -> None:
         """See :class:`~.exchange.Client`."""
@@ -323,12 +331,7 @@ class ClientConnection(asyncio.Protocol):
         self._read_on()
 
     def _finish(self, *, keep: bool, is_clean: bool = False) -> None:
-        """Note that a request is answered.
-
-        Args:
-            keep: Whether the connection can take another request.
-            is_clean: Whether it can be closed at once otherwise, if nothing more has come.
-        """
+        """Go on with the next request if ``keep``, else close the connection: if ``is_clean``, at once."""
         if keep and not self._engine.is_stopping:
             self._reader.next_request()
             self._release(_SERVER_IS_FULL)
@@ -373,10 +376,7 @@ class ClientConnection(asyncio.Protocol):
             close_once(self._transport)
 
     def _linger(self) -> None:
-        """Close the connection, but not before the client has got the answer: what it still sends would reset it.
-
-        RFC 9112 section 9.6.
-        """
+        """Close it once the client has got the answer: what it still sends would reset it (RFC 9112 section 9.6)."""
         self._is_lingering = True
         self._release(_SERVER_IS_FULL | _TOO_MUCH_WAITS | _OTHERS_WAIT)
         now = self._loop.time()

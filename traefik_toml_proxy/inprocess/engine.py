@@ -229,7 +229,7 @@ class Engine:
             client.close()
         self._pool.close()
         for _ in range(_LAST_STEPS):
-            if self._clients or self._pool.has_opened:
+            if self._clients or self._pool.is_used:
                 await asyncio.sleep(0)
 
     def _tick(self) -> None:
@@ -257,9 +257,14 @@ class Engine:
         self._coming.add(client)
         return True
 
+    def give_up(self, client: ClientConnection) -> None:
+        """See :class:`~.accepting.Admission`."""
+        self._coming.discard(client)
+        if client in self._clients:
+            client.close()
+
     def forget(self, client: ClientConnection) -> None:
         """See :class:`~.client.Engine`."""
-        self._coming.discard(client)
         self._clients.discard(client)
 
     def answer(self, client: ClientConnection, request: Request) -> bytes | Exchange | Making:

@@ -206,7 +206,7 @@ class Exchange:
         self._client.go_on()  # before the server may say that it takes no more
         server.begin(self, self.request, head)
         for data in rest:
-            server.transport.write(data)
+            server.send(data)
 
     # From the client.
 
@@ -217,7 +217,7 @@ class Exchange:
 
     def _send(self, data: bytes) -> None:
         if self._server is not None:
-            self._server.transport.write(data)
+            self._server.send(data)
         elif not self._is_over:
             self._waiting.append(data)
 
@@ -234,7 +234,7 @@ class Exchange:
         if self._watcher is None or self._watcher.has_message(data):
             self._seen[self.route.routespec] = time.time()
         if self._server is not None:
-            self._server.transport.write(data)
+            self._server.send(data)
 
     def end_tunnel(self) -> None:
         """Note that the client will send nothing more over the websocket."""
@@ -268,7 +268,7 @@ class Exchange:
     def on_interim(self, answer: Answer) -> None:
         """See :class:`~.server.Owner`."""
         if not self.request.is_old:
-            self._client.write(interim_head(answer))
+            self._unsent.append(interim_head(answer))
 
     def on_head(self, answer: Answer) -> None:
         """See :class:`~.server.Owner`."""
@@ -290,7 +290,7 @@ class Exchange:
         """See :class:`~.server.Owner`."""
         unsent = self._unsent
         if unsent:
-            self._has_begun = True
+            self._has_begun = self._answer is not None
             self._client.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
             self._unsent = []
 
@@ -322,7 +322,8 @@ class Exchange:
         self._answer = answer
         self._has_begun = self.is_tunnel = True
         self._counts[1] += 1
-        self._client.write(switching_head(answer) + rest)
+        self._client.write(b"".join((*self._unsent, switching_head(answer), rest)))
+        self._unsent = []
         self._client.on_switched()
 
     def on_tunnel(self, data: bytes) -> None:

@@ -56,9 +56,9 @@ class Pool:
         self._opening = 0
 
     @property
-    def has_opened(self) -> bool:
-        """Whether any connection is open, resting or not."""
-        return bool(self._opened)
+    def is_used(self) -> bool:
+        """Whether any connection is open, resting or not, or is being opened."""
+        return bool(self._opened) or self._opening > 0
 
     def take(self, address: Address) -> ServerConnection | None:
         """Return a connection that rests, the one that was used last; None if there is none."""

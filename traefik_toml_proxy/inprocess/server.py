@@ -118,6 +118,11 @@ class ServerConnection(asyncio.Protocol):
         self._takes_upgrade = request.upgrade
         self.transport.write(head)
 
+    def send(self, data: bytes) -> None:
+        """Send more, unless the connection is being closed: asyncio would log each piece."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
     def close(self) -> None:
         """Close it; what was sent still goes out, for half a minute, but the owner is told nothing more."""
         self.owner = None
@@ -173,7 +178,8 @@ class ServerConnection(asyncio.Protocol):
             self._lose("it sends more than the answer")
         else:
             self._reader.receive(data)
-            self._read(owner)
+            if not self._held & _OTHERS_WAIT:
+                self._read(owner)
 
     def _read(self, owner: Owner, most: int = limits.AT_ONCE) -> None:
         """Read what has been received; of thousands of small chunks, a few at a time, since others wait."""

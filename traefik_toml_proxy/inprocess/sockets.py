@@ -60,4 +60,7 @@ def end_writing(transport: asyncio.Transport) -> None:
     if not transport.can_write_eof():
         close_once(transport)
     elif not transport.is_closing():
-        transport.write_eof()
+        try:
+            transport.write_eof()
+        except OSError:  # the other side has reset the connection just now, of which asyncio tells later
+            transport.abort()

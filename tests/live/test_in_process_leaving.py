@@ -1,0 +1,143 @@
+"""InProcessProxy, when clients leave at the worst moment, or it does: nothing is left open, and the log stays quiet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import socket
+import ssl
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from support.certificates import Pair, make_certificate
+from support.in_process import InProcessMaker, ServerMaker, connect
+from support.ports import free_port
+from support.waiting import within
+
+from traefik_toml_proxy.conformance.backend import Exchange
+from traefik_toml_proxy.conformance.client import unverified
+from traefik_toml_proxy.inprocess.client import ClientConnection
+from traefik_toml_proxy.inprocess.engine import Engine, EngineSettings
+from traefik_toml_proxy.inprocess.loop import make_loop
+from traefik_toml_proxy.inprocess.serving import serve as serve_sockets
+from traefik_toml_proxy.proxies.inprocess import InProcessProxy
+
+pytestmark = pytest.mark.timeout(60)
+
+HEALTH = b"GET /_chp_healthz HTTP/1.1\r\nHost: h\r\n\r\n"
+NOWHERE = b"GET /nowhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Pair:
+    """The admin's certificate and its key."""
+    return make_certificate(tmp_path, "hub")
+
+
+def ask_and_leave(proxy: InProcessProxy, asked: bytes) -> None:
+    """Send something and close the connection at once, without reading an answer."""
+    where = urlsplit(proxy.public_url)
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(socket.create_connection((where.hostname or "", where.port or 0), timeout=20))
+        if where.scheme == "https":
+            client = stack.enter_context(unverified().wrap_socket(client))
+        client.sendall(asked)
+
+
+@pytest.mark.parametrize("asked", [NOWHERE, HEALTH * 60], ids=["one", "many"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_clients_that_leave_at_once_are_no_matter_for_the_log(
+    make_in_process: InProcessMaker,
+    serve: ServerMaker,
+    pair: Pair,
+    caplog: pytest.LogCaptureFixture,
+    scheme: str,
+    asked: bytes,
+) -> None:
+    """With asyncio, the answer draws a reset while it is sent, of which the next call may tell."""
+    caplog.set_level(logging.WARNING)
+    traits = pair.traits if scheme == "https" else {}
+    proxy = make_in_process(public_url=f"{scheme}://127.0.0.1:{free_port()}/", **traits)
+    await proxy.start()
+    await serve(proxy)
+    for _ in range(20):
+        await asyncio.to_thread(ask_and_leave, proxy, asked)
+    await proxy.stop()
+    gc.collect()  # asyncio tells of tasks that have failed when they are collected
+
+    assert caplog.messages == []
+
+
+async def test_many_interim_answers_are_sent_at_once(
+    in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One by one, asyncio would log each of them if the client had just gone."""
+    pieces: list[int] = []
+    write = ClientConnection.write
+
+    def note(self: ClientConnection, data: bytes) -> None:
+        pieces.append(len(data))
+        write(self, data)
+
+    async def many(exchange: Exchange) -> None:
+        await exchange.send(
+            b"HTTP/1.1 103 Early Hints\r\n\r\n" * 200 + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+        )
+
+    monkeypatch.setattr(ClientConnection, "write", note)
+    await serve(in_process, handler=many)
+    async with connect(in_process) as connection:
+        connection.writer.write(b"GET /user/ada/ HTTP/1.1\r\nHost: h\r\n\r\n")
+        answers = await within(20, connection.reader.readuntil(b"\r\n\r\nok"))
+
+    assert answers.count(b" 103 ") == 200
+    assert len(pieces) < 20
+
+
+async def almost_shaken(address: tuple[str, int]) -> tuple[socket.socket, bytes]:
+    """Return a connection, and what completes its TLS handshake."""
+    loop = asyncio.get_running_loop()
+    client = socket.socket()
+    client.setblocking(False)
+    await loop.sock_connect(client, address)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = unverified().wrap_bio(incoming, outgoing)
+    while True:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            await loop.sock_sendall(client, outgoing.read())
+            incoming.write(await loop.sock_recv(client, 100_000))
+        else:
+            return client, outgoing.read()
+
+
+async def stop_in_the_handshake(pair: Pair) -> tuple[int, bytes]:
+    """Stop an engine in whose next step a handshake ends; return how many clients it has left, and what theirs says."""
+    engine = Engine(EngineSettings(trusted=(), most_clients=10, hub_url=""), dict, lambda _: None)
+    listening = socket.create_server(("127.0.0.1", 0))
+    address = listening.getsockname()
+    await serve_sockets(engine, [listening], pair.server, None)
+    client, rest = await almost_shaken(address)
+    with client:
+        client.sendall(rest)
+        await engine.close(0)
+        said = b"?"
+        with contextlib.suppress(ConnectionResetError):
+            while said:
+                said = await asyncio.get_running_loop().sock_recv(client, 100_000)
+    return engine.traffic().connections, said
+
+
+def test_a_handshake_that_ends_while_the_proxy_stops(event_loop_kind: str, pair: Pair) -> None:
+    """Asyncio tells that it was cancelled, and makes the connection all the same."""
+    loop = make_loop(event_loop_kind)
+    try:
+        left, said = loop.run_until_complete(within(20, stop_in_the_handshake(pair)))
+    finally:
+        loop.close()
+
+    assert (left, said) == (0, b"")
