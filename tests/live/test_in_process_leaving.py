@@ -7,12 +7,12 @@ import contextlib
 import gc
 import logging
 import socket
-import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from support.certificates import Pair, make_certificate
+from support.handshakes import almost_shaken
 from support.in_process import InProcessMaker, ServerMaker, connect
 from support.ports import free_port
 from support.waiting import within
@@ -95,24 +95,6 @@ async def test_many_interim_answers_are_sent_at_once(
 
     assert answers.count(b" 103 ") == 200
     assert len(pieces) < 20
-
-
-async def almost_shaken(address: tuple[str, int]) -> tuple[socket.socket, bytes]:
-    """Return a connection, and what completes its TLS handshake."""
-    loop = asyncio.get_running_loop()
-    client = socket.socket()
-    client.setblocking(False)
-    await loop.sock_connect(client, address)
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = unverified().wrap_bio(incoming, outgoing)
-    while True:
-        try:
-            tls.do_handshake()
-        except ssl.SSLWantReadError:
-            await loop.sock_sendall(client, outgoing.read())
-            incoming.write(await loop.sock_recv(client, 100_000))
-        else:
-            return client, outgoing.read()
 
 
 async def stop_in_the_handshake(pair: Pair) -> tuple[int, bytes]:

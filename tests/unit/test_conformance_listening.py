@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from support.backend import get
 from support.certificates import make_certificate
+from support.handshakes import almost_shaken
 from support.servers import answering
 from support.waiting import PATIENCE, within
 
@@ -47,6 +48,16 @@ async def _read_to_the_end(client: socket.socket) -> None:
     while await asyncio.get_running_loop().sock_recv(client, 1000):
         pass
     raise ConnectionError
+
+
+async def test_a_handshake_that_ends_at_the_end(tmp_path: Path) -> None:
+    """Asyncio tells that it was cancelled, and makes the connection all the same."""
+    async with answering(_never, tls=make_certificate(tmp_path, "server").server()) as url:
+        where = urlsplit(url)
+        client, rest = await within(5 * PATIENCE, almost_shaken((where.hostname or "", where.port or 0)))
+        client.sendall(rest)
+    with client, pytest.raises(ConnectionError):
+        await within(5 * PATIENCE, _read_to_the_end(client))
 
 
 async def test_what_a_client_does_not_read_keeps_no_connection_open() -> None:

@@ -11,7 +11,7 @@ import pytest
 from support.transports import Transport
 
 from traefik_toml_proxy.inprocess.heads import read_request
-from traefik_toml_proxy.inprocess.pool import Pool
+from traefik_toml_proxy.inprocess.pool import Pool, Unreachable
 from traefik_toml_proxy.inprocess.server import Owner, ServerConnection
 from traefik_toml_proxy.inprocess.targets import Address
 
@@ -150,3 +150,19 @@ async def test_one_whose_opening_is_cancelled_at_the_last_moment_is_forgotten(
     with pytest.raises(asyncio.CancelledError):
         await pool.connect(place)
     assert not pool.is_used
+
+
+@pytest.mark.parametrize("end", [lambda made: made.connection_lost(None), lambda made: made.eof_received()])
+async def test_one_that_has_ended_before_it_is_used_is_no_connection(
+    monkeypatch: pytest.MonkeyPatch, end: Callable[[ServerConnection], object]
+) -> None:
+    """Whoever had it would be told nothing any more, and wait for ever; uvloop raises RuntimeError if it is written to."""
+
+    async def open_it(make: Callable[[], ServerConnection], *_: object, **__: object) -> None:
+        made = make()
+        made.connection_made(Transport())
+        end(made)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", open_it)
+    with pytest.raises(Unreachable, match="it has closed the connection"):
+        await Pool(dict, 10).connect(Address("127.0.0.1", 1, "", ""))

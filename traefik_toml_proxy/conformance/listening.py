@@ -7,6 +7,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import cast
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -44,6 +45,18 @@ async def answering(
             await served.close()
 
 
+class _NotingProtocol(asyncio.StreamReaderProtocol):
+    """Takes note of its transport: a handshake that is cancelled may end all the same."""
+
+    def __init__(self, reader: asyncio.StreamReader, made: set[asyncio.WriteTransport]) -> None:
+        super().__init__(reader)
+        self._made = made
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._made.add(cast("asyncio.WriteTransport", transport))
+
+
 class _Served:
     """The connections of one server."""
 
@@ -65,10 +78,9 @@ class _Served:
 
     async def _serve(self, connection: socket.socket) -> None:
         reader = asyncio.StreamReader(self._limit)
-        protocol = asyncio.StreamReaderProtocol(reader)
+        protocol = _NotingProtocol(reader, self._transports)
         try:
             transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, connection, ssl=self._tls)
-            self._transports.add(transport)
             writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
             try:
                 await self._answer(reader, writer)

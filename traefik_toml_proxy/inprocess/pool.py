@@ -113,7 +113,7 @@ class Pool:
             _give_up(opening)
             raise Unreachable(f"no connection within {_CONNECT_SECONDS:g} seconds")
         try:
-            return opening.result()
+            opened = opening.result()
         except ssl.SSLCertVerificationError as error:
             raise Unreachable(f"its certificate is not trusted ({error.verify_message})") from error
         except ssl.SSLError as error:
@@ -122,6 +122,9 @@ class Pool:
             raise Unreachable("its name cannot be resolved") from error
         except OSError as error:
             raise Unreachable(error.strerror or type(error).__name__) from error
+        if not opened.is_usable:  # nobody would be told of its end any more
+            raise Unreachable("it has closed the connection")
+        return opened
 
     def _note_opened(self, _: object) -> None:
         self._opening -= 1
