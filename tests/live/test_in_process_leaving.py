@@ -7,6 +7,9 @@ import contextlib
 import gc
 import logging
 import socket
+import ssl
+import sys
+import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +18,7 @@ from support.certificates import Pair, make_certificate
 from support.handshakes import almost_shaken
 from support.in_process import InProcessMaker, ServerMaker, connect
 from support.ports import free_port
-from support.waiting import within
+from support.waiting import eventually, within
 
 from traefik_toml_proxy.conformance.backend import Exchange
 from traefik_toml_proxy.conformance.client import unverified
@@ -23,6 +26,7 @@ from traefik_toml_proxy.inprocess.client import ClientConnection
 from traefik_toml_proxy.inprocess.engine import Engine, EngineSettings
 from traefik_toml_proxy.inprocess.loop import make_loop
 from traefik_toml_proxy.inprocess.serving import serve as serve_sockets
+from traefik_toml_proxy.inprocess.sockets import takes_nothing
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(60)
@@ -123,3 +127,34 @@ def test_a_handshake_that_ends_while_the_proxy_stops(event_loop_kind: str, pair:
         loop.close()
 
     assert (left, said) == (0, b"")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 11), reason="the asyncio of newer versions tells of the end")
+async def test_the_end_of_tls_is_seen_while_something_waits_to_be_sent(pair: Pair) -> None:
+    """Python 3.10 does not tell of it then."""
+    ending = threading.Event()
+
+    def serve_one(listening: socket.socket) -> socket.socket:
+        connection = pair.server().wrap_socket(listening.accept()[0], server_side=True)
+        ending.wait(20)
+        connection.setblocking(False)
+        with contextlib.suppress(ssl.SSLError):
+            connection.unwrap()  # says that this is the end, and waits for nothing
+        return connection
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(20)
+        serving = asyncio.ensure_future(asyncio.to_thread(serve_one, listening))
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            asyncio.Protocol, *listening.getsockname(), ssl=unverified()
+        )
+        while not transport.get_write_buffer_size():
+            transport.write(bytes(20_000))
+            await asyncio.sleep(0)
+        seen_before = takes_nothing(transport)
+        ending.set()
+        with await within(20, serving):
+            await eventually(lambda: takes_nothing(transport))
+        transport.abort()
+
+    assert not seen_before

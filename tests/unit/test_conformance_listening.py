@@ -60,6 +60,21 @@ async def test_a_handshake_that_ends_at_the_end(tmp_path: Path) -> None:
         await within(5 * PATIENCE, _read_to_the_end(client))
 
 
+async def test_an_answer_that_has_closed_its_connection_itself(tmp_path: Path) -> None:
+    """Over TLS, whose close waits for the client."""
+
+    async def bye(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with answering(bye, tls=make_certificate(tmp_path, "server").server()) as url:
+        where = urlsplit(url)
+        client, rest = await within(5 * PATIENCE, almost_shaken((where.hostname or "", where.port or 0)))
+        client.sendall(rest)
+        await within(5 * PATIENCE, asyncio.get_running_loop().sock_recv(client, 1))
+    with client, pytest.raises(ConnectionError):
+        await within(5 * PATIENCE, _read_to_the_end(client))
+
+
 async def test_what_a_client_does_not_read_keeps_no_connection_open() -> None:
     """Nor one whose answer has returned before."""
 

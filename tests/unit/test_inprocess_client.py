@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from support.transports import Transport
 
-from traefik_toml_proxy.inprocess import limits
+from traefik_toml_proxy.inprocess import client, limits
 from traefik_toml_proxy.inprocess.client import ClientConnection, Engine, Making
 from traefik_toml_proxy.inprocess.forwarding import Peer
 from traefik_toml_proxy.inprocess.heads import Request
@@ -85,3 +85,33 @@ async def test_nothing_is_written_to_a_client_that_takes_nothing_more(*, is_tls:
     connection.write(b"2")
     assert transport.written == ([] if is_tls else [b"1"])
     connection.connection_lost(None)
+
+
+async def test_a_client_that_takes_nothing_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.10 would keep what is written to it."""
+    transport = Transport()
+    connection = ClientConnection(cast("Engine", Slow()), Peer(b"127.0.0.1", is_trusted=False, is_tls=True))
+    connection.connection_made(transport)
+    monkeypatch.setattr(client, "takes_nothing", lambda _: True)
+    connection.write(b"1")
+    assert (transport.closed, transport.written) == (True, [])
+
+
+async def test_one_that_is_lost_is_idle() -> None:
+    """Over TLS, Python 3.10 cannot say then how much waits to be sent; the stop of the proxy asks."""
+
+    class Lost(Transport):
+        """As in the step between the loss and its being told."""
+
+        def get_extra_info(self, name: str, default: object = None) -> object:  # noqa: ARG002
+            """Know nothing."""
+            return None
+
+        def get_write_buffer_size(self) -> int:
+            """Fail."""
+            raise AttributeError("'NoneType' object has no attribute 'get_write_buffer_size'")
+
+    connection = ClientConnection(cast("Engine", Slow()), Peer(b"127.0.0.1", is_trusted=False, is_tls=True))
+    connection.connection_made(Lost())
+    assert connection.is_idle
+    connection.cut_off(reset=True)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from support.transports import Transport
 
+from traefik_toml_proxy.inprocess import server
 from traefik_toml_proxy.inprocess.heads import read_request
 from traefik_toml_proxy.inprocess.pool import Pool, Unreachable
 from traefik_toml_proxy.inprocess.server import Owner, ServerConnection
@@ -166,3 +167,32 @@ async def test_one_that_has_ended_before_it_is_used_is_no_connection(
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", open_it)
     with pytest.raises(Unreachable, match="it has closed the connection"):
         await Pool(dict, 10).connect(Address("127.0.0.1", 1, "", ""))
+
+
+async def test_one_that_has_just_broken_makes_no_room_as_long_as_somebody_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both loops say that it is closing before they tell of its end: whoever has it would not be told any more."""
+
+    async def open_it(make: Callable[[], ServerConnection], *_: object, **__: object) -> None:
+        make().connection_made(Transport())
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", open_it)
+    asker, pool, place = Asker(), Pool(dict, 1), Address("127.0.0.1", 1, "", "")
+    broken = await pool.connect(place)
+    broken.begin(cast("Owner", asker), read_request(b"GET / HTTP/1.1\r\nHost: h\r\n"), b"")
+    broken.transport.close()
+    await pool.connect(place)
+    broken.connection_lost(ConnectionResetError())
+
+    assert asker.told == ["on_lost"]
+
+
+async def test_a_server_that_takes_nothing_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.10 would keep what is sent to it."""
+    transport = Transport()
+    connection = ServerConnection(Address("127.0.0.1", 1, "", "site"), set())
+    connection.connection_made(transport)
+    monkeypatch.setattr(server, "takes_nothing", lambda _: True)
+    connection.send(b"1")
+    assert (transport.closed, transport.written) == (True, [])

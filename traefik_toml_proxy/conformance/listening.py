@@ -85,7 +85,8 @@ class _Served:
             try:
                 await self._answer(reader, writer)
             finally:
-                writer.close()
+                if not transport.is_closing():  # closed twice, one over TLS could no longer be aborted
+                    writer.close()
         except (asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
             pass
         except Exception as error:  # noqa: BLE001 - a bug of whoever listens, which asyncio's own servers report like this

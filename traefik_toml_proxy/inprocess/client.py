@@ -13,10 +13,9 @@ from .heads import BrokenRequest, Request
 from .pages import plain
 from .readers import Mark, RequestReader
 from .server import HIGH_WATER, LOW_WATER
-from .sockets import close_once, end_writing, is_gone, reset_when_closed, was_reset
+from .sockets import close_once, end_writing, is_gone, is_sent, reset_when_closed, takes_nothing, was_reset
 
-# Why nothing is read from the client.
-_SERVER_IS_FULL, _TOO_MUCH_WAITS, _OTHERS_WAIT = 1, 2, 4
+_SERVER_IS_FULL, _TOO_MUCH_WAITS, _OTHERS_WAIT = 1, 2, 4  # why nothing is read from the client
 
 Making = Callable[[], Coroutine[Any, Any, bytes]]  # makes a whole answer
 
@@ -89,7 +88,7 @@ class ClientConnection(asyncio.Protocol):
     def is_idle(self) -> bool:
         """Whether it waits for the beginning of a request."""
         waits = self._exchange is None and self._making is None and not self._is_lingering
-        return waits and self._reader.is_between and not self._transport.get_write_buffer_size()
+        return waits and self._reader.is_between and is_sent(self._transport)
 
     @property
     def is_stopping(self) -> bool:
@@ -209,21 +208,22 @@ class ClientConnection(asyncio.Protocol):
         if was_reset(self._transport):
             return False
         self._has_ended = True
+        if self.peer.is_tls:  # asyncio closes the connection when it has sent what was written until now
+            self._is_lingering, self.deadline = True, self._patience()
+            return False
         if self._exchange is None and self._making is None:
             self._read_on()  # a request that has come before may still wait for its turn
         exchange = self._exchange
         if self._is_lingering or (exchange is None and self._making is None and not self._is_full):
             return False
         if exchange is not None and exchange.is_tunnel:
-            if self._server_has_ended:
-                return False
             exchange.end_tunnel()
             self.deadline = self._loop.time() + limits.LINGER_SECONDS
-        elif exchange is not None and not exchange.is_complete:
-            return False
-        elif exchange is not None:
+            return not self._server_has_ended
+        if exchange is not None:
             self.deadline = self._patience()
-        return not self.peer.is_tls  # over TLS, asyncio closes the connection
+            return exchange.is_complete
+        return True
 
     def _patience(self) -> float:
         """Return until when an answer may take: as long as it likes, except with a client that may have gone unnoticed."""
@@ -266,8 +266,10 @@ class ClientConnection(asyncio.Protocol):
         """See :class:`~.exchange.Client`."""
         if self._has_ended or self._held & _TOO_MUCH_WAITS:
             self.deadline = self._patience()
-        if not self._transport.is_closing() and not (self._has_ended and self.peer.is_tls):
-            self._transport.write(data)  # otherwise, asyncio would log each piece
+        if (self._has_ended and self.peer.is_tls) or takes_nothing(self._transport):
+            self._transport.abort()
+        elif not self._transport.is_closing():  # asyncio would log each piece
+            self._transport.write(data)
 
     def hold(self) -> None:
         """See :class:`~.exchange.Client`."""
@@ -337,8 +339,7 @@ class ClientConnection(asyncio.Protocol):
             self._release(_SERVER_IS_FULL)
             self._wait_for_request()
         elif is_clean and not self._reader.buffered:
-            self._is_lingering = True
-            self.deadline = self._loop.time() + limits.STALLED_SECONDS
+            self._is_lingering, self.deadline = True, self._loop.time() + limits.STALLED_SECONDS
             close_once(self._transport)
         else:
             self._linger()
@@ -367,8 +368,7 @@ class ClientConnection(asyncio.Protocol):
 
     def cut_off(self, *, reset: bool) -> None:
         """See :class:`~.exchange.Client`."""
-        self._is_lingering = True
-        self.deadline = self._loop.time() + limits.LINGER_SECONDS
+        self._is_lingering, self.deadline = True, self._loop.time() + limits.LINGER_SECONDS
         if reset:
             reset_when_closed(self._transport)
             self._transport.abort()

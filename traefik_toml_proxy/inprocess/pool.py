@@ -92,7 +92,7 @@ class Pool:
             connection, _ = self._oldest.popitem(last=False)
             del self._resting[connection.address][connection]
             return connection
-        return next((each for each in self._opened if each.transport.is_closing()), None)
+        return next((each for each in self._opened if each.owner is None and each.transport.is_closing()), None)
 
     async def connect(self, address: Address) -> ServerConnection:
         """Return a new connection.

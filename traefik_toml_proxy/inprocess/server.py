@@ -9,7 +9,7 @@ from typing import Protocol, cast
 from . import limits
 from .heads import Answer, BrokenAnswer, Request
 from .readers import AnswerReader, Mark
-from .sockets import is_gone, keep_alive, was_closed, was_reset
+from .sockets import is_gone, keep_alive, takes_nothing, was_closed, was_reset
 from .targets import Address
 
 # Bytes that wait to be sent before the other side is asked to pause, and below which it goes on.
@@ -120,7 +120,9 @@ class ServerConnection(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """Send more, unless the connection is being closed: asyncio would log each piece."""
-        if not self.transport.is_closing():
+        if takes_nothing(self.transport):
+            self.transport.abort()
+        elif not self.transport.is_closing():
             self.transport.write(data)
 
     def close(self) -> None:

@@ -7,12 +7,14 @@ import errno
 import socket
 import ssl
 import struct
+import sys
 from typing import Any
 
 
 def reset_when_closed(transport: asyncio.Transport) -> None:
     """Have the other side get a reset when this one closes the connection."""
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if not is_gone(transport):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def was_reset(transport: asyncio.Transport) -> bool:
@@ -44,9 +46,22 @@ def was_closed(transport: asyncio.Transport) -> bool:
         return False
 
 
+def takes_nothing(transport: asyncio.Transport) -> bool:
+    """Whether the other side has ended TLS, of which Python 3.10 tells nobody as long as something waits to be sent.
+
+    It keeps all that is written then.
+    """
+    return sys.version_info < (3, 11) and type(transport).__module__ == "asyncio.sslproto" and was_closed(transport)
+
+
 def is_gone(transport: asyncio.Transport) -> bool:
-    """Whether it is lost, but its protocol does not know yet: over TLS, Python 3.10 cannot pause or resume it then."""
+    """Whether it is lost, but its protocol does not know yet: over TLS, Python 3.10 can do nothing but close it then."""
     return transport.get_extra_info("socket") is None
+
+
+def is_sent(transport: asyncio.Transport) -> bool:
+    """Whether nothing waits to be sent."""
+    return is_gone(transport) or not transport.get_write_buffer_size()
 
 
 def close_once(transport: asyncio.Transport) -> None:
