@@ -308,7 +308,8 @@ async def test_times_outlast_a_restart_of_traefik(
 
 async def _answers(proxy: TraefikTomlProxy) -> bool:
     with contextlib.suppress(OSError):
-        return (await get(proxy.public_url, ADA, method="HEAD", host="nowhere")).status > 0
+        # No route has this path: a request for one would count as its use.
+        return (await get(proxy.public_url, "/nowhere")).status == 404
     return False
 
 
