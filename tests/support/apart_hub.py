@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import logging
 import os
@@ -85,18 +84,18 @@ def _say(proxy: InProcessProxy) -> None:
     print(record["identity"]["pid"], flush=True)
 
 
-async def _say_and_wait(proxy: InProcessProxy) -> None:
-    _say(proxy)
-    await asyncio.Event().wait()
-
-
 async def _main(
     traits: dict[str, Any], routes: dict[str, str], cleanup_proxy: bool, at_the_end: bool | None, never_listens: bool
 ) -> None:
     spawning._KEPT_VARIABLES = (*spawning._KEPT_VARIABLES, *MARK)  # type: ignore[assignment]
     proxy = InProcessProxy(**traits, app=app(cleanup_proxy=cleanup_proxy), log=logging.getLogger("hub"))
     if never_listens:
-        Keeper.listen = functools.partial(_say_and_wait, proxy)  # type: ignore[method-assign]
+
+        async def say_and_wait(_: Keeper) -> None:
+            _say(proxy)
+            await asyncio.Event().wait()
+
+        Keeper.listen = say_and_wait  # type: ignore[method-assign]
     await proxy.start()
     await asyncio.gather(*(proxy.add_route(routespec, target, {}) for routespec, target in routes.items()))
     _say(proxy)

@@ -144,7 +144,7 @@ def test_a_target_is_a_url_with_a_host_or_socket_and_a_path(target: str) -> None
         ("http://-h", "has no host"),
         ("http://a,b", "has no host"),
         ("http://h%41", "has no host"),
-        ("http://[::1]x:80", "has no host"),
+        ("http://[::1]x:80", "has no host|is not a URL"),
         ("http://x[::1]:80", "has no host|is not a URL"),
         ("http://[fe80::1%eth0]:80", "has no host"),
         ("http://[1:2]:80", "is not a URL"),

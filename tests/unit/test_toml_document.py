@@ -414,7 +414,7 @@ def entry(name: str, routespec: str = "/a/", target: str = "http://h:1", data: s
         ("[jupyterhub]\nformat = 2\nrevision = -1\n", "has been changed"),
         ("[jupyterhub]\nformat = 2\nrevision = true\n", "has been changed"),
         ("[jupyterhub]\nformat = 2\nrevision = 10000000000000000\n", "has been changed"),
-        (OWN + 'x = "\\Uffffffff"\n', "not TOML .OverflowError"),
+        (OWN + 'x = "\\Uffffffff"\n', "not TOML .OverflowError|not in range"),
         (OWN + "routes = 1\n", "has been changed"),
         (OWN, "should have 1 routes, but has 0: its end is missing"),
         ("[jupyterhub]\nformat = 2\nrevision = 1\n", "should have None routes, but has 0"),
