@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 from support.certificates import make_certificate
-from support.in_process import InProcessMaker, ServerMaker, connect
+from support.in_process import InProcessMaker, ServerMaker, connect, keep_all
 from support.ports import free_port
 from support.waiting import eventually, within
 
 from traefik_toml_proxy.conformance.backend import Exchange, respond_ok
 from traefik_toml_proxy.conformance.client import Connection, unverified
 from traefik_toml_proxy.conformance.wire import BrokenMessage
-from traefik_toml_proxy.inprocess import limits, pool
+from traefik_toml_proxy.inprocess import clients, limits, pool
 from traefik_toml_proxy.inprocess.client import ClientConnection
 from traefik_toml_proxy.inprocess.server import ServerConnection
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
@@ -56,7 +56,7 @@ def no_descriptors() -> Iterator[None]:
 async def test_without_descriptors_it_waits_quietly(
     make_in_process: InProcessMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It accepts nobody, logs nothing and hardly computes; those who wait are served when there are some again."""
+    """It accepts nobody, logs one line and hardly computes; those who wait are served when there are some again."""
     proxy = make_in_process()
     await proxy.start()
     loop = asyncio.get_running_loop()
@@ -69,9 +69,10 @@ async def test_without_descriptors_it_waits_quietly(
                 one.sendall(ASKED)
             caplog.clear()
             before = time.process_time()
-            await asyncio.sleep(1.5)  # for some attempts
+            await asyncio.sleep(2.5)  # for some attempts
             took = time.process_time() - before
-        assert caplog.messages == []
+        [line] = caplog.messages
+        assert line.startswith("No connection could be accepted (Too many open files): 0 connections")
         assert took < 0.3
         for one in waiting:
             assert (await within(20, loop.sock_recv(one, 100))).startswith(b"HTTP/1.1 200")
@@ -89,6 +90,7 @@ async def test_those_who_have_no_room_cost_no_protocol(
         set_up(self, transport)
 
     monkeypatch.setattr(ClientConnection, "connection_made", note)
+    keep_all(monkeypatch)
     proxy = make_in_process(most_connections=MOST)
     await proxy.start()
     crowd = await asyncio.gather(*(asyncio.open_connection(*address_of(proxy)) for _ in range(10 * MOST)))
@@ -107,6 +109,47 @@ async def test_those_who_have_no_room_cost_no_protocol(
         return False
 
     await eventually(is_open)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("sent", ["", "GET /_chp_healthz HTT"])
+async def test_those_who_ask_nothing_give_way(
+    make_in_process: InProcessMaker,
+    serve: ServerMaker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    scheme: str,
+    sent: str,
+) -> None:
+    """A crowd that fills the room keeps nobody out; who waits for an answer stays, and the log says what happened."""
+    monkeypatch.setattr(clients, "_NEW_SECONDS", 0.0)
+    monkeypatch.setattr(clients, "_USED_SECONDS", 0.0)
+    certificate = make_certificate(tmp_path, "hub").traits if scheme == "https" else {}
+    proxy = make_in_process(public_url=f"{scheme}://127.0.0.1:{free_port()}/", most_connections=MOST, **certificate)
+    await proxy.start()
+    asked, released = asyncio.Event(), asyncio.Event()
+
+    async def answer_late(exchange: Exchange) -> None:
+        asked.set()
+        await released.wait()
+        await respond_ok(exchange)
+
+    await serve(proxy, handler=answer_late)
+    async with connect(proxy) as patient, contextlib.AsyncExitStack() as stack:
+        await patient.send_head("GET", "/user/ada/")
+        await within(20, asked.wait())
+        # Of https, some do not even begin a handshake.
+        opened = [await asyncio.open_connection(*address_of(proxy)) for _ in range(MOST - 1)]
+        for _, writer in opened:
+            stack.callback(writer.transport.abort)
+            writer.write(sent.encode())
+        for _ in range(2 * MOST):
+            one = await stack.enter_async_context(connect(proxy))
+            assert (await within(20, one.request("GET", "/_chp_healthz"))).status == 200
+        await eventually(lambda: "There is no room for more" in caplog.text)
+        released.set()
+        assert (await within(20, patient.response())).status == 200
 
 
 async def test_each_client_has_room_while_there_is_some(make_in_process: InProcessMaker) -> None:
@@ -128,7 +171,7 @@ async def test_connections_at_rest_make_room(
     monkeypatch.setattr(pool, "_REST_SECONDS", 600.0)
     proxy = make_in_process(most_connections=MOST)
     await proxy.start()
-    clients = MOST - 5
+    number = MOST - 5
     open_to: dict[str, list[asyncio.StreamWriter]] = {}
     together = asyncio.Event()
 
@@ -136,7 +179,7 @@ async def test_connections_at_rest_make_room(
         await exchange.read()
         writers = open_to.setdefault(exchange.target, [])
         writers.append(exchange.writer)
-        if len(writers) == clients:
+        if len(writers) == number:
             together.set()
         await together.wait()
         await exchange.reply()
@@ -145,7 +188,7 @@ async def test_connections_at_rest_make_room(
         return sum(not writer.is_closing() for writer in open_to[path])
 
     async with contextlib.AsyncExitStack() as stack:
-        crowd = [await stack.enter_async_context(connect(proxy)) for _ in range(clients)]
+        crowd = [await stack.enter_async_context(connect(proxy)) for _ in range(number)]
         paths = [f"/user/{name}/" for name in ("ada", "bob", "eve", "joe")]
         for path in paths:
             backend = await serve(proxy, path, wait_for_all)
@@ -153,7 +196,7 @@ async def test_connections_at_rest_make_room(
             # A POST gets a connection of its own.
             answers = await within(30, asyncio.gather(*(one.request("POST", path) for one in crowd)))
             assert {answer.status for answer in answers} == {200}
-        assert at_rest("/user/joe/") == clients
+        assert at_rest("/user/joe/") == number
         await eventually(lambda: sum(map(at_rest, paths)) <= MOST)
         assert at_rest("/user/ada/") == at_rest("/user/bob/") == 0
 

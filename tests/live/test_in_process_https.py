@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support.certificates import Pair, make_certificate
-from support.in_process import InProcessMaker, ServerMaker, connect
+from support.in_process import InProcessMaker, ServerMaker, connect, keep_all
 from support.ports import free_port
 from support.waiting import eventually, within
 
@@ -190,8 +190,11 @@ async def test_a_client_that_begins_no_handshake_is_sent_away(
     assert ended == b""
 
 
-async def test_handshakes_that_never_end_are_counted(make_in_process: InProcessMaker, pair: Pair) -> None:
+async def test_handshakes_that_never_end_are_counted(
+    make_in_process: InProcessMaker, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The Hub keeps its descriptors, and those who are inside go on; when they have left, others come in again."""
+    keep_all(monkeypatch)
     proxy = make_in_process(public_url=f"https://127.0.0.1:{free_port()}/", most_connections=20, **pair.traits)
     await proxy.start()
     port = int(proxy.public_url.rsplit(":")[-1].strip("/"))

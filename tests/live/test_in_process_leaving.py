@@ -103,7 +103,7 @@ async def test_many_interim_answers_are_sent_at_once(
 
 async def stop_in_the_handshake(pair: Pair) -> tuple[int, bytes]:
     """Stop an engine in whose next step a handshake ends; return how many clients it has left, and what theirs says."""
-    engine = Engine(EngineSettings(trusted=(), most_clients=10, hub_url=""), dict, lambda _: None)
+    engine = Engine(EngineSettings(trusted=(), most_clients=10, hub_url=""), dict, lambda _: None, lambda _: None)
     listening = socket.create_server(("127.0.0.1", 0))
     address = listening.getsockname()
     await serve_sockets(engine, [listening], pair.server, None)

@@ -91,7 +91,7 @@ async def _main(
     proxy = InProcessProxy(**traits, app=app(cleanup_proxy=cleanup_proxy), log=logging.getLogger("hub"))
     if never_listens:
 
-        async def say_and_wait(_: Keeper) -> None:
+        async def say_and_wait(self: Keeper) -> None:  # noqa: ARG001 - named as the method is
             _say(proxy)
             await asyncio.Event().wait()
 

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from traefik_toml_proxy.conformance.backend import Backend, Handler, respond_ok
 from traefik_toml_proxy.conformance.client import Connection
+from traefik_toml_proxy.inprocess import clients, limits
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 from .ports import free_port
@@ -76,3 +77,9 @@ async def serve() -> AsyncIterator[ServerMaker]:
 def connect(proxy: InProcessProxy) -> Connection:
     """Return a new connection to the public address."""
     return Connection(proxy.public_url)
+
+
+def keep_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no client give way to new ones, however long it has waited."""
+    monkeypatch.setattr(clients, "_NEW_SECONDS", limits.HEAD_SECONDS)
+    monkeypatch.setattr(clients, "_USED_SECONDS", limits.IDLE_SECONDS)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 from .client import ClientConnection
 
@@ -21,11 +22,19 @@ _PAUSE = 0.5
 class Admission(Protocol):
     """Counts clients, and knows how many there can be."""
 
-    def admit(self, client: ClientConnection) -> bool:
-        """Whether there is room for a client. If so, it counts from now on, until it is forgotten."""
+    def admit(self, client: ClientConnection, leave: Callable[[], object]) -> bool:
+        """Whether there is room for a client. If so, it counts from now on, until it is forgotten.
+
+        Args:
+            client: The client.
+            leave: Closes its connection before that is made, so while its handshake is going on.
+        """
 
     def give_up(self, client: ClientConnection) -> None:
         """Note that a client does not come. If its handshake has ended at the last moment, close its connection."""
+
+    def on_accept_failed(self, problem: str) -> None:
+        """Note why no connection can be accepted now."""
 
 
 class AcceptingListener:
@@ -55,7 +64,7 @@ class AcceptingListener:
         self._context = context
         self._make = make
         self._admission = admission
-        self._welcoming: set[asyncio.Task[None]] = set()
+        self._welcoming: dict[ClientConnection, asyncio.Task[None]] = {}
         self._pausing: asyncio.TimerHandle | None = None
         listening.setblocking(False)
         self._go_on()
@@ -71,15 +80,20 @@ class AcceptingListener:
                 connection, address = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError:
+            except OSError as error:
                 self._loop.remove_reader(self._listening)
                 self._pausing = self._loop.call_later(_PAUSE, self._go_on)
+                self._admission.on_accept_failed(error.strerror or str(error))
                 return
             client = self._make(address)
-            if self._admission.admit(client):
-                self._welcoming.add(self._loop.create_task(self._welcome(connection, client)))
+            if self._admission.admit(client, functools.partial(self._dismiss, client)):
+                self._welcoming[client] = self._loop.create_task(self._welcome(connection, client))
             else:
                 connection.close()
+
+    def _dismiss(self, client: ClientConnection) -> None:
+        # Not at once: a task that has not begun would close nothing.
+        self._loop.call_soon(self._welcoming[client].cancel)
 
     async def _welcome(self, connection: socket.socket, client: ClientConnection) -> None:
         try:
@@ -96,7 +110,7 @@ class AcceptingListener:
             self._admission.give_up(client)
             raise
         finally:
-            self._welcoming.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            del self._welcoming[client]
 
     async def close(self) -> None:
         """Accept nothing more, and end the handshakes that are going on. Then, all that are accepted know of it."""
@@ -107,7 +121,7 @@ class AcceptingListener:
         self._listening.close()
         await asyncio.sleep(0)  # what has only just been accepted is welcomed first: nobody else would close it
         if self._context is not None:
-            for task in self._welcoming:
+            for task in self._welcoming.values():
                 task.cancel()
         if self._welcoming:
-            await asyncio.wait(self._welcoming)
+            await asyncio.wait(self._welcoming.values())

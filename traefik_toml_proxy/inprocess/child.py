@@ -201,7 +201,7 @@ class Child:
         settings = ChildSettings.of_tree(message["begin"])
         reporter = self._reporter
         on_access = reporter.on_access if settings.access_log else None
-        self._engine = Engine(settings.engine, self._targets.current, reporter.on_failure, on_access)
+        self._engine = Engine(settings.engine, self._targets.current, reporter.on_failure, _log.warning, on_access)
         self._sockets = [(number, is_tls, port) for number, is_tls, port in message["sockets"]]
 
     @property

@@ -16,7 +16,6 @@ from .server import HIGH_WATER, LOW_WATER
 from .sockets import close_once, end_writing, is_gone, is_sent, reset_when_closed, takes_nothing, was_reset
 
 _SERVER_IS_FULL, _TOO_MUCH_WAITS, _OTHERS_WAIT = 1, 2, 4  # why nothing is read from the client
-
 Making = Callable[[], Coroutine[Any, Any, bytes]]  # makes a whole answer
 
 
@@ -49,22 +48,9 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_engine",
-        "_exchange",
-        "_has_ended",
-        "_has_turn",
-        "_held",
-        "_is_full",
-        "_is_lingering",
-        "_lingers_until",
-        "_loop",
-        "_making",
-        "_reader",
-        "_server_has_ended",
-        "_transport",
-        "deadline",
-        "peer",
-    )
+        "_engine", "_exchange", "_has_ended", "_has_turn", "_held", "_is_full", "_is_lingering", "_lingers_until",
+        "_loop", "_making", "_reader", "_server_has_ended", "_transport", "deadline", "peer",
+    )  # fmt: skip
 
     def __init__(self, engine: Engine, peer: Peer) -> None:
         """Set who is there, and by whom it is served."""
@@ -85,10 +71,15 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = self._loop.time() + limits.HEAD_SECONDS
 
     @property
+    def waits_for_request(self) -> bool:
+        """Whether it waits for a request, or for the rest of its head."""
+        waits = self._exchange is None and self._making is None and not self._is_lingering
+        return waits and is_sent(self._transport)
+
+    @property
     def is_idle(self) -> bool:
         """Whether it waits for the beginning of a request."""
-        waits = self._exchange is None and self._making is None and not self._is_lingering
-        return waits and self._reader.is_between and is_sent(self._transport)
+        return self.waits_for_request and self._reader.is_between
 
     @property
     def is_stopping(self) -> bool:
@@ -254,7 +245,7 @@ class ClientConnection(asyncio.Protocol):
         """Have the server go on."""
         self._is_full = False
         if self._exchange is not None:
-            self._wait_for_more(self._exchange)
+            self._wait_for_more()
             self._exchange.release_server()
         elif self._making is None and not self._is_lingering:
             self._wait_for_request()
@@ -279,12 +270,14 @@ class ClientConnection(asyncio.Protocol):
     def go_on(self) -> None:
         """See :class:`~.exchange.Client`."""
         self._release(_SERVER_IS_FULL)
-        if self._exchange is not None:
-            self._wait_for_more(self._exchange)
+        self._wait_for_more()
 
-    def _wait_for_more(self, exchange: Exchange) -> None:
-        must_move = self._is_full or self._held & _SERVER_IS_FULL or self._server_has_ended or not exchange.is_complete
-        self.deadline = self._loop.time() + limits.STALLED_SECONDS if must_move else self._patience()
+    def _wait_for_more(self) -> None:
+        if (exchange := self._exchange) is not None:
+            must_move = (
+                self._is_full or self._held & _SERVER_IS_FULL or self._server_has_ended or not exchange.is_complete
+            )
+            self.deadline = self._loop.time() + limits.STALLED_SECONDS if must_move else self._patience()
 
     def _hold(self, why: int) -> None:
         if not self._held and not is_gone(self._transport):
@@ -294,8 +287,8 @@ class ClientConnection(asyncio.Protocol):
     def _release(self, why: int) -> None:
         if self._held:
             too_much, self._held = self._held & why & _TOO_MUCH_WAITS, self._held & ~why
-            if too_much and self._exchange is not None:
-                self._wait_for_more(self._exchange)
+            if too_much:
+                self._wait_for_more()
             if not self._held and not is_gone(self._transport) and not self._transport.is_closing():
                 self._transport.resume_reading()
 

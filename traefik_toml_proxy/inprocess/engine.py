@@ -15,6 +15,7 @@ from ..errors import quoted
 from ..routes import Route, RouteTable
 from ..seams import Traffic
 from .client import ClientConnection, Making
+from .clients import Clients
 from .exchange import Exchange
 from .forwarding import Network, Peer, is_in
 from .frames import FrameWatcher
@@ -126,6 +127,7 @@ class Engine:
     Attributes:
         revision: The revision of the table.
         seen: By routespec, when it was last used, in seconds since 1970.
+        clients: Who is connected; for listeners.
         is_stopping: Whether each connection is closed after the current answer.
     """
 
@@ -134,6 +136,7 @@ class Engine:
         settings: EngineSettings,
         tls: Callable[[], Mapping[str, ssl.SSLContext]],
         on_failure: Callable[[Failure], object],
+        warn: Callable[[str], object],
         on_access: Callable[[Access], object] | None = None,
     ) -> None:
         """Set up; nothing is served before :meth:`listen`.
@@ -142,6 +145,7 @@ class Engine:
             settings: The settings.
             tls: Returns the certificates for https targets, by the ``tls`` of an address.
             on_failure: Is told of each request that got no answer.
+            warn: Is told of what an admin should know, in a few words and not often.
             on_access: Is told of each request when it is over.
         """
         self.revision = 0
@@ -153,9 +157,8 @@ class Engine:
         self._table = RouteTable()
         self._pool = Pool(tls, settings.most_clients)
         self._pages = HubPages(settings.hub_url, self._pool) if settings.hub_url else None
-        self._clients: set[ClientConnection] = set()
-        # Those that are accepted, but not told so yet: of https, during the handshake.
-        self._coming: set[ClientConnection] = set()
+        self.clients = Clients(settings.most_clients, warn)
+        self.remember, self.forget = self.clients.remember, self.clients.forget
         self._servers: list[Listener] = []
         self._ticking: asyncio.TimerHandle | None = None
         self._matches: dict[tuple[bytes, bytes], _Match | None] = {}
@@ -184,7 +187,8 @@ class Engine:
             for digit, count in enumerate(digits)
             if count or digit == 2
         }
-        return Traffic(counts, len(self._clients), min(self._websockets, len(self._clients)))
+        connected = len(self.clients.connected)
+        return Traffic(counts, connected, min(self._websockets, connected))
 
     def add_listener(self, server: Listener) -> None:
         """Have a listener closed at the end."""
@@ -217,19 +221,20 @@ class Engine:
             await server.close()
         loop = asyncio.get_running_loop()
         end = loop.time() + grace
-        while busy := [client for client in self._clients if not client.is_idle and not client.is_tunnel]:
-            for client in self._clients - set(busy):
+        clients = self.clients.connected
+        while busy := [client for client in clients if not client.is_idle and not client.is_tunnel]:
+            for client in clients - set(busy):
                 client.close()
             if loop.time() > end:
                 break
             await asyncio.sleep(0.02)
         if self._ticking is not None:
             self._ticking.cancel()
-        for client in list(self._clients):
+        for client in list(clients):
             client.close()
         self._pool.close()
         for _ in range(_LAST_STEPS):
-            if self._clients or self._pool.is_used:
+            if clients or self._pool.is_used:
                 await asyncio.sleep(0)
 
     def _tick(self) -> None:
@@ -237,35 +242,14 @@ class Engine:
         # First, so that it goes on whatever goes wrong below; asyncio logs that.
         self._ticking = loop.call_later(_TICK, self._tick)
         now = loop.time()
-        for client in self._clients:
+        for client in self.clients.connected:
             if client.deadline < now:
                 loop.call_soon(client.on_deadline)
-        self._websockets = sum(client.is_tunnel for client in self._clients)
+        self._websockets = sum(client.is_tunnel for client in self.clients.connected)
         self._pool.close_old(now)
+        self.clients.report()
 
     # For connections.
-
-    def remember(self, client: ClientConnection) -> None:
-        """See :class:`~.client.Engine`."""
-        self._coming.discard(client)
-        self._clients.add(client)
-
-    def admit(self, client: ClientConnection) -> bool:
-        """See :class:`~.accepting.Admission`."""
-        if len(self._clients) + len(self._coming) >= self._settings.most_clients:
-            return False
-        self._coming.add(client)
-        return True
-
-    def give_up(self, client: ClientConnection) -> None:
-        """See :class:`~.accepting.Admission`."""
-        self._coming.discard(client)
-        if client in self._clients:
-            client.close()
-
-    def forget(self, client: ClientConnection) -> None:
-        """See :class:`~.client.Engine`."""
-        self._clients.discard(client)
 
     def answer(self, client: ClientConnection, request: Request) -> bytes | Exchange | Making:
         """See :class:`~.client.Engine`."""

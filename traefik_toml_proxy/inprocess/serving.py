@@ -24,4 +24,4 @@ async def serve(
     """
     make = functools.partial(engine.make_client, is_tls=context is not None, port=port)
     for one in sockets:
-        engine.add_listener(AcceptingListener(one, context, make, engine))
+        engine.add_listener(AcceptingListener(one, context, make, engine.clients))

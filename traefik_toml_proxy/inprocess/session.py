@@ -81,7 +81,7 @@ async def open_in_process(settings: InProcessSettings, log: logging.Logger) -> S
             settings.metrics.count(Event.REQUEST_FAILED)
             failures(failure)
 
-        engine = await thread.call(lambda: Engine(settings.engine, tls.current, on_failure, accesses))
+        engine = await thread.call(lambda: Engine(settings.engine, tls.current, on_failure, failures, accesses))
         # Ended in reverse order: its file is removed when nobody listens any more.
         cleanup.add("the socket", functools.partial(in_thread, remove_socket, settings.place))
         cleanup.add("the proxy", lambda: thread.run(engine.close(_GRACE)))
