@@ -26,6 +26,8 @@ _TARGET_AUTHORITY = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+
 UNIX_SCHEMES = ("http+unix", "unix+http")
 # The percent-encoded absolute path of a unix socket. It must not contain NUL, which would end it.
 _TARGET_SOCKET = re.compile(r"%2[Ff](?:[A-Za-z0-9_.~-]|%(?!00)[0-9A-Fa-f]{2})+")
+# The longest path of a unix socket that can be connected to, in bytes (unix(7), sun_path).
+LONGEST_SOCKET_PATH = 107
 # RFC 3986 section 3.3 (pchar) and "/"
 _TARGET_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/%-]*")
 
@@ -149,6 +151,10 @@ def check_target(routespec: str, target: str) -> None:
         raise refuse("has a query or a fragment, which cannot be prepended to the path of a request")
     if not (_TARGET_SOCKET if url.scheme in UNIX_SCHEMES else _TARGET_AUTHORITY).fullmatch(url.netloc):
         raise refuse("has no host to connect to")
+    if url.scheme in UNIX_SCHEMES and len(unquote_to_bytes(url.netloc)) > LONGEST_SOCKET_PATH:
+        raise refuse(
+            f"is a unix socket with a path of more than {LONGEST_SOCKET_PATH} bytes, which nobody can connect to"
+        )
     if not _TARGET_PATH.fullmatch(url.path) or _BROKEN_ESCAPE.search(url.path):
         raise refuse("has characters in its path that must be percent-encoded")
     if not {b".", b".."}.isdisjoint(unquote_to_bytes(url.path).split(b"/")):

@@ -19,7 +19,7 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         self.error = 0
         options = {"setsockopt": lambda *_: None, "getsockopt": lambda *_: self.error}
-        super().__init__({"socket": SimpleNamespace(**options, family=0)})
+        super().__init__({"socket": SimpleNamespace(**options, family=0, fileno=lambda: -1)})
         self.reads = True
         self.closed = False
         self.written: list[bytes] = []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -135,21 +137,29 @@ async def test_one_that_is_closed_already_is_not_closed_again() -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("place", [Address("127.0.0.1", 1, "", ""), Address("", 0, "/run/x.sock", "")])
+@pytest.mark.parametrize("is_unix", [False, True])
 async def test_one_whose_opening_is_cancelled_at_the_last_moment_is_forgotten(
-    monkeypatch: pytest.MonkeyPatch, place: Address
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_unix: bool
 ) -> None:
     """As uvloop does it: the protocol is told of the connection, but not of its end."""
+    path = str(tmp_path / "server.sock")
 
-    async def open_it(make: Callable[[], ServerConnection], *_: object, **__: object) -> None:
+    async def open_it(
+        make: Callable[[], ServerConnection], *_: object, sock: socket.socket | None = None, **__: object
+    ) -> None:
         make().connection_made(Transport())
+        if sock is not None:
+            sock.close()
         raise asyncio.CancelledError
 
     pool = Pool(dict, 10)
     for name in ("create_connection", "create_unix_connection"):
         monkeypatch.setattr(asyncio.get_running_loop(), name, open_it)
-    with pytest.raises(asyncio.CancelledError):
-        await pool.connect(place)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        with pytest.raises(asyncio.CancelledError):
+            await pool.connect(Address("", 0, path, "") if is_unix else Address("127.0.0.1", 1, "", ""))
     assert not pool.is_used
 
 

@@ -107,6 +107,7 @@ def test_a_routespec_that_cannot_be_matched_exactly_is_refused(routespec: str, r
         "http+unix://%2Frun%2Fhub.sock",
         "http+unix://%2Frun%2Fa%20b.sock/base/",
         "unix+http://%2Frun%2Fhub.sock",
+        "http+unix://%2F" + 53 * "%C3%A9",
     ],
 )
 def test_a_target_is_a_url_with_a_host_or_socket_and_a_path(target: str) -> None:
@@ -121,6 +122,8 @@ def test_a_target_is_a_url_with_a_host_or_socket_and_a_path(target: str) -> None
         ("http+unix://run%2Fhub.sock", "has no host"),
         ("http+unix://%2Frun%2Fhub%00.sock", "has no host"),
         ("http+unix://%2Frun%2Fhub%zz.sock", "has no host"),
+        ("http+unix://%2F" + 107 * "x", "a path of more than 107 bytes"),
+        ("http+unix://%2F" + 53 * "%C3%A9" + "x", "a path of more than 107 bytes"),
         ("https+unix://%2Frun%2Fhub.sock", "does not start with http"),
         ("http://[::1", "is not a URL"),
         ("http://h:x", "is not a URL"),

@@ -201,12 +201,10 @@ class Exchange:
             server.abort()
             return
         self._server = server
-        head, *rest = self._waiting
-        self._waiting = []
+        waiting, self._waiting = self._waiting, []
         self._client.go_on()  # before the server may say that it takes no more
-        server.begin(self, self.request, head)
-        for data in rest:
-            server.send(data)
+        # At once: a server that answers after the head and closes would break what is sent next.
+        server.begin(self, self.request, b"".join(waiting))
 
     # From the client.
 

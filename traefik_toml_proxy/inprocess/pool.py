@@ -8,6 +8,8 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
+from .names import Names
+from .opening import open_connection
 from .server import ServerConnection
 from .targets import Address
 
@@ -49,6 +51,7 @@ class Pool:
         """
         self._tls = tls
         self._most = most
+        self._names = Names()
         # Those at rest: of each address, and all, each from the one that has rested longest.
         self._resting: dict[Address, dict[ServerConnection, None]] = {}
         self._oldest: OrderedDict[ServerConnection, None] = OrderedDict()
@@ -121,7 +124,7 @@ class Pool:
         except (socket.gaierror, UnicodeError) as error:  # a label of the name may be empty, or too long
             raise Unreachable("its name cannot be resolved") from error
         except OSError as error:
-            raise Unreachable(error.strerror or type(error).__name__) from error
+            raise Unreachable(error.strerror or str(error) or type(error).__name__) from error
         if not opened.is_usable:  # nobody would be told of its end any more
             raise Unreachable("it has closed the connection")
         return opened
@@ -130,14 +133,10 @@ class Pool:
         self._opening -= 1
 
     async def _open(self, address: Address) -> ServerConnection:
-        loop = asyncio.get_running_loop()
         context = self._tls()[address.tls] if address.tls else None
         made = ServerConnection(address, self._opened)
         try:
-            if address.socket:
-                await loop.create_unix_connection(lambda: made, address.socket)
-            else:
-                await loop.create_connection(lambda: made, address.host, address.port, ssl=context)
+            await open_connection(lambda: made, address, context, self._names)
         except BaseException:
             if made in self._opened:  # cancelled at the last moment, of which uvloop tells nobody
                 self._opened.discard(made)

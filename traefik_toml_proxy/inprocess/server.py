@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import sys
 from typing import Protocol, cast
 
@@ -16,6 +18,8 @@ from .targets import Address
 HIGH_WATER, LOW_WATER = 65_536, 16_384
 # Seconds for what was sent to go out of a connection that is closed: a server that takes no more would keep it for ever.
 _CLOSE_SECONDS = 30.0
+# How many pieces are read of what a server has sent before it broke the connection.
+_MOST_LAST = 16
 
 # Why nothing is read from the server.
 CLIENT_IS_FULL, _OTHERS_WAIT = 1, 2
@@ -71,6 +75,7 @@ class ServerConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_closing",
         "_held",
         "_is_answered",
         "_is_lost",
@@ -99,6 +104,7 @@ class ServerConnection(asyncio.Protocol):
         self._is_answered = False
         self._is_lost = False
         self._held = 0
+        self._closing: asyncio.TimerHandle | None = None
 
     @property
     def is_usable(self) -> bool:
@@ -110,13 +116,13 @@ class ServerConnection(asyncio.Protocol):
         """Whether anything of an answer to the current request has come."""
         return self._reader.has_begun
 
-    def begin(self, owner: Owner, request: Request, head: bytes) -> None:
-        """Send the head of a request."""
+    def begin(self, owner: Owner, request: Request, data: bytes) -> None:
+        """Send the head of a request, and what has come of its body."""
         self.owner = owner
         self.can_stay = self._is_answered = False
         self._reader = AnswerReader(request.method)
         self._takes_upgrade = request.upgrade
-        self.transport.write(head)
+        self.transport.write(data)
 
     def send(self, data: bytes) -> None:
         """Send more, unless the connection is being closed: asyncio would log each piece."""
@@ -133,7 +139,7 @@ class ServerConnection(asyncio.Protocol):
             takes_time = self.address.tls or self.transport.get_write_buffer_size()
             self.transport.close()
             if takes_time:
-                asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self.transport.abort)
+                self._closing = asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self.transport.abort)
 
     def abort(self) -> None:
         """Close it at once; the owner is told nothing more."""
@@ -274,7 +280,12 @@ class ServerConnection(asyncio.Protocol):
         """Tell the owner, if it does not know yet."""
         self._opened.discard(self)
         self._is_lost = True
+        if self._closing is not None:
+            self._closing.cancel()
         self._read_rest()
+        # A retry is better than what a server has sent over a connection that has rested: it may be from before the request.
+        if isinstance(error, (BrokenPipeError, ConnectionResetError)) and not self.address.tls and not self.rests_since:
+            self._read_last()
         if self.address.tls:
             self.transport.abort()  # for Python 3.10: it takes the transport for open, and warns of that
         if self.owner is not None and self.address.tls and not error and not self._is_tunnel:
@@ -283,6 +294,19 @@ class ServerConnection(asyncio.Protocol):
         if owner is not None:
             reason = f"the connection broke ({type(error).__name__})" if error else "it has closed the connection"
             owner.on_lost(reason)
+
+    def _read_last(self) -> None:
+        """Read an answer that came before the server closed: nobody has, if the loop has noticed that by sending."""
+        if self._is_tunnel:
+            return
+        with contextlib.suppress(OSError):
+            descriptor = self.transport.get_extra_info("socket").fileno()
+            for _ in range(_MOST_LAST):
+                # Not recv: uvloop's socket has none. It does not block.
+                if self.owner is None or self._is_answered or not (data := os.read(descriptor, HIGH_WATER)):
+                    break
+                self._reader.receive(data)
+                self._read(self.owner, sys.maxsize)
 
     def _lose(self, reason: str) -> None:
         owner, self.owner = self.owner, None
