@@ -124,7 +124,7 @@ async def test_those_who_ask_nothing_give_way(
 ) -> None:
     """A crowd that fills the room keeps nobody out; who waits for an answer stays, and the log says what happened."""
     monkeypatch.setattr(clients, "_NEW_SECONDS", 0.0)
-    monkeypatch.setattr(clients, "_USED_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "USED_SECONDS", 0.0)
     certificate = make_certificate(tmp_path, "hub").traits if scheme == "https" else {}
     proxy = make_in_process(public_url=f"{scheme}://127.0.0.1:{free_port()}/", most_connections=MOST, **certificate)
     await proxy.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import socket
@@ -10,6 +11,7 @@ import ssl
 import struct
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from support.certificates import Pair, make_certificate
@@ -17,8 +19,8 @@ from support.in_process import InProcessMaker, ServerMaker, connect, keep_all
 from support.ports import free_port
 from support.waiting import eventually, within
 
-from traefik_toml_proxy.conformance.backend import Backend
-from traefik_toml_proxy.conformance.client import Connection
+from traefik_toml_proxy.conformance.backend import Backend, Exchange
+from traefik_toml_proxy.conformance.client import Connection, unverified
 from traefik_toml_proxy.errors import ConfigurationError
 from traefik_toml_proxy.inprocess import accepting, renewal
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
@@ -219,6 +221,35 @@ async def test_handshakes_that_never_end_are_counted(
         assert [each.exception() for each in ended if each.exception()] == []
 
     await eventually(is_open)
+
+
+@pytest.mark.parametrize("size", [2_990_000, 3_030_000, 3_070_000])
+async def test_a_stop_leaves_the_end_of_an_answer_time_to_go_out(
+    make_in_process: InProcessMaker, serve: ServerMaker, pair: Pair, caplog: pytest.LogCaptureFixture, size: int
+) -> None:
+    """All of it may have been given to TLS, and still wait there for a client that takes it slowly."""
+
+    async def be_large(exchange: Exchange) -> None:
+        await exchange.reply(body=b"x" * size)
+
+    caplog.set_level(logging.INFO)
+    proxy = make_in_process(public_url=f"https://127.0.0.1:{free_port()}/", access_log=True, **pair.traits)
+    await proxy.start()
+    await serve(proxy, handler=be_large)
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", urlsplit(proxy.public_url).port or 0))
+    reader, writer = await asyncio.open_connection(sock=client, limit=1024, ssl=unverified(), server_hostname="")
+    writer.write(b"GET /user/ada/ HTTP/1.1\r\nHost: h\r\n\r\n")
+    await within(20, reader.readuntil(b"\r\n\r\n"))
+    with contextlib.suppress(AssertionError):  # the proxy may not have all of it before the client takes more
+        await eventually(lambda: "(route '/user/ada/'): 200" in caplog.text, within=0.5)
+    stopping = asyncio.ensure_future(proxy.stop())
+    body = await within(30, reader.readexactly(size))
+    assert len(body) == size
+    await within(20, stopping)
+    writer.transport.abort()
 
 
 async def test_no_connection_to_a_server_is_left_when_the_proxy_has_stopped(

@@ -82,4 +82,4 @@ def connect(proxy: InProcessProxy) -> Connection:
 def keep_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have no client give way to new ones, however long it has waited."""
     monkeypatch.setattr(clients, "_NEW_SECONDS", limits.HEAD_SECONDS)
-    monkeypatch.setattr(clients, "_USED_SECONDS", limits.IDLE_SECONDS)
+    monkeypatch.setattr(limits, "USED_SECONDS", limits.IDLE_SECONDS)

@@ -113,12 +113,16 @@ class AcceptingListener:
             del self._welcoming[client]
 
     async def close(self) -> None:
-        """Accept nothing more, and end the handshakes that are going on. Then, all that are accepted know of it."""
+        """Accept nothing more, and end the handshakes that are going on. Then, all that are accepted know of it.
+
+        May be called twice.
+        """
         if self._pausing is not None:
             self._pausing.cancel()
-        # First, or asyncio could take another file with the same number for it.
-        self._loop.remove_reader(self._listening)
-        self._listening.close()
+        if self._listening.fileno() >= 0:
+            # First, or asyncio could take another file with the same number for it.
+            self._loop.remove_reader(self._listening)
+            self._listening.close()
         await asyncio.sleep(0)  # what has only just been accepted is welcomed first: nobody else would close it
         if self._context is not None:
             for task in self._welcoming.values():

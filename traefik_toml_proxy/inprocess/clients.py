@@ -14,8 +14,8 @@ from .client import ClientConnection
 _PART, _LEAST = 1 / 64, 32
 # Seconds until the next look for idle ones if there was none: with thousands of connections, a look takes some time.
 _LOOK_SECONDS = 1.0
-# Seconds in which a connection does not give way: a new one, whose first request may be on its way, and one after an answer.
-_NEW_SECONDS, _USED_SECONDS = 1.0, 10.0
+# Seconds in which a new connection does not give way: its first request may be on its way.
+_NEW_SECONDS = 1.0
 # Seconds between two lines of the log about too many connections.
 _LOG_SECONDS = 60.0
 _ADVICE = (
@@ -96,6 +96,20 @@ class Clients:
             self._looks_at = now + _LOOK_SECONDS
         return bool(leaving)
 
+    def end_idle(self) -> bool:
+        """Close all connections without an answer that is under way; return whether there are others.
+
+        Over TLS, nobody can tell whether all of an answer has gone out. So those that were used just now are closed in a
+        way that lets it, and are among the others until then.
+        """
+        was_used = self._loop.time() + limits.IDLE_SECONDS - limits.USED_SECONDS
+        for client in list(self.connected):
+            if client.is_idle and client.peer.is_tls and client.deadline > was_used:
+                client.cut_off(reset=False)
+            elif client.is_idle or client.is_tunnel:
+                client.close()
+        return any(not client.is_idle and not client.is_tunnel for client in self.connected)
+
     def report(self) -> None:
         """Tell what was wrong, if there is anything new, and it is time again."""
         if not (self._gave_way or self._refused or self._problem) or self._loop.time() < self._logs_at:
@@ -114,4 +128,4 @@ def _may_leave(patience: float) -> bool:
     """Whether a client that waits for a request gives way if so many seconds are left until its deadline."""
     if patience <= limits.HEAD_SECONDS:  # it is new, or has begun to send a head, or has been idle for minutes
         return patience <= limits.HEAD_SECONDS - _NEW_SECONDS
-    return patience <= limits.IDLE_SECONDS - _USED_SECONDS
+    return patience <= limits.IDLE_SECONDS - limits.USED_SECONDS

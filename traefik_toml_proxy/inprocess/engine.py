@@ -222,11 +222,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         end = loop.time() + grace
         clients = self.clients.connected
-        while busy := [client for client in clients if not client.is_idle and not client.is_tunnel]:
-            for client in clients - set(busy):
-                client.close()
-            if loop.time() > end:
-                break
+        while self.clients.end_idle() and loop.time() <= end:
             await asyncio.sleep(0.02)
         if self._ticking is not None:
             self._ticking.cancel()

@@ -9,6 +9,8 @@ NEVER = float("inf")
 HEAD_SECONDS = 60.0
 IDLE_SECONDS = 180.0
 STALLED_SECONDS = 600.0
+# Seconds after an answer in which its end may still be on its way to the client, and the client is left alone.
+USED_SECONDS = 10.0
 # Seconds for an answer, or for more of it, to a client that sends nothing more: nobody can tell whether it has gone.
 HALF_CLOSED_SECONDS = 60.0
 # Seconds for a client that is to stop sending, in all, and without anything coming.
