@@ -113,13 +113,13 @@ def test_routes_are_compared_when_they_are_served_and_memory_with_all_processes(
     mebibyte = 2**20
     contenders = {
         "in-process": {
-            "start": {"start_gap_ms": 30.0, "grown_rss_bytes": 20 * mebibyte},
+            "start": {"start_gap_ms": 30.0, "grown_rss_bytes": 70 * mebibyte},
             "usage": {"proxy_rss_bytes": 0},
             "single": added(1.0, 2.0),
             "burst": added(1500.0, 2500.0, 10_000, gap=20.0),
         },
         "chp": {
-            "start": {"start_gap_ms": 90.0, "grown_rss_bytes": 10 * mebibyte},
+            "start": {"start_gap_ms": 90.0, "grown_rss_bytes": 60 * mebibyte},
             "usage": {"proxy_rss_bytes": 40 * mebibyte},
             "single": added(5.0, 5.0),
         },
@@ -127,10 +127,12 @@ def test_routes_are_compared_when_they_are_served_and_memory_with_all_processes(
     levels = [
         {"existing": 10_000, "contenders": contenders},
         {"existing": 20, "contenders": {"chp": contenders["chp"]}},
+        {"existing": 0, "contenders": {"chp": {"start": {"grown_rss_bytes": 50 * mebibyte}}}},
     ]
 
     found = {ratio["name"]: (ratio["value"], ratio["kept"]) for ratio in route_ratios({"levels": levels})}
 
+    # 20 and 50 MiB: the Hub's own 50 are not the proxies'.
     assert found == {
         "one add until it is served, 10000 routes, in-process / chp": (0.4, True),
         "longest delay of the Hub's event loop, 10000 routes, in-process, ms": (30.0, False),
@@ -141,6 +143,15 @@ def test_routes_are_compared_when_they_are_served_and_memory_with_all_processes(
 
 def test_memory_that_was_not_measured_is_not_compared() -> None:
     contenders = {"in-process": {"single": added(1.0, 2.0), "usage": None}, "chp": {}}
+
+    found = route_ratios({"levels": [{"existing": 10_000, "contenders": contenders}]})
+
+    assert [ratio["value"] for ratio in found] == [1.0, None]
+
+
+def test_memory_is_not_compared_if_the_hubs_own_is_not_known() -> None:
+    start = {"start_gap_ms": 1.0, "grown_rss_bytes": 1}
+    contenders = {name: {"start": start, "usage": {"proxy_rss_bytes": 1}} for name in ("in-process", "chp")}
 
     found = route_ratios({"levels": [{"existing": 10_000, "contenders": contenders}]})
 
