@@ -1,4 +1,4 @@
-"""Slow, broken and hostile clients by the thousand: others are served within a second, and nothing is left of them."""
+"""Crowds of slow, broken and hostile clients: others are served, and nothing is left. By the thousand: tests/e2e."""
 
 from __future__ import annotations
 
