@@ -71,7 +71,12 @@ HOUSE = [
         "readiness runtime session standstill stores documents messages files seams traefik routes errors threads",
     ),
     Room("readiness", PURE, "agent.readiness", ""),
-    Room("leftovers", PURE, "proxies.leftovers proxies.leftovers_etcd", "findings errors"),
+    Room(
+        "leftovers",
+        PURE,
+        "proxies.leftovers proxies.leftovers_etcd proxies.leftovers_inprocess",
+        "findings errors",
+    ),
     Room(
         "inprocess",
         IO,

@@ -25,6 +25,7 @@ from ..runtime.pairs import PASSPHRASE_VARIABLE
 from ..session import Session
 from ..traefik.static import check_trusted_proxies
 from .base import RoutingProxy
+from .leftovers_inprocess import inprocess_leftovers
 from .transports import extra_routes_ca, watched_transports
 from .values import absolute
 
@@ -155,6 +156,8 @@ class InProcessProxy(RoutingProxy):
     extra_routes_ca = extra_routes_ca()
 
     async def _open_session(self) -> Session:
+        for leftover in inprocess_leftovers(self.config, {cls.__name__ for cls in type(self).__mro__}):
+            self.log.warning("%s", leftover)
         if not self.should_start:
             raise ConfigurationError(
                 "c.Proxy.should_start is False, but a proxy in the Hub's own process cannot be started by others."

@@ -6,6 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, MutableMapping
 
 from ..errors import quoted
 
+# Stands in each sentence, between what it is about and what takes its place.
+WITHOUT_EFFECT = " has no effect with this proxy: "
+
 _NOT_NEEDED = "it is not needed here"
 _NO_API = "it is not needed here: there is no API, and so no password"
 _STATIC = "use c.TraefikProxy.extra_static_config"
@@ -16,7 +19,7 @@ _OTHER_STORE = "the routes are kept in a file here, c.TraefikTomlProxy.dynamic_c
 _NOT_HERE = "it belongs to another proxy"
 
 # Settings of JupyterHub that it passes on to configurable-http-proxy, by the name that they have there.
-_HUB = {
+HUB = {
     "proxy_cmd": "command",
     "debug_proxy": "debug",
     "proxy_auth_token": "auth_token",
@@ -118,10 +121,10 @@ def leftovers(config: Mapping[str, Mapping[str, object]], own: Collection[str]) 
     found = []
     for section, settings in sorted(config.items()):
         if section == "JupyterHub":
-            found += [line for name in _HUB if name in settings for line in _chp(f"{section}.{name}", name, settings)]
+            found += [line for name in HUB if name in settings for line in _chp(f"{section}.{name}", name, settings)]
         elif section == "ConfigurableHTTPProxy":
             # JupyterHub has copied its own settings there.
-            copied = {_HUB[name] for name in config.get("JupyterHub", ()) if name in _HUB}
+            copied = {HUB[name] for name in config.get("JupyterHub", ()) if name in HUB}
             for name in sorted(settings):
                 if name not in copied:
                     found += _chp(f"{section}.{name}", name, settings)
@@ -165,7 +168,7 @@ def _of_the_same_name(section: str) -> Mapping[str, str]:
 
 def _chp(where: str, name: str, settings: Mapping[str, object]) -> Iterator[str]:
     """Return a sentence for a setting of configurable-http-proxy, and one for each option in its command."""
-    advice = _CHP.get(_HUB.get(name, name))
+    advice = _CHP.get(HUB.get(name, name))
     yield line_about(where, advice or _NOT_HERE)
     if advice is not _CHP["command"]:
         return
@@ -173,7 +176,7 @@ def _chp(where: str, name: str, settings: Mapping[str, object]) -> Iterator[str]
         instead = next(
             (text for start, text in _OPTIONS.items() if option.startswith(start)), "it has no counterpart here"
         )
-        yield f"{quoted(option)} in c.{where} has no effect with this proxy: {instead}."
+        yield f"{quoted(option)} in c.{where}{WITHOUT_EFFECT}{instead}."
 
 
 def _options(command: object) -> list[str]:
@@ -195,4 +198,4 @@ def _elsewhere(section: str, name: str) -> str:
 
 def line_about(where: str, advice: str) -> str:
     """Return the sentence about a setting."""
-    return f"c.{where} has no effect with this proxy: {advice}."
+    return f"c.{where}{WITHOUT_EFFECT}{advice}."
