@@ -9,6 +9,7 @@ import logging
 import socket
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -946,6 +947,18 @@ async def test_an_address_that_is_in_use_is_named(make_in_process: InProcessMake
         await make_in_process(public_url=proxy.public_url).start()
     with pytest.raises(ConfigurationError, match=r"cannot listen at 192\.0\.2\.1:1234"):
         await make_in_process(public_url="http://192.0.2.1:1234").start()
+
+
+@pytest.mark.parametrize("cleanup_proxy", [True, False])
+async def test_a_thread_cannot_be_left_running(
+    make_in_process: InProcessMaker, caplog: pytest.LogCaptureFixture, cleanup_proxy: bool
+) -> None:
+    """JupyterHub says that it leaves the proxy running, and then the proxy ends with it."""
+    app = SimpleNamespace(internal_ssl=False, subdomain_host="", cleanup_proxy=cleanup_proxy)
+    await make_in_process(app=app).start()
+
+    assert ("c.JupyterHub.cleanup_proxy = False has no effect" in caplog.text) is not cleanup_proxy
+    assert caplog.text.count('where = "process"') == (not cleanup_proxy)
 
 
 async def test_further_connections_are_closed_at_once(make_in_process: InProcessMaker, serve: ServerMaker) -> None:

@@ -164,6 +164,11 @@ class InProcessProxy(RoutingProxy):
             )
         if self.where == "process":
             return await open_apart(self._settings, absolute(self.state_dir), self._ends_with_hub, self.log)
+        if not self._ends_with_hub():
+            self.log.warning(
+                "c.JupyterHub.cleanup_proxy = False has no effect: the proxy runs in a thread of the Hub, and ends with it. "
+                'Set c.InProcessProxy.where = "process" for one that goes on.'
+            )
         await end_left_running(absolute(self.state_dir), self.log, "c.InProcessProxy.where is 'thread' now")
         return await open_in_process(self._settings, self.log)
 
