@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from support.waiting import eventually, within
 
 from traefik_toml_proxy.conformance.backend import Exchange
 from traefik_toml_proxy.errors import ConfigurationError, InvalidRoute
+from traefik_toml_proxy.inprocess import listeners
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(60)
@@ -56,6 +58,25 @@ async def test_its_reports_reach_the_log(
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert [record.getMessage()[:40] for record in warnings] == ["GET '/user/eve/b' from 127.0.0.1 to 'htt"]
     assert (REGISTRY.get_sample_value("traefik_toml_proxy_failed_requests_total") or 0) == failed + 1
+
+
+@pytest.mark.parametrize("where", ["thread", "process"])
+async def test_a_socket_of_systemd_that_is_not_used_is_named(
+    make_in_process: InProcessMaker,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    """Also if the Hub cannot start, which may be for this: only systemd may open a port below 1024."""
+    with socket.create_server(("127.0.0.1", 0)) as passed, socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(listeners, "_FIRST_INHERITED", passed.fileno())
+        monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+        monkeypatch.setenv("LISTEN_FDS", "1")
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ConfigurationError, match="Another program listens there"):
+            await make_in_process(where=where, state_dir=str(tmp_path / "state"), public_url=url).start()
+        assert f"systemd has opened 127.0.0.1:{passed.getsockname()[1]} for the Hub" in caplog.text
 
 
 async def test_what_users_do_reaches_the_metrics_and_the_hub(make_apart: InProcessMaker, serve: ServerMaker) -> None:

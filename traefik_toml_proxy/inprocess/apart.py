@@ -29,7 +29,7 @@ from .messages import BrokenMessage, check_length, pieces_of
 from .news import News
 from .renewal import PublicTls
 from .reports import Reports
-from .session import LIVE_TIMEOUT, MOST_ACCESSES, MOST_FAILURES, InProcessSettings, forget_traffic
+from .session import LIVE_TIMEOUT, MOST_ACCESSES, MOST_FAILURES, InProcessSettings, forget_traffic, warn_of_systemd
 from .settings import ChildSettings, KeeperSettings
 
 # Seconds in which the process says what it serves.
@@ -73,6 +73,7 @@ async def open_apart(
             # If it cannot be used, nothing is started, and nothing that runs is ended.
             await in_thread(admins_pair, settings.certificate)
         await in_thread(lambda: make_loop(settings.event_loop).close())  # nor if there is no such loop
+        await warn_of_systemd(settings, log)
         cleanup.add("the proxy's process", keeper.stop)
         await keeper.open()
         publisher = await _publish(settings, keeper, news, cleanup, log)
@@ -150,15 +151,11 @@ async def _keep_files(state: StateFolder, keeper: Keeper, log: logging.Logger) -
 
 
 def _keeper_settings(settings: InProcessSettings, folder: Path, ends_with_hub: Callable[[], bool]) -> KeeperSettings:
-    places: list[Any] = [(settings.place, settings.certificate is not None, None)]
-    if settings.redirect is not None:
-        place, port = settings.redirect
-        places.append((place, False, port))
     return KeeperSettings(
         folder=folder,
         event_loop=settings.event_loop,
         child=ChildSettings(engine=settings.engine, access_log=settings.access_log),
-        places=tuple(places),
+        places=settings.places,
         ends_with_hub=ends_with_hub,
     )
 

@@ -87,7 +87,7 @@ class Child:
         """Let the next Hub come to a new socket. If there can be none, this process serves all the same."""
         await self._close_door()
         try:
-            self._door = open_door(self._folder)
+            self._door = open_unix(self._folder / DOOR, 0o600)
         except OSError as error:
             problem = f"{self._folder / DOOR} cannot be opened ({error.strerror or error})"
             if problem != self._door_problem:
@@ -308,15 +308,6 @@ def main() -> None:
         await Child(Path(folder)).run(connection)
 
     loop.run_until_complete(run())
-
-
-def open_door(folder: Path) -> socket.socket:
-    """Return the socket where the next Hub comes to. The path of a socket may have 107 bytes only, that of a folder more."""
-    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    try:
-        return open_unix(Path(f"/proc/self/fd/{descriptor}/{DOOR}"), 0o600)
-    finally:
-        os.close(descriptor)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
 import socket
-from collections.abc import Iterable
-from dataclasses import dataclass
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +23,9 @@ from .sockets import keep_alive
 _BACKLOG = 4096
 # The number of the first one that systemd passes on, as the manual of sd_listen_fds says.
 _FIRST_INHERITED = 3
+# How long the path of a unix socket may be, in bytes (unix(7)).
+_LONGEST_PATH = 107
+_BIND_URL = "c.JupyterHub.bind_url"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +37,27 @@ class Place:
         port: The port.
         path: The path of a unix socket instead, or "".
         mode: The permissions of the unix socket.
+        setting: The setting that says so, for messages.
     """
 
     host: str = ""
     port: int = 0
     path: str = ""
     mode: int = 0o660
+    setting: str = field(default=_BIND_URL, compare=False, repr=False)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return self.path or f"{host or '*'}:{self.port}"
 
 
-def place_of(public_url: str, mode: int) -> Place:
-    """Return the place of ``JupyterHub.bind_url``.
+def place_of(public_url: str, mode: int, setting: str = _BIND_URL) -> Place:
+    """Return the place of ``JupyterHub.bind_url``, or of another setting.
 
     Args:
         public_url: The URL.
         mode: The permissions of a unix socket.
+        setting: The setting that has it.
 
     Raises:
         ConfigurationError: If nobody can listen there.
@@ -59,12 +67,18 @@ def place_of(public_url: str, mode: int) -> Place:
         path = unquote(url.netloc)
         if not path.startswith("/"):
             raise ConfigurationError(
-                f"c.JupyterHub.bind_url is {quoted(public_url)}; the path of its socket must be absolute: "
+                f"{setting} is {quoted(public_url)}; the path of its socket must be absolute: "
                 "http+unix://%2Frun%2Fjupyterhub.sock"
             )
-        return Place(path=path, mode=mode)
+        length = len(os.fsencode(path))
+        if length > _LONGEST_PATH:
+            raise ConfigurationError(
+                f"{setting} is {quoted(public_url)}; the path of its socket has {length} bytes, and nobody could connect to "
+                f"one of more than {_LONGEST_PATH}. Choose a shorter one."
+            )
+        return Place(path=path, mode=mode, setting=setting)
     host, _, port = listen_address(public_url).rpartition(":")
-    return Place(host.removeprefix("[").removesuffix("]"), int(port))
+    return Place(host.removeprefix("[").removesuffix("]"), int(port), setting=setting)
 
 
 def open_sockets(place: Place) -> list[socket.socket]:
@@ -81,20 +95,48 @@ def open_sockets(place: Place) -> list[socket.socket]:
     try:
         return [open_unix(Path(place.path), place.mode)] if place.path else _open_tcp(place.host, place.port)
     except OSError as error:
-        advice = {
-            errno.EADDRINUSE: f"Another program listens there{_named(place)}; stop it, or choose another port.",
-            errno.EACCES: "The Hub's user may not do that; below 1024, a port needs CAP_NET_BIND_SERVICE.",
-            errno.EADDRNOTAVAIL: "This machine does not have that address.",
-        }.get(error.errno or 0, "")
+        advice = _advice_for_path(Path(place.path), error) if place.path else _advice_for_port(place, error)
         raise ConfigurationError(
             f"The proxy cannot listen at {place} ({error.strerror or error}). "
-            f"{advice or 'c.JupyterHub.bind_url sets this address.'}"
+            f"{advice}{advice and ' '}{place.setting} sets this address."
         ) from error
 
 
+def _advice_for_port(place: Place, error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"Another program listens there{_named(place)}; stop it, or choose another port."
+        case errno.EACCES:
+            return "The Hub's user may not do that; below 1024, a port needs CAP_NET_BIND_SERVICE."
+        case errno.EADDRNOTAVAIL:
+            return "This machine does not have that address."
+    return ""
+
+
+def _advice_for_path(path: Path, error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "Another program listens there; stop it, or choose another path."
+        case errno.EEXIST:
+            return "A file that is no socket is there; remove it, or choose another path."
+        case errno.ENOENT:
+            return f"The folder {path.parent} does not exist; create it."
+        case errno.EACCES if _is_of_another_user(path):
+            return "A socket of another user is there; remove it, or choose another path."
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return f"The Hub's user may not write in {path.parent}; choose another folder."
+    return ""
+
+
+def _is_of_another_user(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return path.lstat().st_uid != os.geteuid()
+    return False
+
+
 def _named(place: Place) -> str:
-    """Return which programs listen at the port of a place, for a sentence; "" if nobody may know."""
-    found = [] if place.path else holders(place.port)
+    """Return which programs listen at the port of a place, for a sentence; "" if that may not be known."""
+    found = holders(place.port)
     return f" ({', '.join(map(str, found))})" if found else ""
 
 
@@ -112,8 +154,9 @@ def check_places(places: Iterable[tuple[Place, bool, int | None]], pid: int) -> 
         try:
             for one in open_sockets(place):
                 one.close()
-        except ConfigurationError:
-            if not place.path and all(process.pid != pid for process in holders(place.port)):
+        except ConfigurationError as error:
+            is_taken = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+            if not is_taken or (not place.path and all(process.pid != pid for process in holders(place.port))):
                 raise
 
 
@@ -134,22 +177,59 @@ def open_places(places: Iterable[tuple[Place, bool, int | None]]) -> list[tuple[
     return opened
 
 
-def _inherited(place: Place) -> list[socket.socket]:
-    """Return the sockets for this place that systemd has opened (sd_listen_fds(3)): those with its port, or its path."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        return []
+def unused_sockets(places: Iterable[Place]) -> list[str]:
+    """Return a sentence for each socket that systemd has opened, and that is for none of these places.
+
+    Who connects there would wait for ever: the port is open, and nobody accepts.
+    """
+    here = list(places)
     found = []
-    for descriptor in range(_FIRST_INHERITED, _FIRST_INHERITED + int(os.environ.get("LISTEN_FDS", "0"))):
-        os.set_inheritable(descriptor, False)  # not for users' servers
-        one = socket.socket(fileno=os.dup(descriptor))
-        name = one.getsockname()
-        if name == place.path if isinstance(name, str) else (not place.path and name[1] == place.port):
+    for one in _from_systemd():
+        with one:
+            if not any(_is_at(one, place) for place in here):
+                wanted = " or ".join(f"{place} ({place.setting})" for place in here)
+                found.append(
+                    f"systemd has opened {_address_of(one)} for the Hub, where no proxy listens, so that who connects there "
+                    f"waits for ever: ListenStream= must have the same port or path as {wanted}"
+                )
+    return found
+
+
+def _inherited(place: Place) -> list[socket.socket]:
+    """Return the sockets for this place that systemd has opened: those with its port, or its path."""
+    found = []
+    for one in _from_systemd():
+        if _is_at(one, place):
             keep_alive(one)
             one.setblocking(False)
             found.append(one)
         else:
             one.close()
     return found
+
+
+def _from_systemd() -> Iterator[socket.socket]:
+    """Return all stream sockets that systemd has opened (sd_listen_fds(3)), each to be closed by who takes it."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return
+    for descriptor in range(_FIRST_INHERITED, _FIRST_INHERITED + int(os.environ.get("LISTEN_FDS", "0"))):
+        os.set_inheritable(descriptor, False)  # not for users' servers
+        if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            one = socket.socket(fileno=os.dup(descriptor))
+            if one.type == socket.SOCK_STREAM:
+                yield one
+            else:
+                one.close()
+
+
+def _is_at(one: socket.socket, place: Place) -> bool:
+    name = one.getsockname()
+    return bool(name == place.path if isinstance(name, str) else not place.path and name[1] == place.port)
+
+
+def _address_of(one: socket.socket) -> str:
+    name = one.getsockname()
+    return name if isinstance(name, str) else str(Place(name[0] if name[0] != "::" else "", name[1]))
 
 
 def _open_tcp(host: str, port: int) -> list[socket.socket]:
@@ -195,43 +275,70 @@ def _bound(family: int, address: object, *, both: bool = False) -> socket.socket
 
 
 def open_unix(path: Path, mode: int) -> socket.socket:
-    """Listen on a unix socket, which nobody can connect to before it has its permissions."""
-    if _is_in_use(path):
-        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-    new = path.with_name(f".{path.name[:20]}.{secrets.token_hex(4)}")
+    """Listen on a unix socket, which nobody can connect to before it has its permissions.
+
+    Raises:
+        OSError: If that cannot be; EEXIST for a file that is no socket.
+    """
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        made.bind(str(new))
-        new.chmod(mode)
-        made.listen(_BACKLOG)
-        made.setblocking(False)
-        new.rename(path)
+        with _through_folder(path) as there:
+            _check_can_be_replaced(there)
+            new = there.with_name(f".{secrets.token_hex(8)}.sock")
+            try:
+                made.bind(str(new))
+                new.chmod(mode)
+                made.listen(_BACKLOG)
+                made.setblocking(False)
+                new.rename(there)
+            except BaseException:
+                new.unlink(missing_ok=True)
+                raise
     except BaseException:
         made.close()
-        new.unlink(missing_ok=True)
         raise
     return made
 
 
-def _is_in_use(path: Path) -> bool:
-    """Whether something is there that must not be replaced: a program that listens, or anything but a socket."""
+@contextlib.contextmanager
+def _through_folder(path: Path) -> Iterator[Path]:
+    """Return a short path for the same file: that of a socket must be short, and those of folders may be long."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield Path(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
+
+
+def _check_can_be_replaced(path: Path) -> None:
+    """Check that nothing is there but the socket of a program that has ended.
+
+    Raises:
+        OSError: EEXIST for anything but a socket, EADDRINUSE if a program listens, EACCES if one may, as another user.
+    """
     if not os.path.lexists(path):
-        return False
+        return
     if not path.is_socket():
-        return True
+        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
         asking.settimeout(2)
         try:
             asking.connect(str(path))
-        except ConnectionRefusedError:
-            return False
-        except OSError as error:
-            return error.errno != errno.ENOENT
-    return True
+        except (ConnectionRefusedError, FileNotFoundError):
+            return
+        except PermissionError:
+            raise
+        except OSError:  # it is too busy, or of another kind
+            pass
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def remove_socket(place: Place) -> None:
     """Remove the file of a unix socket, unless another program listens there by now. Blocks."""
     path = Path(place.path)
-    if place.path and path.is_socket() and not _is_in_use(path):
+    if place.path and path.is_socket():
+        try:
+            _check_can_be_replaced(path)
+        except OSError:
+            return
         path.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from ..seams import Answer, Event, Metrics
 from ..session import CleanupStack, Session, cleanup_on_error
 from ..threads import hold_all, in_thread
 from .engine import Engine, EngineSettings, Failure
-from .listeners import Place, open_sockets, remove_socket
+from .listeners import Place, open_sockets, remove_socket, unused_sockets
 from .loop import LoopThread, make_loop
 from .renewal import PublicTls
 from .reports import Reports
@@ -60,6 +60,15 @@ class InProcessSettings:
     check_route: Callable[[Route], object]
     metrics: Metrics
     access_log: bool = False
+
+    @property
+    def places(self) -> tuple[tuple[Place, bool, int | None], ...]:
+        """Where it listens; for each, whether with TLS, and the port to which all is sent for https, or None."""
+        public = (self.place, self.certificate is not None, None)
+        if self.redirect is None:
+            return (public,)
+        place, port = self.redirect
+        return (public, (place, False, port))
 
 
 async def open_in_process(settings: InProcessSettings, log: logging.Logger) -> Session:
@@ -114,11 +123,16 @@ async def _listen(
         await tls.open()
         context = shown.context
         cleanup.add_task(asyncio.create_task(tls.watch(), name="traefik_toml_proxy certificate"))
-    await thread.run(serve(engine, await in_thread(open_sockets, settings.place), context, None))
-    if settings.redirect is not None:
-        place, port = settings.redirect
-        await thread.run(serve(engine, await in_thread(open_sockets, place), None, port))
+    await warn_of_systemd(settings, log)
+    for place, is_tls, port in settings.places:
+        await thread.run(serve(engine, await in_thread(open_sockets, place), context if is_tls else None, port))
     await thread.call(engine.begin)
+
+
+async def warn_of_systemd(settings: InProcessSettings, log: logging.Logger) -> None:
+    """Log which sockets systemd has opened for nothing. To be called before others are opened: that may fail for this."""
+    for unused in await in_thread(unused_sockets, [place for place, *_ in settings.places]):
+        log.warning("%s", unused)
 
 
 async def forget_traffic(metrics: Metrics) -> None:

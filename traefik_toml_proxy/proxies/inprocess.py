@@ -215,7 +215,7 @@ class InProcessProxy(RoutingProxy):
             )
         address = redirect_address(str(self.redirect_http), self.public_url)
         port = https_port(getattr(self.app, "public_url", ""), self.public_url)
-        return place_of(f"http://{address}", 0), port
+        return place_of(f"http://{address}", 0, "c.InProcessProxy.redirect_http"), port
 
 
 def _any_of(patterns: list[str]) -> re.Pattern[str] | None:
