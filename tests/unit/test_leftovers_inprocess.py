@@ -146,7 +146,7 @@ async def test_the_proxy_says_so_once_when_it_starts(caplog: pytest.LogCaptureFi
         "Proxy": {"should_start": False},
     }
     proxy = InProcessProxy(config=Config(settings), log=logging.getLogger("hub"))
-    with pytest.raises(ConfigurationError, match="should_start"):
+    with pytest.raises(ConfigurationError, match=r"Remove that setting, or use c\.JupyterHub\.proxy_class"):
         await proxy.start()
 
     said = [record.getMessage() for record in caplog.records]

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from jupyterhub.app import JupyterHub
 from jupyterhub.proxy import Proxy
+from traitlets import TraitError
+from traitlets.config import Config
+from traitlets.config.loader import DeferredConfigString
 
-from traefik_toml_proxy import TraefikProxy, TraefikTomlProxy
+from traefik_toml_proxy import InProcessProxy, TraefikProxy, TraefikTomlProxy
 
 OWN = {
     f"{cls.__name__}.{name}": trait
@@ -81,3 +84,18 @@ def test_jupyterhub_finds_the_class_by_its_short_name() -> None:
     hub = JupyterHub(proxy_class="traefik-toml")
 
     assert hub.proxy_class is TraefikTomlProxy
+
+
+@pytest.mark.parametrize("value", ["0660", "0o660", 660, -1, 0o1777, None])
+def test_what_is_no_mode_is_refused_with_how_to_write_one(value: object) -> None:
+    """As text, or without the 0o, which would be other permissions."""
+    with pytest.raises(TraitError, match="expected an octal number without quotes, such as 0o660, not "):
+        InProcessProxy(config=Config({"InProcessProxy": {"socket_mode": value}}))
+
+
+@pytest.mark.parametrize("text", ["0o640", "0640", "640"])
+def test_a_mode_on_the_command_line_is_octal(text: str) -> None:
+    """``jupyterhub --InProcessProxy.socket_mode=0o640``"""
+    config = Config({"InProcessProxy": {"socket_mode": DeferredConfigString(text)}})
+
+    assert InProcessProxy(config=config).socket_mode == 0o640

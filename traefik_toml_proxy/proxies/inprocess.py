@@ -27,7 +27,7 @@ from ..traefik.static import check_trusted_proxies
 from .base import RoutingProxy
 from .leftovers_inprocess import inprocess_leftovers
 from .transports import extra_routes_ca, watched_transports
-from .values import absolute
+from .values import Mode, absolute
 
 # Descriptors that are left to the Hub and to connections that rest.
 _LEFT_TO_THE_HUB = 256
@@ -97,16 +97,14 @@ class InProcessProxy(RoutingProxy):
         The event loop of the proxy: "uvloop", which is faster, "asyncio", or "auto" for uvloop where it is installed.
         """,
     )
-    socket_mode = Integer(
+    socket_mode = Mode(
         0o660,
-        min=0,
-        max=0o777,
         config=True,
         help="""
         The permissions of the socket, if JupyterHub.bind_url is one: http+unix://%2Frun%2Fjupyterhub.sock
 
-        Whoever may write to it can connect. It is an octal number without quotes: with 0o660, these are the Hub's user and
-        group.
+        It is an octal number without quotes, such as 0o660. Whoever may write to the socket can connect; with 0o660, these
+        are the Hub's user and group.
         """,
     )
     most_connections = Integer(
@@ -160,7 +158,8 @@ class InProcessProxy(RoutingProxy):
             self.log.warning("%s", leftover)
         if not self.should_start:
             raise ConfigurationError(
-                "c.Proxy.should_start is False, but a proxy in the Hub's own process cannot be started by others."
+                "c.Proxy.should_start is False, but a proxy in the Hub's own process cannot be started by others. Remove "
+                'that setting, or use c.JupyterHub.proxy_class = "traefik-toml".'
             )
         if self.where == "process":
             return await open_apart(self._settings, absolute(self.state_dir), self._ends_with_hub, self.log)

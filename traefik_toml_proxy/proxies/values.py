@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import grp
 from pathlib import Path
+from typing import Any
+
+from traitlets import Integer
 
 from ..errors import ConfigurationError, quoted
 
 # The largest number stands for "no group" (chown(2)).
 _MOST_GROUPS = 2**32 - 1
+
+
+class Mode(Integer):  # type: ignore[type-arg] # traitlets 5.6 takes no parameters
+    """A trait for the permissions of a file. An error says how to write them."""
+
+    info_text = "an octal number without quotes, such as 0o660"
+
+    def validate(self, obj: Any, value: Any) -> int:
+        """See :class:`traitlets.TraitType`."""
+        if not isinstance(value, int) or not 0 <= value <= 0o777:
+            self.error(obj, value)
+        return value
+
+    def from_string(self, s: str) -> int:
+        """See :class:`traitlets.TraitType`; for the command line."""
+        return int(s, 8)
 
 
 def without_options(command: list[str]) -> list[str]:
