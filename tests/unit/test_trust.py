@@ -1,4 +1,4 @@
-"""Whom Traefik and the Hub believe about their clients."""
+"""Whom the proxy and the Hub believe about their clients."""
 
 from __future__ import annotations
 
@@ -36,3 +36,16 @@ def test_https_outside_alone_needs_a_proxy_in_front() -> None:
     assert len(_mends([], [], outside=True)) == 1
     assert _mends([], [], outside=True, here=True) == []
     assert _mends(["10.0.0.5"], ["10.0.0.5"], outside=True) == []
+
+
+def test_another_proxy_is_called_by_its_own_name() -> None:
+    """In what is found, and in what mends it."""
+    found = [
+        *look_at_trust(["::1"], ["::2"], https_outside=False, https_here=False, proxy="Ours", setting="c.Ours.trusted"),
+        *look_at_trust([], [], https_outside=True, https_here=False, proxy="Ours", setting="c.Ours.trusted"),
+    ]
+
+    assert [finding.mend.partition(" = ")[0] for finding in found] == [
+        "c.JupyterHub.trusted_downstream_ips", "c.Ours.trusted", "c.Ours.trusted"
+    ]  # fmt: skip
+    assert all("Ours" in finding.text and "Traefik" not in str(finding) for finding in found)

@@ -51,15 +51,16 @@ def examine(file: Path, extra: Config) -> Iterator[Finding]:
         yield wrong(about, f"{file} cannot be loaded: {error}")
         return
     yield from _configuration(hub)
-    if hub.proxy is not None:
-        yield from hub.proxy.examination().findings()
+    proxy = hub.proxy or hub.in_process
+    if proxy is not None:
+        yield from proxy.examination().findings()
 
 
 def _configuration(hub: LoadedHub) -> Iterator[Finding]:
     about = "configuration"
     for warning in hub.warnings:
         yield wrong(about, warning)
-    if hub.proxy is None:
+    if hub.proxy is None and hub.in_process is None:
         yield wrong(
             about,
             f"The Hub uses the proxy {hub.proxy_class}, and not this one.",

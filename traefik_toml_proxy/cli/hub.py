@@ -13,6 +13,7 @@ from jupyterhub.app import JupyterHub
 from traitlets import TraitError
 from traitlets.config import Config
 
+from ..proxies.inprocess import InProcessProxy
 from ..proxies.toml import TraefikTomlProxy
 
 
@@ -26,7 +27,8 @@ class LoadedHub:
     Attributes:
         file: The configuration file.
         app: The JupyterHub.
-        proxy: Its proxy, if it is ours; else None.
+        proxy: Its proxy, if it is the one with the routes in a file; else None.
+        in_process: Its proxy, if it is the one without Traefik; else None.
         proxy_class: The name of the class of its proxy.
         warnings: What it had to say about its configuration, such as misspelled settings.
     """
@@ -64,6 +66,7 @@ class LoadedHub:
         proxy = self.app.proxy
         self.proxy_class = type(proxy).__name__
         self.proxy = proxy if isinstance(proxy, TraefikTomlProxy) else None
+        self.in_process = proxy if isinstance(proxy, InProcessProxy) else None
 
 
 class _Collecting(logging.Handler):

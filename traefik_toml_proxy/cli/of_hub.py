@@ -73,6 +73,11 @@ class HubCommand(Application):
             Unloadable: If that fails, or it is not ours.
         """
         hub = LoadedHub(self.config_path(), self.settings_for_hub())
+        if hub.in_process is not None:
+            raise Unloadable(
+                "This command is for proxies with Traefik. InProcessProxy has none, and its routes are in memory: the Hub "
+                f"shows them to its admins at {hub.app.hub_prefix}api/proxy."
+            )
         if hub.proxy is None:
             raise Unloadable(f"The Hub uses the proxy {hub.proxy_class}, and not this one.")
         return hub.proxy

@@ -115,14 +115,14 @@ class Examination:
             *(self._looks_at_own() if self.should_start else self._looks_at_outside()),
         ]
         for about, look in looks:
-            yield from _safely(about, look)
+            yield from safely(about, look)
 
     def _settings(self) -> Iterator[Finding]:
         """Look for settings that the start would refuse, and those of other proxies."""
         found = [wrong("settings", line) for line in leftovers(self.config, self.own_classes)]
         checks = [self.check_extra_routes, self.read_transports, self._renderer]
         for check in [*checks, *([self._static_tree] if self.should_start else [])]:
-            found += list(_safely("settings", partial(_no_finding, check)))
+            found += list(safely("settings", partial(no_finding, check)))
         yield from dict.fromkeys(found) or [fine("settings", "can be used, and are this proxy's")]
 
     def _trust(self) -> Iterator[Finding]:
@@ -249,12 +249,13 @@ class Examination:
         return self.renderer(served)
 
 
-def _no_finding(check: Callable[[], object]) -> Iterator[Finding]:
+def no_finding(check: Callable[[], object]) -> Iterator[Finding]:
+    """Return no finding; the check may raise what :func:`safely` makes one of."""
     check()
     return iter(())
 
 
-def _safely(about: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def safely(about: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     """Look, and turn an error into a finding: the other looks go on."""
     try:
         yield from look()

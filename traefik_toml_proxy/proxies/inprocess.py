@@ -7,7 +7,7 @@ import ipaddress
 import os
 import re
 import resource
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from traitlets import Bool, CaselessStrEnum, Integer, List, Unicode, Union
 
@@ -20,14 +20,19 @@ from ..inprocess.loop import LOOPS
 from ..inprocess.record import end_left_running
 from ..inprocess.session import InProcessSettings, open_in_process
 from ..metrics import hub_metrics
+from ..routes import Route
 from ..runtime.certificate import PairFiles
 from ..runtime.pairs import PASSPHRASE_VARIABLE
+from ..runtime.transport_files import WatchedTransports
 from ..session import Session
 from ..traefik.static import check_trusted_proxies
 from .base import RoutingProxy
 from .leftovers_inprocess import inprocess_leftovers
 from .transports import extra_routes_ca, watched_transports
 from .values import Mode, absolute
+
+if TYPE_CHECKING:
+    from .examination_inprocess import InProcessExamination
 
 # Descriptors that are left to the Hub and to connections that rest.
 _LEFT_TO_THE_HUB = 256
@@ -154,37 +159,66 @@ class InProcessProxy(RoutingProxy):
     extra_routes_ca = extra_routes_ca()
 
     async def _open_session(self) -> Session:
-        for leftover in inprocess_leftovers(self.config, {cls.__name__ for cls in type(self).__mro__}):
-            self.log.warning("%s", leftover)
+        for setting in self._without_effect():
+            self.log.warning("%s", setting)
+        self._check_should_start()
+        if self.where == "process":
+            return await open_apart(self._settings, absolute(self.state_dir), self._ends_with_hub, self.log)
+        await end_left_running(absolute(self.state_dir), self.log, "c.InProcessProxy.where is 'thread' now")
+        return await open_in_process(self._settings, self.log)
+
+    def _without_effect(self) -> list[str]:
+        """Return a sentence for each setting that has no effect."""
+        found = inprocess_leftovers(self.config, {cls.__name__ for cls in type(self).__mro__})
+        if self.where == "thread" and not self._ends_with_hub():
+            found.append(
+                "c.JupyterHub.cleanup_proxy = False has no effect: the proxy runs in a thread of the Hub, and ends with it. "
+                'Set c.InProcessProxy.where = "process" for one that goes on.'
+            )
+        return found
+
+    def _check_should_start(self) -> None:
         if not self.should_start:
             raise ConfigurationError(
                 "c.Proxy.should_start is False, but a proxy in the Hub's own process cannot be started by others. Remove "
                 'that setting, or use c.JupyterHub.proxy_class = "traefik-toml".'
             )
-        if self.where == "process":
-            return await open_apart(self._settings, absolute(self.state_dir), self._ends_with_hub, self.log)
-        if not self._ends_with_hub():
-            self.log.warning(
-                "c.JupyterHub.cleanup_proxy = False has no effect: the proxy runs in a thread of the Hub, and ends with it. "
-                'Set c.InProcessProxy.where = "process" for one that goes on.'
-            )
-        await end_left_running(absolute(self.state_dir), self.log, "c.InProcessProxy.where is 'thread' now")
-        return await open_in_process(self._settings, self.log)
+
+    def examination(self) -> InProcessExamination:
+        """Return what the doctor looks at. It starts nothing, and works before and after :meth:`start`."""
+        from .examination_inprocess import InProcessExamination  # a Hub that starts does without all that it needs
+
+        outside = getattr(self.app, "public_url", "") or getattr(self.app, "subdomain_host", "")
+        return InProcessExamination(
+            without_effect=self._without_effect,
+            checks=(
+                self._check_should_start,
+                lambda: self._place,
+                lambda: self._redirect,
+                self._check_extra_routes,
+                self._read_transports,
+            ),
+            trusted_proxies=lambda: check_trusted_proxies(tuple(self.trusted_proxies)),
+            trusted_downstream=tuple(getattr(self.app, "trusted_downstream_ips", ())),
+            https_outside=outside.startswith("https:"),
+            certificate=self._certificate,
+        )
+
+    def _check_extra_routes(self) -> None:
+        for routespec, target in self.extra_routes.items():
+            self._check_route(Route.checked(self.validate_routespec(routespec), target, {"extra": True}))
+
+    def _read_transports(self) -> None:
+        if not getattr(self.app, "internal_ssl", False) or "proxy-client" in self.app.internal_proxy_certs:
+            self._transports.read()  # else, the Hub makes them when it starts for the first time
 
     def _ends_with_hub(self) -> bool:
         return bool(getattr(self.app, "cleanup_proxy", True))
 
     @property
     def _settings(self) -> InProcessSettings:
-        certificate = None
-        if self.ssl_cert:
-            certificate = PairFiles(
-                absolute(self.ssl_cert),
-                absolute(self.ssl_key or self.ssl_cert),
-                os.environ.get(PASSPHRASE_VARIABLE, ""),
-            )
         return InProcessSettings(
-            place=place_of(self.public_url, self.socket_mode),
+            place=self._place,
             event_loop=self.event_loop,
             engine=EngineSettings(
                 trusted=tuple(
@@ -196,12 +230,30 @@ class InProcessProxy(RoutingProxy):
                 ignored=_any_of(self.activity_ignore_paths),
                 ignores_pongs=self.activity_ignore_pongs,
             ),
-            certificate=certificate,
+            certificate=self._certificate,
             redirect=self._redirect,
-            transports=watched_transports(self.app, self.extra_routes_ca, "c.InProcessProxy.extra_routes_ca"),
+            transports=self._transports,
             check_route=self._check_route,
             metrics=hub_metrics(),
             access_log=self.access_log,
+        )
+
+    @property
+    def _place(self) -> Place:
+        return place_of(self.public_url, self.socket_mode)
+
+    @property
+    def _transports(self) -> WatchedTransports:
+        """The certificates for https targets; nothing is read yet."""
+        return watched_transports(self.app, self.extra_routes_ca, "c.InProcessProxy.extra_routes_ca")
+
+    @property
+    def _certificate(self) -> PairFiles | None:
+        """The admin's certificate, or None for http."""
+        if not self.ssl_cert:
+            return None
+        return PairFiles(
+            absolute(self.ssl_cert), absolute(self.ssl_key or self.ssl_cert), os.environ.get(PASSPHRASE_VARIABLE, "")
         )
 
     @property
