@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..addresses import listen_address
 from ..errors import ConfigurationError, quoted
-from ..routes import UNIX_SCHEMES
+from ..routes import LONGEST_SOCKET_PATH, UNIX_SCHEMES
 from ..runtime.listeners import holders
 from .sockets import keep_alive
 
@@ -23,8 +23,6 @@ from .sockets import keep_alive
 _BACKLOG = 4096
 # The number of the first one that systemd passes on, as the manual of sd_listen_fds says.
 _FIRST_INHERITED = 3
-# How long the path of a unix socket may be, in bytes (unix(7)).
-_LONGEST_PATH = 107
 _BIND_URL = "c.JupyterHub.bind_url"
 
 
@@ -71,10 +69,10 @@ def place_of(public_url: str, mode: int, setting: str = _BIND_URL) -> Place:
                 "http+unix://%2Frun%2Fjupyterhub.sock"
             )
         length = len(os.fsencode(path))
-        if length > _LONGEST_PATH:
+        if length > LONGEST_SOCKET_PATH:
             raise ConfigurationError(
                 f"{setting} is {quoted(public_url)}; the path of its socket has {length} bytes, and nobody could connect to "
-                f"one of more than {_LONGEST_PATH}. Choose a shorter one."
+                f"one of more than {LONGEST_SOCKET_PATH}. Choose a shorter one."
             )
         return Place(path=path, mode=mode, setting=setting)
     host, _, port = listen_address(public_url).rpartition(":")
