@@ -66,6 +66,9 @@ ATTACKS = [
     (b"Host: h\r\nHost : other\r\n", b""),
     (b"Content-Length: 42\r\n", HIDDEN),
 ]
+# What never arrives of these, by hand: no fault of the proxy's reader can hide in what it has understood. None of them has a
+# second request in it, and RFC 9112 (sections 3.2, 5 and 6) has the head of these refused.
+NEVER = {"/user/ada/hidden", *(f"/user/ada/{number}" for number in (*range(11), *range(13, 19), 34, 35, 36))}
 ODD = [
     b"\r",
     b"\n",
@@ -191,6 +194,9 @@ async def test_only_what_was_understood_arrives(
             async with connect(in_process) as connection:
                 after = await within(20, connection.request("GET", f"/user/ada/after-{number}"))
                 assert (after.status, after.body) == (200, b""), text
+            if number == len(ATTACKS) - 1:
+                await eventually(lambda: f"/user/ada/after-{len(ATTACKS) - 1}" in arrived())
+                assert arrived() & NEVER == set()
         expected |= {f"/user/ada/after-{number}" for number in range(len(texts))}
         await eventually(lambda: f"/user/ada/after-{len(texts) - 1}" in arrived())
 
