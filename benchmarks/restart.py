@@ -18,7 +18,7 @@ from traefik_toml_proxy.conformance.ports import free_ports
 from traefik_toml_proxy.conformance.wire import BrokenMessage
 
 from .bench import Bench, progress
-from .contenders import FLOORS, OF_ROUTES
+from .contenders import FLOORS, IN_THE_HUB, OF_ROUTES
 from .contenders.floor import Floor
 from .hub import Hub
 from .standing import write_database
@@ -123,11 +123,12 @@ async def _measure(bench: Bench, options: Options, name: str, existing: int, res
     (hub_port,) = free_ports(1)
     hub = Hub(name, settings, remote.interpreter, database, hub_port)
     users = _users(existing, options.users)
+    is_inside = name in IN_THE_HUB
 
     async def is_well() -> bool:
         if hub.has_ended:
             raise RuntimeError(f"the Hub has ended:\n{hub.tail()}")
-        return bool(hub.proxies()) and await _is_answered(settings.public_url, "/hub/health", "hub")
+        return (is_inside or bool(hub.proxies())) and await _is_answered(settings.public_url, "/hub/health", "hub")
 
     async def start() -> None:
         begin = time.perf_counter()
@@ -139,7 +140,7 @@ async def _measure(bench: Bench, options: Options, name: str, existing: int, res
     asking = [asyncio.create_task(user.keep_asking(settings.public_url)) for user in users]
     try:
         await start()
-        for event, cause in _events(hub).items():
+        for event, cause in _events(hub, is_inside=is_inside).items():
             for turn in range(options.rounds):
                 await asyncio.sleep(options.apart)
                 sample = await _event(users, cause, is_well, options.seconds)
@@ -157,8 +158,8 @@ async def _measure(bench: Bench, options: Options, name: str, existing: int, res
         await hub.close()
 
 
-def _events(hub: Hub) -> dict[str, Callable[[], Awaitable[None]]]:
-    """Return what can happen to a Hub and its proxy, by its name."""
+def _events(hub: Hub, *, is_inside: bool) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Return what can happen to a Hub and its proxy, by its name. A proxy inside the Hub cannot be killed alone."""
 
     async def restart_hub() -> None:
         await hub.stop()
@@ -172,7 +173,8 @@ def _events(hub: Hub) -> dict[str, Callable[[], Awaitable[None]]]:
         hub.kill_proxy()
         await hub.start()
 
-    return {"the Hub is restarted": restart_hub, "the proxy is killed": kill_proxy, "both are killed": kill_both}
+    alone = {} if is_inside else {"the proxy is killed": kill_proxy}
+    return {"the Hub is restarted": restart_hub, **alone, "both are killed": kill_both}
 
 
 async def _measure_floor(bench: Bench, options: Options, result: dict[str, Any]) -> None:
