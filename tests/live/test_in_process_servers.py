@@ -115,6 +115,39 @@ async def test_more_slow_names_than_are_looked_up_at_once_wait_for_each_other(
         await eventually(lambda: len(slow_names.asked) == 5)
 
 
+async def test_whatever_goes_wrong_with_a_look_up_the_client_is_answered(
+    make_in_process: InProcessMaker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There may be too many threads, or no memory left; the next look-up is another one."""
+    real = socket.getaddrinfo
+
+    def fail(host: Any, *others: Any, **more: Any) -> Any:
+        if host == "hub.example":
+            raise MemoryError("no memory")
+        return real(host, *others, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    proxy = make_in_process()
+    await proxy.start()
+    await proxy.add_route("/user/ada/", "http://hub.example:80", {})
+
+    class NoThread(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    async with connect(proxy) as connection:
+        for _ in range(2):
+            assert (await within(20, connection.request("GET", "/user/ada/"))).status == 503
+        monkeypatch.setattr(threading, "Thread", NoThread)
+        assert (await within(20, connection.request("GET", "/user/ada/"))).status == 503
+        monkeypatch.undo()
+    assert [line.partition(" failed: ")[2] for line in caplog.messages] == [
+        "it cannot be looked up (MemoryError: no memory)",
+        "it cannot be looked up (MemoryError: no memory)",
+        "can't start new thread",
+    ]
+
+
 async def test_a_name_with_several_addresses(
     make_in_process: InProcessMaker, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ class FakeClient:
     def __init__(self, *, waited: float = 0.0, waits: bool = True, patience: float = limits.IDLE_SECONDS) -> None:
         self.deadline = asyncio.get_running_loop().time() - waited + patience
         self.waits_for_request = waits
+        self.may_leave = True
         self.is_closed = False
 
     def close(self) -> None:
@@ -135,3 +136,13 @@ async def test_the_log_says_how_many_once_a_minute(monkeypatch: pytest.MonkeyPat
     crowd.clients.report()
     assert len(crowd.logged) == 2
     assert crowd.logged[1].startswith("No connection could be accepted (Too many open files): 2 connections")
+
+
+async def test_nobody_gives_way_whose_request_has_come_or_whose_answer_is_on_its_way() -> None:
+    """The loop may have been busy: then it accepts new connections before it reads what has come over others."""
+    crowd = Crowd(1)
+    asking = FakeClient(waited=100)
+    asking.may_leave = False
+    assert crowd.add(asking)
+    assert not crowd.add(FakeClient())
+    assert not asking.is_closed

@@ -199,6 +199,19 @@ class TestSystemd:
         assert unused_sockets([Place(path=path)]) == []
 
     @pytest.mark.usefixtures("pass_on")
+    def test_abstract_ones_are_named_and_what_is_no_socket_any_more_is_passed_over(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The name of an abstract socket is bytes; it is no port, whatever its second byte is."""
+        monkeypatch.setenv("LISTEN_FDS", "3")  # there is no third one
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(f"\0P{os.getpid()}")
+            os.dup2(other.fileno(), listeners._FIRST_INHERITED)
+
+        (said,) = unused_sockets([Place("", ord("P"))])
+        assert said.startswith(f"systemd has opened b'\\x00P{os.getpid()}' for")
+
+    @pytest.mark.usefixtures("pass_on")
     def test_those_of_another_process_are_nobodys(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Variables of the environment reach children, too."""
         monkeypatch.setenv("LISTEN_PID", "1")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, cast
 
-from . import limits
+from . import limits, sockets
 from .exchange import Exchange
 from .forwarding import Peer
 from .heads import BrokenRequest, Request
@@ -80,6 +80,11 @@ class ClientConnection(asyncio.Protocol):
     def is_idle(self) -> bool:
         """Whether it waits for the beginning of a request."""
         return self.waits_for_request and self._reader.is_between
+
+    @property
+    def may_leave(self) -> bool:
+        """Whether nothing is lost if it is closed while it waits for a request: none has come, and all answers are sent."""
+        return sockets.is_settled(self._transport, is_tls=self.peer.is_tls)
 
     @property
     def is_stopping(self) -> bool:

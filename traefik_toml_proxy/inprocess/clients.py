@@ -52,6 +52,10 @@ class Clients:
         self._gave_way = self._refused = 0
         self._problem = ""
 
+    @property
+    def _count(self) -> int:
+        return len(self.connected) + len(self._coming)
+
     def remember(self, client: ClientConnection) -> None:
         """See :class:`~.client.Engine`."""
         self._coming.pop(client, None)
@@ -63,7 +67,7 @@ class Clients:
 
     def admit(self, client: ClientConnection, leave: Callable[[], object]) -> bool:
         """See :class:`~.accepting.Admission`."""
-        if len(self.connected) + len(self._coming) >= self._most and not self._make_room():
+        if self._count >= self._most and not self._make_room():
             self._refused += 1
             return False
         self._coming[client] = leave
@@ -87,7 +91,9 @@ class Clients:
             return False
         idle = (client for client in self.connected if client.waits_for_request)
         waiting = [client for client in (*self._coming, *idle) if _may_leave(client.deadline - now)]
-        leaving = heapq.nsmallest(max(_LEAST, int(self._most * _PART)), waiting, key=lambda client: client.deadline)
+        oldest = heapq.nsmallest(max(_LEAST, int(self._most * _PART)), waiting, key=lambda client: client.deadline)
+        # A request may have come that is not read yet, if the loop was busy.
+        leaving = [client for client in oldest if client in self._coming or client.may_leave]
         for client in leaving:
             self._coming.pop(client, client.close)()
             self.connected.discard(client)  # its descriptor is free in the next step of the loop
@@ -99,15 +105,14 @@ class Clients:
     def end_idle(self) -> bool:
         """Close all connections without an answer that is under way; return whether there are others.
 
-        Over TLS, nobody can tell whether all of an answer has gone out. So those that were used just now are closed in a
-        way that lets it, and are among the others until then.
+        An answer may still be on its way, of which TLS does not tell. Then the connection is closed in a way that lets it
+        go out, and is among the others until then.
         """
-        was_used = self._loop.time() + limits.IDLE_SECONDS - limits.USED_SECONDS
         for client in list(self.connected):
-            if client.is_idle and client.peer.is_tls and client.deadline > was_used:
-                client.cut_off(reset=False)
-            elif client.is_idle or client.is_tunnel:
+            if client.is_tunnel or (client.is_idle and client.may_leave):
                 client.close()
+            elif client.is_idle:
+                client.cut_off(reset=False)
         return any(not client.is_idle and not client.is_tunnel for client in self.connected)
 
     def report(self) -> None:
@@ -117,7 +122,7 @@ class Clients:
         self._logs_at = self._loop.time() + _LOG_SECONDS
         what = f"No connection could be accepted ({self._problem})" if self._problem else "There is no room for more"
         self._warn(
-            f"{what}: {len(self.connected)} connections from clients are open, of at most {self._most}. {self._gave_way} "
+            f"{what}: {self._count} connections from clients are open, of at most {self._most}. {self._gave_way} "
             f"that were idle were closed to make room, and {self._refused} new ones were turned away. {_ADVICE}"
         )
         self._gave_way = self._refused = 0

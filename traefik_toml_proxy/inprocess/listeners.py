@@ -207,14 +207,18 @@ def _inherited(place: Place) -> list[socket.socket]:
 
 
 def _from_systemd() -> Iterator[socket.socket]:
-    """Return all stream sockets that systemd has opened (sd_listen_fds(3)), each to be closed by who takes it."""
+    """Return the TCP and unix sockets that systemd has opened (sd_listen_fds(3)), each to be closed by who takes it."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return
     for descriptor in range(_FIRST_INHERITED, _FIRST_INHERITED + int(os.environ.get("LISTEN_FDS", "0"))):
-        os.set_inheritable(descriptor, False)  # not for users' servers
-        if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        try:
+            os.set_inheritable(descriptor, False)  # not for users' servers
+            is_socket = stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+        except OSError:  # something has closed it
+            continue
+        if is_socket:
             one = socket.socket(fileno=os.dup(descriptor))
-            if one.type == socket.SOCK_STREAM:
+            if one.type == socket.SOCK_STREAM and one.family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
                 yield one
             else:
                 one.close()
@@ -222,12 +226,16 @@ def _from_systemd() -> Iterator[socket.socket]:
 
 def _is_at(one: socket.socket, place: Place) -> bool:
     name = one.getsockname()
-    return bool(name == place.path if isinstance(name, str) else not place.path and name[1] == place.port)
+    if one.family == socket.AF_UNIX:
+        return bool(name == place.path)
+    return not place.path and name[1] == place.port
 
 
 def _address_of(one: socket.socket) -> str:
     name = one.getsockname()
-    return name if isinstance(name, str) else str(Place(name[0] if name[0] != "::" else "", name[1]))
+    if one.family == socket.AF_UNIX:
+        return name if isinstance(name, str) else repr(name)  # an abstract name is bytes
+    return str(Place(name[0] if name[0] != "::" else "", name[1]))
 
 
 def _open_tcp(host: str, port: int) -> list[socket.socket]:

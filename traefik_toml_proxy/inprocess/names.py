@@ -61,8 +61,11 @@ class Names:
                 with contextlib.suppress(RuntimeError):  # the loop is closed
                     loop.call_soon_threadsafe(tell, outcome)
 
-            # A daemon: Python does not wait for it when it exits.
-            threading.Thread(target=look_up, name="traefik_toml_proxy name", daemon=True).start()
+            try:
+                # A daemon: Python does not wait for it when it exits.
+                threading.Thread(target=look_up, name="traefik_toml_proxy name", daemon=True).start()
+            except RuntimeError as error:
+                return OSError(str(error))  # there are too many threads
             return await found
 
 
@@ -71,4 +74,6 @@ def _look_up_blocking(host: str) -> list[SocketAddress] | Exception:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # UnicodeError: a label of the name is empty, or too long
         return error
+    except Exception as error:  # noqa: BLE001 - whoever asks must be told, whatever it is
+        return OSError(f"it cannot be looked up ({type(error).__name__}: {error})")
     return [(family, tuple(where)) for family, _, _, _, where in found]

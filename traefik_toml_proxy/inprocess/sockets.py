@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import socket
 import ssl
 import struct
 import sys
+import termios
 from typing import Any
 
 
@@ -63,6 +65,25 @@ def is_gone(transport: asyncio.Transport) -> bool:
 def is_sent(transport: asyncio.Transport) -> bool:
     """Whether nothing waits to be sent."""
     return is_gone(transport) or not transport.get_write_buffer_size()
+
+
+def is_settled(transport: asyncio.Transport, *, is_tls: bool) -> bool:
+    """Whether nothing has come that nobody has read yet, as while the loop was busy, and nothing waits to be sent.
+
+    TLS does not tell of what waits below it. But that does so only if the system takes no more (tcp(7), SIOCOUTQ).
+    """
+    return not _queued(transport, termios.FIONREAD) and not (is_tls and _queued(transport, termios.TIOCOUTQ))
+
+
+def _queued(transport: asyncio.Transport, which: int) -> int:
+    if is_gone(transport):
+        return 0
+    try:
+        answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), which, bytes(4))
+    except (OSError, ValueError):  # it is closed
+        return 0
+    number: int = struct.unpack("i", answer)[0]
+    return number
 
 
 def close_once(transport: asyncio.Transport) -> None:
