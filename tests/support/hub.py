@@ -38,9 +38,10 @@ c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = {home!r} + "/{{username}}"
 c.Spawner.cmd = [{python!r}, "-m", "support.user_server"]
 c.Spawner.environment = {environment!r}
-c.TraefikProxy.traefik_env.update({mark!r})
-if {traefik!r}:
-    c.TraefikProxy.traefik_command = {traefik!r}
+if c.JupyterHub.get("proxy_class") != "in-process":
+    c.TraefikProxy.traefik_env.update({mark!r})
+    if {traefik!r}:
+        c.TraefikProxy.traefik_command = {traefik!r}
 c.JupyterHub.services = [{{"name": "tests", "api_token": {token!r}}}]
 c.JupyterHub.load_roles = [
     {{"name": "tests", "scopes": ["admin:users", "admin:servers", "proxy"], "services": ["tests"]}}
