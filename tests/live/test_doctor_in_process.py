@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import jupyterhub
 import pytest
 from support.certificates import make_certificate
 from traitlets.config import Config
@@ -90,7 +91,11 @@ def test_so_is_one_with_everything(file: Path) -> None:
         ("TraefikProxy.trusted_proxies", ["::1"], "settings", "use c.InProcessProxy.trusted_proxies"),
         ("JupyterHub.cleanup_proxy", False, "settings", "has no effect: the proxy runs in a thread"),
         ("Proxy.should_start", False, "settings", "Remove that setting"),
-        ("JupyterHub.bind_url", "http+unix://%2F" + "x" * 200, "settings", "Choose a shorter one"),
+        pytest.param(
+            *("JupyterHub.bind_url", "http+unix://%2F" + "x" * 200, "settings", "Choose a shorter one"),
+            id="a long path",
+            marks=pytest.mark.skipif(jupyterhub.version_info < (6,), reason="JupyterHub 5 makes another URL of it"),
+        ),
         ("InProcessProxy.redirect_http", 80, "settings", "set c.JupyterHub.ssl_cert"),
         ("InProcessProxy.trusted_proxies", ["nobody"], "trust", "'nobody'"),
         (
