@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import pytest_asyncio
-from support.waiting import within
+from support.waiting import PATIENCE, eventually, within
 
 from traefik_toml_proxy.errors import ConfigurationError
-from traefik_toml_proxy.inprocess.child import Child
+from traefik_toml_proxy.inprocess import child as child_module
+from traefik_toml_proxy.inprocess.child import DOOR, Child
 from traefik_toml_proxy.inprocess.engine import Engine
-from traefik_toml_proxy.inprocess.listeners import Place, open_places
+from traefik_toml_proxy.inprocess.listeners import Place, open_places, open_unix
 from traefik_toml_proxy.inprocess.messages import MessageReader, encoded
 from traefik_toml_proxy.inprocess.spawning import LastOutput
 from traefik_toml_proxy.seams import Traffic
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """A child has all that is logged."""
+    before = logging.getLogger().handlers.copy()
+    yield
+    logging.getLogger().handlers[:] = before
 
 
 class Apart:
@@ -35,7 +45,6 @@ class Apart:
 @pytest_asyncio.fixture
 async def apart(tmp_path: Path) -> AsyncIterator[Apart]:
     """A child whose engine has served 30,000 routes."""
-    before = logging.getLogger().handlers.copy()
     child = Child(tmp_path)
     seen = {f"/user/somebody-{number}/": float(number) for number in range(30_000)}
     child._engine = cast("Engine", SimpleNamespace(seen=seen, traffic=lambda: Traffic({}, 0, 0), revision=1))
@@ -48,7 +57,6 @@ async def apart(tmp_path: Path) -> AsyncIterator[Apart]:
     await asyncio.wait([working])
     hub.close()
     await within(5, child.ended.wait())
-    logging.getLogger().handlers[:] = before
 
 
 async def test_the_answer_comes_after_all_that_was_asked_for(apart: Apart) -> None:
@@ -64,6 +72,80 @@ async def test_the_answer_comes_after_all_that_was_asked_for(apart: Apart) -> No
 
     assert len(seen) == 30_000
     assert found[-1] == {"answers": 1}
+
+
+def knock(folder: Path) -> socket.socket:
+    """Connect to the socket for the next Hub."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(5 * PATIENCE)
+    descriptor = os.open(folder, os.O_PATH)
+    connection.connect(f"/proc/self/fd/{descriptor}/{DOOR}")  # the path may be too long
+    os.close(descriptor)
+    return connection
+
+
+async def test_whoever_comes_while_it_ends_is_turned_away_at_once(tmp_path: Path) -> None:
+    """And does not wait until the last answer has been sent."""
+    child = Child(tmp_path)
+    hub, there = socket.socketpair()
+    running = asyncio.ensure_future(child.run(there))
+    await eventually(lambda: (tmp_path / DOOR).exists())
+    with hub, knock(tmp_path) as other:
+        child.ended.set()
+        await within(5, running)
+        with pytest.raises(ConnectionResetError):
+            other.recv(1)
+
+
+class Full(socket.socket):
+    """A socket whose process has no descriptor left at first."""
+
+    is_full = True
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept at the second attempt."""
+        if self.is_full:
+            self.is_full = False
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
+
+
+@pytest.mark.parametrize("comes_again", [False, True], ids=["the same socket", "a new socket meanwhile"])
+async def test_without_a_descriptor_the_next_hub_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comes_again: bool
+) -> None:
+    """Until there is one, without keeping the processor busy."""
+    monkeypatch.setattr(child_module, "_PAUSE", 0.05)
+    child = Child(tmp_path)
+    made = list[Full]()
+
+    def open_full(path: Path, mode: int) -> socket.socket:
+        made.append(Full(fileno=open_unix(path, mode).detach()))
+        made[-1].setblocking(False)
+        return made[-1]
+
+    monkeypatch.setattr(child_module, "open_unix", open_full)
+    watch, watched = child._watch_door, list[socket.socket]()
+
+    def note(door: socket.socket) -> None:
+        watched.append(door)
+        watch(door)
+
+    monkeypatch.setattr(child, "_watch_door", note)
+    await child.open_door()
+    with knock(tmp_path) as other:
+        await eventually(lambda: not made[0].is_full)
+        if comes_again:
+            await child.open_door()
+            made[1].is_full = False
+            other.close()
+            with knock(tmp_path) as again:
+                assert await asyncio.to_thread(again.recv, 100) == b"[]"
+            await eventually(lambda: watched == [made[0], made[1], made[0]])
+        else:
+            assert await asyncio.to_thread(other.recv, 100) == b"[]"
+    child._close_door()
+    await eventually(lambda: not child._asking)
 
 
 def test_all_sockets_are_opened_or_none() -> None:

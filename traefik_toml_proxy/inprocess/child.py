@@ -56,7 +56,6 @@ class Child:
         self.ended = asyncio.Event()
         self._folder = folder
         self._door: socket.socket | None = None
-        self._keeping_door: asyncio.Task[None] | None = None
         # Why there is no door, as it was logged last.
         self._door_problem = ""
         self._reporter = Reporter()
@@ -74,6 +73,7 @@ class Child:
         self._base: int | None = None
         self._inbox: asyncio.Queue[tuple[Link, Message]] = asyncio.Queue()
         self._asking: set[Link] = set()
+        self._letting_in: set[asyncio.Task[None]] = set()
 
     # Whom it listens to.
 
@@ -85,9 +85,9 @@ class Child:
 
     async def open_door(self) -> None:
         """Let the next Hub come to a new socket. If there can be none, this process serves all the same."""
-        await self._close_door()
+        self._close_door()
         try:
-            self._door = open_unix(self._folder / DOOR, 0o600)
+            door = await in_thread(open_unix, self._folder / DOOR, 0o600)
         except OSError as error:
             problem = f"{self._folder / DOOR} cannot be opened ({error.strerror or error})"
             if problem != self._door_problem:
@@ -95,38 +95,52 @@ class Child:
             self._door_problem = problem
         else:
             self._door_problem = ""
-            self._keeping_door = asyncio.create_task(self.keep_door(self._door))
+            if self.ended.is_set():
+                door.close()
+                return
+            self._door = door
+            self._watch_door(door)
 
-    async def _close_door(self) -> None:
-        if self._keeping_door is not None:
-            self._keeping_door.cancel()
-            await asyncio.wait([self._keeping_door])
-        if self._door is not None:
-            self._door.close()
+    def _close_door(self) -> None:
+        door, self._door = self._door, None
+        if door is not None:
+            asyncio.get_running_loop().remove_reader(door)
+            door.close()
 
-    async def keep_door(self, door: socket.socket) -> None:
-        """Let the next Hub take over. Never returns."""
+    def _watch_door(self, door: socket.socket) -> None:
+        if door is self._door:
+            # Not loop.sock_accept(): if it is cancelled, asyncio may keep a connection that nobody knows of.
+            asyncio.get_running_loop().add_reader(door, self._on_arrival, door)
+
+    def _on_arrival(self, door: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, _ = await loop.sock_accept(door)
-            except OSError:
-                await asyncio.sleep(_PAUSE)
-                continue
-            # The socket is for this user only already, unless somebody has changed that.
-            if peer_of(connection)[1] != os.geteuid() or len(self._asking) >= _MOST_ASKING:
-                connection.close()
-                continue
-            link = Link(self._on_message, self._on_lost)
-            self._asking.add(link)
-            try:
-                hand_over(connection, self._listening)
-                await link.open(connection)
-            except OSError:  # it has gone already
-                self._asking.discard(link)
-                connection.close()
-            else:
-                loop.call_later(_SECONDS_TO_ASK, self._turn_away, link)
+        try:
+            connection, _ = door.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError:
+            loop.remove_reader(door)
+            loop.call_later(_PAUSE, self._watch_door, door)
+            return
+        # The socket is for this user only already, unless somebody has changed that.
+        if peer_of(connection)[1] != os.geteuid() or len(self._asking) >= _MOST_ASKING:
+            connection.close()
+            return
+        link = Link(self._on_message, self._on_lost)
+        self._asking.add(link)
+        opening = loop.create_task(self._let_in(link, connection))
+        self._letting_in.add(opening)
+        opening.add_done_callback(self._letting_in.discard)
+
+    async def _let_in(self, link: Link, connection: socket.socket) -> None:
+        try:
+            hand_over(connection, self._listening)
+            await link.open(connection)
+        except OSError:  # it has gone already
+            self._asking.discard(link)
+            connection.close()
+        else:
+            asyncio.get_running_loop().call_later(_SECONDS_TO_ASK, self._turn_away, link)
 
     def _turn_away(self, link: Link) -> None:
         if link in self._asking:
@@ -274,7 +288,7 @@ class Child:
         await self.open_door()
         tasks = [asyncio.ensure_future(work) for work in (self.work(), self._report())]
         await self.ended.wait()
-        await self._close_door()  # at once, so that the next Hub does not wait there
+        self._close_door()  # at once, so that the next Hub does not wait there
         if self._engine is not None:
             await self._engine.close(GRACE)
         for task in tasks:
