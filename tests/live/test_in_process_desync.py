@@ -10,6 +10,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from hypothesis import HealthCheck, Phase, given, settings
+from support.http_strategies import messages
 from support.in_process import connect
 from support.ports import free_port
 from support.waiting import PATIENCE, eventually, within
@@ -113,7 +116,7 @@ _NGINX = """
 daemon off; master_process off; pid {folder}/nginx.pid; error_log /dev/null;
 events {{}}
 http {{
-    log_format target '$request_uri'; access_log {folder}/access.log target; client_body_temp_path {folder};
+    log_format target escape=none '$request_uri'; access_log {folder}/access.log target; client_body_temp_path {folder};
     underscores_in_headers on; proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder};
     scgi_temp_path {folder};
     server {{ listen 127.0.0.1:{port}; location / {{ return 200; }} }}
@@ -173,32 +176,64 @@ def attacks() -> list[bytes]:
     return [b"POST /user/ada/%d HTTP/1.1\r\n%b" % (number, text) for number, text in enumerate(texts)]
 
 
-@pytest.mark.parametrize("server", [tornado, nginx])
-async def test_only_what_was_understood_arrives(
-    in_process: InProcessProxy,
-    tmp_path: Path,
-    server: Callable[[Path], contextlib.AbstractAsyncContextManager[tuple[int, Sent]]],
-) -> None:
+@pytest_asyncio.fixture(params=[tornado, nginx])
+async def server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[int, Sent]]:
+    """A real server."""
+    async with request.param(tmp_path) as running:
+        yield running
+
+
+async def send(in_process: InProcessProxy, text: bytes) -> None:
+    """Send it as a client that sends nothing more, and take all answers."""
+    async with connect(in_process) as connection:
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await connection.send(text)
+            connection.writer.write_eof()
+            await within(5 * PATIENCE, connection.reader.read())
+
+
+async def test_only_what_was_understood_arrives(in_process: InProcessProxy, server: tuple[int, Sent]) -> None:
     """Over connections to the server that all clients share, one after another; and all that is whole does arrive."""
     texts = attacks()
     expected: set[str] = set()
-    async with server(tmp_path) as (port, arrived):
-        await in_process.add_route("/user/ada/", f"http://127.0.0.1:{port}", {})
-        for number, text in enumerate(texts):
-            expected |= understood(text)
-            async with connect(in_process) as connection:
-                with contextlib.suppress(ConnectionError, TimeoutError):
-                    await connection.send(text)
-                    connection.writer.write_eof()
-                    await within(5 * PATIENCE, connection.reader.read())
-            async with connect(in_process) as connection:
-                after = await within(20, connection.request("GET", f"/user/ada/after-{number}"))
-                assert (after.status, after.body) == (200, b""), text
-            if number == len(ATTACKS) - 1:
-                await eventually(lambda: f"/user/ada/after-{len(ATTACKS) - 1}" in arrived())
-                assert arrived() & NEVER == set()
-        expected |= {f"/user/ada/after-{number}" for number in range(len(texts))}
-        await eventually(lambda: f"/user/ada/after-{len(texts) - 1}" in arrived())
+    port, arrived = server
+    await in_process.add_route("/user/ada/", f"http://127.0.0.1:{port}", {})
+    for number, text in enumerate(texts):
+        expected |= understood(text)
+        await send(in_process, text)
+        async with connect(in_process) as connection:
+            after = await within(20, connection.request("GET", f"/user/ada/after-{number}"))
+            assert (after.status, after.body) == (200, b""), text
+        if number == len(ATTACKS) - 1:
+            await eventually(lambda: f"/user/ada/after-{len(ATTACKS) - 1}" in arrived())
+            assert arrived() & NEVER == set()
+    expected |= {f"/user/ada/after-{number}" for number in range(len(texts))}
+    await eventually(lambda: f"/user/ada/after-{len(texts) - 1}" in arrived())
 
-        assert arrived() - expected == set()
-        assert {f"/user/ada/{number}" for number in (11, 19, 26, 29, 30)} <= arrived()
+    assert arrived() - expected == set()
+    assert {f"/user/ada/{number}" for number in (11, 19, 26, 29, 30)} <= arrived()
+
+
+@given(text=messages())
+@settings(
+    max_examples=150,
+    deadline=None,
+    phases=(Phase.reuse, Phase.generate),  # each attempt to shrink one may wait for a client that has no answer
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+async def test_only_what_was_understood_arrives_of_any_request(
+    in_process: InProcessProxy, server: tuple[int, Sent], text: bytes
+) -> None:
+    """The request inside another one has a name of its own each time, so that it is not taken for one of before."""
+    port, arrived = server
+    await in_process.add_route("/", f"http://127.0.0.1:{port}", {})
+    before = arrived()
+    number = len(before)
+    text = text.replace(b"/hidden", b"/%06x" % number)
+    await send(in_process, text)
+    async with connect(in_process) as connection:
+        after = await within(20, connection.request("GET", f"/after-{number}"))
+    assert (after.status, after.body) == (200, b"")
+    await eventually(lambda: f"/after-{number}" in arrived())
+
+    assert arrived() - before - {f"/after-{number}"} <= understood(text)
