@@ -393,6 +393,8 @@ async def test_a_client_that_does_not_take_the_end_of_a_websocket_is_given_up(
     """The server is gone, and so may the client be."""
     monkeypatch.setattr(client, "HIGH_WATER", 2**30)  # so that all of it is with the proxy
     monkeypatch.setattr(limits, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(limits, "LINGER_IDLE_SECONDS", 0.1)
 
     async def say_much_and_leave(exchange: Exchange) -> None:
         await exchange.send(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")

@@ -22,6 +22,7 @@ from support.waiting import eventually, within
 
 from traefik_toml_proxy.conformance.backend import Exchange
 from traefik_toml_proxy.conformance.client import unverified
+from traefik_toml_proxy.inprocess import client, limits
 from traefik_toml_proxy.inprocess.client import ClientConnection
 from traefik_toml_proxy.inprocess.engine import Engine, EngineSettings
 from traefik_toml_proxy.inprocess.loop import make_loop
@@ -158,3 +159,74 @@ async def test_the_end_of_tls_is_seen_while_something_waits_to_be_sent(pair: Pai
         transport.abort()
 
     assert not seen_before
+
+
+WEBSOCKET = b"GET /user/ada/ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+SIZE = 16 * 2**20
+
+
+async def say_much(exchange: Exchange) -> None:
+    """Answer at once, whatever comes of the request; or speak first over the websocket, and end it."""
+    if exchange.target.endswith("ws"):
+        await exchange.send(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + b"x" * SIZE)
+    else:
+        await exchange.send(b"HTTP/1.1 413 No\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % SIZE + b"x" * SIZE)
+    exchange.last = True
+
+
+@pytest.mark.parametrize(
+    ("scheme", "asked"),
+    [
+        ("http", b"GET /user/ada/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n\r\n"),
+        ("http", b"POST /user/ada/ HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n"),
+        ("http", WEBSOCKET),
+        ("https", b"GET /user/ada/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+    ],
+    ids=["a line too much", "an early answer", "a websocket", "https"],
+)
+async def test_a_client_that_is_only_slow_gets_the_end_of_its_answer(
+    make_in_process: InProcessMaker,
+    serve: ServerMaker,
+    pair: Pair,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+    asked: bytes,
+) -> None:
+    """The seconds for a client that is to leave begin when it has been sent all."""
+    monkeypatch.setattr(client, "HIGH_WATER", 2**30)  # so that all of it is with the proxy
+    monkeypatch.setattr(limits, "LINGER_SECONDS", 0.3)
+    monkeypatch.setattr(limits, "LINGER_IDLE_SECONDS", 0.1)
+    monkeypatch.setattr("asyncio.constants.SSL_SHUTDOWN_TIMEOUT", 0.3, raising=False)  # Python 3.10 has none
+    late = list[float]()
+    on_deadline = ClientConnection.on_deadline
+
+    def note(self: ClientConnection) -> None:
+        late.append(self.deadline)
+        on_deadline(self)
+
+    monkeypatch.setattr(ClientConnection, "on_deadline", note)
+    proxy = make_in_process(
+        public_url=f"{scheme}://127.0.0.1:{free_port()}/", **(pair.traits if scheme == "https" else {})
+    )
+    await proxy.start()
+    await serve(proxy, handler=say_much)
+    async with connect(proxy) as connection:
+        await connection.send(asked)
+        await within(20, connection.head())
+        connection.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await eventually(lambda: len(set(late)) >= 2)
+        connection.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        got = await within(20, connection.reader.read())
+
+    assert len(got) == SIZE
+
+
+async def test_whoever_comes_just_before_the_end_is_answered(in_process: InProcessProxy, serve: ServerMaker) -> None:
+    """Its request is on its way when the proxy stops."""
+    await serve(in_process)
+    async with connect(in_process) as connection, connect(in_process) as late:
+        await within(20, connection.request("GET", "/_chp_healthz"))
+        ending = asyncio.ensure_future(in_process.stop())
+        assert await within(20, connection.reader.read()) == b""  # who is idle is closed
+        assert (await within(20, late.request("GET", "/user/ada/"))).status == 200
+    await ending

@@ -19,7 +19,13 @@ class FakeClient:
         self.deadline = asyncio.get_running_loop().time() - waited + patience
         self.waits_for_request = waits
         self.may_leave = True
+        self.is_tunnel = False
         self.is_closed = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Those here have not begun a request."""
+        return self.waits_for_request
 
     def close(self) -> None:
         """See ClientConnection."""
@@ -146,3 +152,39 @@ async def test_nobody_gives_way_whose_request_has_come_or_whose_answer_is_on_its
     assert crowd.add(asking)
     assert not crowd.add(FakeClient())
     assert not asking.is_closed
+
+
+async def test_many_whose_answers_are_on_their_way_do_not_keep_others_out() -> None:
+    """However long they have waited: those who can be closed are looked for among all."""
+    crowd = Crowd(64)
+    stuck, idle = [FakeClient(waited=100) for _ in range(60)], [FakeClient(waited=50) for _ in range(4)]
+    for client in stuck:
+        client.may_leave = False
+    assert all(map(crowd.add, stuck + idle))
+
+    assert crowd.add(FakeClient())
+    assert [client.is_closed for client in stuck + idle] == [False] * 60 + [True] * 4
+
+
+async def test_at_the_end_whoever_may_have_asked_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request may not be read yet, or be on its way over a connection that is new; but not for long."""
+    crowd = Crowd(9)
+    new = FakeClient(patience=limits.HEAD_SECONDS)
+    silent = FakeClient(waited=0.3, patience=limits.HEAD_SECONDS)
+    idle, unread = FakeClient(waited=1), FakeClient(waited=1)
+    asking, websocket = FakeClient(waits=False), FakeClient(waits=False)
+    unread.may_leave, websocket.is_tunnel = False, True
+    everybody = [new, silent, idle, unread, asking, websocket]
+    assert all(map(crowd.add, everybody))
+    assert crowd.clients.end_idle()
+    assert [client.is_closed for client in everybody] == [False, True, True, False, False, True]
+    for one in (silent, idle, asking, websocket):
+        crowd.clients.forget(cast("ClientConnection", one))
+    unread.may_leave = True
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now + 0.3)
+
+    assert not crowd.clients.end_idle()
+    assert new.is_closed
+    assert unread.is_closed

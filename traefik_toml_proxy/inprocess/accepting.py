@@ -6,13 +6,17 @@ import asyncio
 import functools
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Protocol
 
+from . import limits
 from .client import ClientConnection
 
 # Seconds for a handshake.
 HANDSHAKE_SECONDS = 20.0
+# Seconds for the end of TLS, with all that is still to be sent.
+_SHUTDOWN_SECONDS = 2 * limits.STALLED_SECONDS
 # How many connections are accepted before others get their turn.
 _AT_ONCE = 32
 # Seconds until the next attempt if the process has no descriptor left.
@@ -66,6 +70,9 @@ class AcceptingListener:
         self._admission = admission
         self._welcoming: dict[ClientConnection, asyncio.Task[None]] = {}
         self._pausing: asyncio.TimerHandle | None = None
+        # A client has its own deadline before that, which is longer while it takes something. Python 3.10 has no other.
+        has_one = sys.version_info >= (3, 11) or not isinstance(self._loop, asyncio.BaseEventLoop)
+        self._shutdown_timeout = {"ssl_shutdown_timeout": _SHUTDOWN_SECONDS} if has_one else {}
         listening.setblocking(False)
         self._go_on()
 
@@ -101,7 +108,11 @@ class AcceptingListener:
                 await self._loop.connect_accepted_socket(lambda: client, connection)
             else:
                 await self._loop.connect_accepted_socket(
-                    lambda: client, connection, ssl=self._context(), ssl_handshake_timeout=HANDSHAKE_SECONDS
+                    lambda: client,
+                    connection,
+                    ssl=self._context(),
+                    ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                    **self._shutdown_timeout,
                 )
         except OSError:
             connection.close()  # the client speaks no TLS, or has gone

@@ -126,6 +126,13 @@ class Child:
         if peer_of(connection)[1] != os.geteuid() or len(self._asking) >= _MOST_ASKING:
             connection.close()
             return
+        connection.setblocking(False)
+        try:
+            # At once: if this process ends, the numbers of the sockets may be those of others in the next step.
+            hand_over(connection, self._listening)
+        except OSError:
+            connection.close()
+            return
         link = Link(self._on_message, self._on_lost)
         self._asking.add(link)
         opening = loop.create_task(self._let_in(link, connection))
@@ -134,7 +141,6 @@ class Child:
 
     async def _let_in(self, link: Link, connection: socket.socket) -> None:
         try:
-            hand_over(connection, self._listening)
             await link.open(connection)
         except OSError:  # it has gone already
             self._asking.discard(link)

@@ -67,7 +67,7 @@ class ClientConnection(asyncio.Protocol):
         self._has_ended = False  # the client sends nothing more
         self._is_lingering = False  # what it sends is dropped
         self._server_has_ended = False  # the server sends nothing more over the websocket
-        self._lingers_until = limits.NEVER
+        self._lingers_until = -limits.NEVER  # when it is closed, if all that it gets has been sent
         self.deadline = self._loop.time() + limits.HEAD_SECONDS
 
     @property
@@ -337,8 +337,7 @@ class ClientConnection(asyncio.Protocol):
             self._release(_SERVER_IS_FULL)
             self._wait_for_request()
         elif is_clean and not self._reader.buffered:
-            self._is_lingering, self.deadline = True, self._loop.time() + limits.STALLED_SECONDS
-            close_once(self._transport)
+            self.cut_off(reset=False)
         else:
             self._linger()
 
@@ -357,16 +356,16 @@ class ClientConnection(asyncio.Protocol):
     def end_tunnel(self, *, whole: bool) -> None:
         """See :class:`~.exchange.Client`."""
         self._server_has_ended = True
+        self.deadline = self._lingers_until = self._loop.time() + limits.LINGER_SECONDS
         if whole or self._has_ended:
-            self.deadline = self._loop.time() + limits.STALLED_SECONDS  # until the client has taken the rest
             close_once(self._transport)
         else:
-            self.deadline = self._loop.time() + limits.LINGER_SECONDS
             end_writing(self._transport)
 
     def cut_off(self, *, reset: bool) -> None:
         """See :class:`~.exchange.Client`."""
-        self._is_lingering, self.deadline = True, self._loop.time() + limits.LINGER_SECONDS
+        self._is_lingering = True
+        self.deadline = self._lingers_until = self._loop.time() + limits.LINGER_SECONDS
         if reset:
             reset_when_closed(self._transport)
             self._transport.abort()
@@ -386,9 +385,12 @@ class ClientConnection(asyncio.Protocol):
 
     def on_deadline(self) -> None:
         """Close the connection: its time is over, unless something has come at the last moment."""
-        if self._loop.time() < self.deadline:
+        if (now := self._loop.time()) < self.deadline:
             return
-        if self._exchange is None and not (self._is_lingering or self._is_full or self._reader.is_between):
+        may_be_slow = now < self._lingers_until + limits.STALLED_SECONDS
+        if may_be_slow and not sockets.is_all_sent(self._transport, is_tls=self.peer.is_tls):
+            self.deadline = now + limits.LINGER_IDLE_SECONDS
+        elif self._exchange is None and not (self._is_lingering or self._is_full or self._reader.is_between):
             self._refuse(BrokenRequest(408, "its head has not come in time"))
         else:
             self.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
+import itertools
 import math
 from collections.abc import Callable
 
@@ -16,6 +16,8 @@ _PART, _LEAST = 1 / 64, 32
 _LOOK_SECONDS = 1.0
 # Seconds in which a new connection does not give way: its first request may be on its way.
 _NEW_SECONDS = 1.0
+# The same at the end, when whoever is to wait for it may be waiting for a Hub.
+_OPENED_SECONDS = 0.2
 # Seconds between two lines of the log about too many connections.
 _LOG_SECONDS = 60.0
 _ADVICE = (
@@ -91,9 +93,10 @@ class Clients:
             return False
         idle = (client for client in self.connected if client.waits_for_request)
         waiting = [client for client in (*self._coming, *idle) if _may_leave(client.deadline - now)]
-        oldest = heapq.nsmallest(max(_LEAST, int(self._most * _PART)), waiting, key=lambda client: client.deadline)
-        # A request may have come that is not read yet, if the loop was busy.
-        leaving = [client for client in oldest if client in self._coming or client.may_leave]
+        waiting.sort(key=lambda client: client.deadline)
+        # A request may have come that is not read yet, if the loop was busy. Of those, there may be many.
+        able = (client for client in waiting if client in self._coming or client.may_leave)
+        leaving = list(itertools.islice(able, max(_LEAST, int(self._most * _PART))))
         for client in leaving:
             self._coming.pop(client, client.close)()
             self.connected.discard(client)  # its descriptor is free in the next step of the loop
@@ -105,15 +108,17 @@ class Clients:
     def end_idle(self) -> bool:
         """Close all connections without an answer that is under way; return whether there are others.
 
-        An answer may still be on its way, of which TLS does not tell. Then the connection is closed in a way that lets it
-        go out, and is among the others until then.
+        Among these are, for now, those with a request that is not read yet, or on its way, since they are new; and with an
+        answer that is still to be sent, of which TLS does not tell.
         """
+        now, others = self._loop.time(), False
         for client in list(self.connected):
-            if client.is_tunnel or (client.is_idle and client.may_leave):
+            is_new = limits.HEAD_SECONDS - _OPENED_SECONDS < client.deadline - now <= limits.HEAD_SECONDS
+            if client.is_tunnel or (client.is_idle and client.may_leave and not is_new):
                 client.close()
-            elif client.is_idle:
-                client.cut_off(reset=False)
-        return any(not client.is_idle and not client.is_tunnel for client in self.connected)
+            else:
+                others = True
+        return others
 
     def report(self) -> None:
         """Tell what was wrong, if there is anything new, and it is time again."""
