@@ -104,7 +104,11 @@ async def test_plain_http_is_sent_to_https(
     )
     await proxy.start()
     async with Connection(f"http://127.0.0.1:{plain}") as connection:
-        answer = await within(20, connection.request("GET", "/a//%2f?b", [("Host", "hub.example.org:80")]))
+        for _ in range(2):  # the connection stays open, as the answer says
+            answer = await within(20, connection.request("GET", "/a//%2f?b", [("Host", "hub.example.org:80")]))
+            assert answer.head.get("Connection") is None
+        await within(20, connection.request("GET", "/", [("Connection", "close")]))
+        assert await within(20, connection.reader.read()) == b""
 
     end = f":{here}" if port == "{port}" else port
     assert (answer.status, answer.head.get("Location")) == (302, f"https://hub.example.org{end}/a//%2f?b")

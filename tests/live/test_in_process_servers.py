@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from prometheus_client import REGISTRY
 from support.in_process import InProcessMaker, ServerMaker, connect
 from support.waiting import PATIENCE, eventually, within
 
@@ -21,6 +22,7 @@ from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(120)
 
+NAME = "traefik_toml_proxy_requests_total"
 TOO_LARGE = b"HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbig\n"
 
 
@@ -241,3 +243,60 @@ async def test_an_answer_before_the_body_reaches_the_client(
                 connection.writer.write(b"x" * size)
                 assert (await within(20, connection.head())).first.startswith("HTTP/1.1 413 ")
         await within(20, serving)
+
+
+async def test_no_request_goes_to_whoever_had_the_address_before(in_process: InProcessProxy) -> None:
+    """Over a connection that the old server, whose route is gone, has kept open: a process that it has left, say."""
+    asked: list[str] = []
+
+    async def start(name: str, port: int) -> asyncio.Server:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while await reader.readuntil(b"\r\n\r\n"):
+                asked.append(name)
+                writer.write(b"HTTP/1.1 200 Yes\r\nContent-Length: 0\r\n\r\n")
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                await answer(reader, writer)
+            writer.close()
+
+        return await asyncio.start_server(serve, "127.0.0.1", port)
+
+    async with connect(in_process) as connection:
+        bobs = await start("bob", 0)
+        port = bobs.sockets[0].getsockname()[1]
+        await in_process.add_route("/user/bob/", f"http://127.0.0.1:{port}", {})
+        for _ in range(2):
+            assert (await within(20, connection.request("GET", "/user/bob/"))).status == 200
+        bobs.close()  # but not its connections
+        await in_process.delete_route("/user/bob/")
+        adas = await start("ada", port)
+        await in_process.add_route("/user/ada/", f"http://127.0.0.1:{port}", {})
+        assert (await within(20, connection.request("GET", "/user/ada/"))).status == 200
+        adas.close()
+
+    assert asked == ["bob", "bob", "ada"]
+
+
+async def test_an_answer_of_which_nothing_was_sent_is_none(
+    make_in_process: InProcessMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It broke off at once: the client is told 503, and that is what is logged and counted."""
+    caplog.set_level("INFO")
+    proxy = make_in_process(access_log=True)
+    await proxy.start()
+
+    async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 Yes\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(break_off, "127.0.0.1", 0)
+    await proxy.add_route("/user/ada/", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", {"user": "ada"})
+    async with connect(proxy) as connection:
+        assert (await within(20, connection.request("GET", "/user/ada/"))).status == 503
+    server.close()
+    await eventually(lambda: "GET '/user/ada/' (route '/user/ada/'): no answer, " in caplog.text)
+    counted = {digit: REGISTRY.get_sample_value(NAME, {"route": "user", "status": f"{digit}xx"}) for digit in "25"}
+
+    assert counted == {"2": 0, "5": 1}

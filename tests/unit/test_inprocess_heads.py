@@ -102,6 +102,7 @@ def test_the_path_is_ascii_for_routing() -> None:
         (b"GET http://user@h/a HTTP/1.1\r\nHost: h\r\n", 400),
         (b"GET http://h\\@other/ HTTP/1.1\r\nHost: h\r\n", 400),
         (b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n", 501),
+        (b"CONNECT /user/ada/ HTTP/1.1\r\nHost: h\r\n", 501),
         # Section 3.2: one Host, with a host.
         (b"GET / HTTP/1.1\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: h\r\nhost: h\r\n", 400),

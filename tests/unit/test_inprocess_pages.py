@@ -96,14 +96,15 @@ def test_the_hub_is_told_which_path_failed() -> None:
 )
 def test_plain_http_is_sent_to_https(line: bytes, host: bytes, port: int, status: int, location: bytes) -> None:
     """To the same path and query, byte for byte."""
-    head, body = parted(redirect(read_request(line + b" HTTP/1.1\r\nHost: " + host + b"\r\n"), port))
+    head, body = parted(redirect(read_request(line + b" HTTP/1.1\r\nHost: " + host + b"\r\n"), port, close=True))
 
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert b"\r\nLocation: " + location + b"\r\n" in head
+    assert b"\r\nConnection: close" in head
     assert body == b""
 
 
 @pytest.mark.parametrize("head", [b"GET / HTTP/1.0\r\n", b"OPTIONS * HTTP/1.1\r\nHost: h\r\n"])
 def test_who_has_said_no_host_or_path_is_sent_nowhere(head: bytes) -> None:
     """There is no URL for it."""
-    assert redirect(read_request(head), 443).startswith(b"HTTP/1.1 400 ")
+    assert redirect(read_request(head), 443, close=True).startswith(b"HTTP/1.1 400 ")

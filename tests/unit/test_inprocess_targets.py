@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from traefik_toml_proxy.routes import Route
         ("https://host", {"user": "a"}, Address("host", 443, "", "internal"), b"", b"host"),
         ("https://host:1/a", {"extra": True}, Address("host", 1, "", "extra"), b"/a", b"host:1"),
         ("http+unix://%2Frun%2Fa%20b.sock", {}, Address("", 0, "/run/a b.sock", ""), b"", b"localhost"),
+        ("http+unix://%2Frun%2Fa%FF.sock", {}, Address("", 0, os.fsdecode(b"/run/a\xff.sock"), ""), b"", b"localhost"),
         ("unix+http://%2Frun%2Fa.sock/b", {}, Address("", 0, "/run/a.sock", ""), b"/b", b"localhost"),
     ],
 )

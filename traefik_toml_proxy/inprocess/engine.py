@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import random
 import re
 import ssl
@@ -163,6 +164,7 @@ class Engine:
         self._ticking: asyncio.TimerHandle | None = None
         self._matches: dict[tuple[bytes, bytes], _Match | None] = {}
         self._known: dict[str, _Match] = {}
+        self._owners = itertools.count(1)
         # By the kind of route and the first digit of the status, how many requests were answered; and open websockets.
         self._counts = {kind: [0] * 10 for kind in (*KINDS, "other", "none")}
         self._websockets = 0
@@ -249,8 +251,7 @@ class Engine:
 
     def answer(self, client: ClientConnection, request: Request) -> bytes | Exchange | Making:
         """See :class:`~.client.Engine`."""
-        # After an upgrade that is refused, the client may have sent frames already.
-        close = not request.keep or request.upgrade or request.length != 0 or self.is_stopping
+        close = _closes_after(request) or self.is_stopping
         if request.target == HEALTH_PATH:
             return healthy(close=close, head_only=request.method == b"HEAD")
         found = self._match(request)
@@ -296,7 +297,10 @@ class Engine:
     def _of(self, route: Route) -> _Match:
         known = self._known.get(route.routespec)
         if known is None:
-            known = _Match(route, target_of(route), self._counts[kind_of(route)])
+            target = target_of(route)
+            # No request goes to a route that is gone, over a connection from before, if another has its address now.
+            address = target.address._replace(owner=next(self._owners))
+            known = _Match(route, target._replace(address=address), self._counts[kind_of(route)])
             self._known[route.routespec] = known
         return known
 
@@ -327,6 +331,12 @@ def _peer_at(trusted: Sequence[Network], address: str, is_tls: bool) -> Peer:
     return Peer(address.encode("ascii", "replace"), is_in(address, trusted), is_tls)
 
 
+def _closes_after(request: Request) -> bool:
+    """Whether the connection is closed after an answer of the proxy itself."""
+    # After an upgrade that is refused, the client may have sent frames already.
+    return not request.keep or request.upgrade or request.length != 0
+
+
 class _Redirecting:
     """Sends all requests to https; see :class:`~.client.Engine`."""
 
@@ -342,4 +352,4 @@ class _Redirecting:
 
     def answer(self, client: ClientConnection, request: Request) -> bytes | Exchange:  # noqa: ARG002
         """See :class:`~.client.Engine`."""
-        return redirect(request, self._port)
+        return redirect(request, self._port, close=_closes_after(request) or self.is_stopping)

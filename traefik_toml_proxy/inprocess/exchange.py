@@ -351,6 +351,9 @@ class Exchange:
     def _fail(self, reason: str) -> None:
         if self._is_over:
             return
+        if self._answer is not None and not self.has_begun:  # nothing of it has been sent
+            self._counts[self._answer.status // 100] -= 1
+            self._answer = None
         self._end()
         if self.has_begun:
             self._client.cut_off(reset=self._length == UNTIL_CLOSE)

@@ -287,10 +287,10 @@ def _host(known: _Known, *, is_old: bool) -> bytes:
 
 def _origin_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
     """Return the target without a scheme and a host, and the host that it had; else the one given (RFC 9112 section 3.2)."""
+    if method == b"CONNECT":  # whatever its target is: a server could take the connection for a tunnel
+        raise BrokenRequest(501, "CONNECT is not offered")
     if target.startswith(b"/"):
         return target, host
-    if method == b"CONNECT":
-        raise BrokenRequest(501, "CONNECT is not offered")
     if target == b"*" and method == b"OPTIONS":
         return target, host
     match = _ABSOLUTE.fullmatch(target)

@@ -101,23 +101,24 @@ def error_target(base: bytes, status: int, request: Request) -> bytes:
     return b"%berror/%d?url=%b" % (base, status, quote_from_bytes(request.target, safe="").encode())
 
 
-def redirect(request: Request, port: int) -> bytes:
+def redirect(request: Request, port: int, *, close: bool) -> bytes:
     """Return the answer that sends a browser from plain http to the same URL with https.
 
     Args:
         request: Its request; one without a host cannot be sent anywhere.
         port: The port for https.
+        close: Whether the connection is closed after it.
     """
     host = request.host if request.host.endswith(b"]") or b":" not in request.host else request.host.rpartition(b":")[0]
     if not host or not request.target.startswith(b"/"):
-        return plain(400, "There is no host to send you to.", close=True)
+        return plain(400, "There is no host to send you to.", close=close)
     end = "" if port == 443 else f":{port}"
     # As CHP and Traefik do; 308 for what must not become GET (RFC 9110 section 15.4.9).
     status = 302 if request.method in (b"GET", b"HEAD") else 307
     # An iri beyond ASCII is escaped, since some clients do not take it raw.
     target = quote_from_bytes(request.target, safe="!\"#$%&'()*+,/:;<=>?@[\\]^`{|}~")
     more = f"Location: https://{host.decode('latin-1')}{end}{target}\r\n"
-    return whole(status, "text/plain; charset=utf-8", b"", close=True, more=more)
+    return whole(status, "text/plain; charset=utf-8", b"", close=close, more=more)
 
 
 def _phrase(status: int) -> str:

@@ -19,12 +19,14 @@ class Address(NamedTuple):
         port: The port; 0 for a unix socket.
         socket: The path of the unix socket, or "".
         tls: Which certificates are for https there: ``internal`` or ``extra``; "" for plain http.
+        owner: The number of the route that it is for, or 0. When that is gone, somebody else may listen there.
     """
 
     host: str
     port: int
     socket: str
     tls: str
+    owner: int = 0
 
 
 class Target(NamedTuple):
@@ -64,7 +66,7 @@ def target_at(url: str, *, is_extra: bool = False) -> Target:
     parts = urlsplit(url)
     prefix = parts.path.rstrip("/").encode("ascii")
     if parts.scheme in UNIX_SCHEMES:
-        return Target(Address("", 0, unquote(parts.netloc), ""), prefix, b"localhost")
+        return Target(Address("", 0, unquote(parts.netloc, errors="surrogateescape"), ""), prefix, b"localhost")
     is_tls = parts.scheme == "https"
     tls = ("extra" if is_extra else "internal") if is_tls else ""
     address = Address(parts.hostname or "", parts.port or (443 if is_tls else 80), "", tls)
