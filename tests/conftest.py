@@ -76,7 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the soak, which takes minutes, unless -m asks for it. Give it, and all others, the time they need."""
+    """Leave out what takes minutes, unless -m asks for it. Give the soak, and all others, the time they need."""
     soak = [item for item in items if item.get_closest_marker("soak")]
     for item in soak:
         item.add_marker(pytest.mark.timeout(60 * config.getoption("--minutes") + 900 * PATIENCE))
@@ -85,9 +85,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             marker = item.get_closest_marker("timeout")
             seconds = float(marker.args[0] if marker else config.getini("timeout"))
             item.add_marker(pytest.mark.timeout(seconds * PATIENCE), append=False)
-    if soak and "soak" not in config.option.markexpr:
-        items[:] = [item for item in items if item not in soak]
-        config.hook.pytest_deselected(items=soak)
+    for name in ("soak", "jupyterhub"):
+        if name not in config.option.markexpr:
+            left_out = [item for item in items if item.get_closest_marker(name)]
+            items[:] = [item for item in items if item not in left_out]
+            config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session")

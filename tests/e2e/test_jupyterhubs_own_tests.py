@@ -33,14 +33,14 @@ PROXIES: dict[str, dict[str, Any]] = {
     },
 }
 MODULES = ["proxy", "services", "named_servers", "app", "pages", "api", "singleuser"]
-# These take seconds; all of them, a quarter of an hour for each proxy.
+# These take seconds; all of them, ten minutes for each proxy.
 QUICK = {("in-process", "proxy"), ("in-process, a process", "services")}
 
 
 @pytest.mark.parametrize(
     ("proxy", "module"),
     [
-        pytest.param(proxy, module, marks=() if (proxy, module) in QUICK else pytest.mark.soak)
+        pytest.param(proxy, module, marks=() if (proxy, module) in QUICK else pytest.mark.jupyterhub)
         for proxy in PROXIES
         for module in MODULES
     ],
