@@ -27,14 +27,14 @@ asyncio_default_test_loop_scope = module
 PROXIES: dict[str, dict[str, Any]] = {
     "traefik-toml": {"JupyterHub": {"proxy_class": "traefik-toml"}},
     "in-process": {"JupyterHub": {"proxy_class": "in-process"}},
-    "in-process, a process": {
+    "in-process-apart": {
         "JupyterHub": {"proxy_class": "in-process"},
         "InProcessProxy": {"where": "process"},
     },
 }
 MODULES = ["proxy", "services", "named_servers", "app", "pages", "api", "singleuser"]
 # These take seconds; all of them, ten minutes for each proxy.
-QUICK = {("in-process", "proxy"), ("in-process, a process", "services")}
+QUICK = {("in-process", "proxy"), ("in-process-apart", "services")}
 
 
 @pytest.mark.parametrize(
