@@ -282,7 +282,8 @@ def test_a_command_is_one_that_is_run(words: list[str]) -> None:
             others = re.compile(r"(registry|quay|app)\.|(deployment|pod)/")
             files = [word for word in arguments if "/" in word and not others.match(word)]
             assert [file for file in files if not any(place.joinpath(file).exists() for place in places)] == []
-        case ["pytest", "-m", "soak", *options]:
+        case ["pytest", "-m", marker, *options]:
+            assert re.search(rf'^    "{marker}: ', ROOT.joinpath("pyproject.toml").read_text(), re.MULTILINE)
             named = set(re.findall(r'addoption\("(--\w+)"', ROOT.joinpath("tests/conftest.py").read_text()))
             assert {option for option in options if not option.isdigit()} <= named
         case ["pytest", *arguments]:
