@@ -410,6 +410,19 @@ async def test_a_client_that_does_not_take_the_end_of_a_websocket_is_given_up(
         await eventually(lambda: not any(connections_open()))
 
 
+@pytest.mark.parametrize("rest", [b"\r\n", b"GET /us"], ids=["an empty line", "half a request"])
+async def test_a_client_that_has_ended_is_let_go_after_its_answer(
+    in_process: InProcessProxy, serve: ServerMaker, rest: bytes
+) -> None:
+    """Nothing more can come of what it has begun."""
+    await serve(in_process)
+    async with connect(in_process) as connection:
+        await connection.send(b"POST /user/ada/ HTTP/1.1\r\nContent-Length: 2\r\n" + HEAD + b"hi" + rest)
+        connection.writer.write_eof()
+        assert (await within(20, connection.response())).status == 200
+        assert await within(20, connection.reader.read()) == b""
+
+
 async def test_a_client_that_is_told_not_to_send_its_body_is_cut_off(
     in_process: InProcessProxy, serve: ServerMaker
 ) -> None:

@@ -348,10 +348,10 @@ class ClientConnection(asyncio.Protocol):
     def _read_on(self) -> None:
         """Read what has come meanwhile."""
         if not self._is_lingering and not self._transport.is_closing():
-            if self._reader.is_between and self._has_ended:
+            self._read()
+            goes_on = self._exchange or self._making or self._has_turn or self._is_full or self._is_lingering
+            if self._has_ended and not goes_on:  # even if another request seems to have begun, as with an empty line
                 close_once(self._transport)
-            else:
-                self._read()
 
     def end_tunnel(self, *, whole: bool) -> None:
         """See :class:`~.exchange.Client`."""
