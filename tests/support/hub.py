@@ -42,6 +42,8 @@ if c.JupyterHub.get("proxy_class") != "in-process":
     c.TraefikProxy.traefik_env.update({mark!r})
     if {traefik!r}:
         c.TraefikProxy.traefik_command = {traefik!r}
+# The Hub warns if its event loop stands still for a second, which is a deadline like those of the tests.
+c.PeriodicMetricsCollector.event_loop_interval_log_threshold = {patience!r}
 c.JupyterHub.services = [{{"name": "tests", "api_token": {token!r}}}]
 c.JupyterHub.load_roles = [
     {{"name": "tests", "scopes": ["admin:users", "admin:servers", "proxy"], "services": ["tests"]}}
@@ -111,6 +113,7 @@ class RealHub:
                 python=sys.executable,
                 environment={"PYTHONPATH": path, **MARK, **self._mark},
                 token=_TOKEN,
+                patience=PATIENCE,
                 mark={**MARK, **self._mark},
                 traefik=TRAEFIK_COMMAND,
             )
