@@ -48,11 +48,13 @@ QUICK = {("in-process", "proxy"), ("in-process-apart", "services")}
 def test_they_pass(tmp_path: Path, proxy: str, module: str) -> None:
     """All of them, apart from the one that starts configurable-http-proxy by hand."""
     if module == "singleuser":
-        pytest.importorskip("notebook", reason="it asks servers for pages of notebook, which is not installed")
+        pytest.importorskip("nbclassic", reason="it asks servers for the page of nbclassic, which is not installed")
     settings = tmp_path / "pytest.ini"
     settings.write_text(SETTINGS)
+    # The servers that it starts for its users do not start as root unless told to.
+    (tmp_path / "jupyter_server_config.json").write_text(json.dumps({"ServerApp": {"allow_root": True}}))
     config = {**PROXIES[proxy], "Spawner": {"environment": {"JUPYTER_CONFIG_PATH": str(tmp_path)}}}
-    command = [sys.executable, "-m", "pytest", "-c", str(settings), "-q", "-rs", "-p", "no:xdist", "-p", "no:warnings"]
+    command = [sys.executable, "-m", "pytest", "-c", str(settings), "-q", "-ra", "-p", "no:xdist", "-p", "no:warnings"]
     command += [
         "--timeout",
         str(int(60 * PATIENCE)),
