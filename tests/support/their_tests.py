@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from typing import Any
 
 from jupyterhub.tests.mocking import MockHub
@@ -11,6 +12,10 @@ from traitlets.config import Config
 
 from .processes import MARK
 from .traefik import TRAEFIK_COMMAND
+
+# JupyterHub ends servers by it first, and waits for ten seconds. What a shell runs in the background ignores it, and so
+# would all that is started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _initialize = MockHub.__init__
 

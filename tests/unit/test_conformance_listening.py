@@ -127,3 +127,14 @@ async def test_what_is_written_in_two_pieces_is_sent_at_once() -> None:
     async with answering(answer) as url:
         with _connected(url):
             assert await within(5 * PATIENCE, option) != 0
+
+
+async def test_one_that_was_closed_before_all_was_sent_has_ended() -> None:
+    """Asyncio could not abort it any more."""
+
+    async def say_much(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes(10_000_000))
+
+    async with answering(say_much) as url:
+        with _connected(url) as client, pytest.raises(ConnectionError):
+            await within(20, _read_to_the_end(client))

@@ -54,7 +54,14 @@ class _NotingProtocol(asyncio.StreamReaderProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._made.add(cast("asyncio.WriteTransport", transport))
+        self._noted = cast("asyncio.WriteTransport", transport)
+        self._made.add(self._noted)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
+        # One that was closed before all was sent can no longer be aborted then. One over TLS can, and must with Python 3.10.
+        if self._noted.get_extra_info("sslcontext") is None:
+            self._made.discard(self._noted)
 
 
 class _Served:
