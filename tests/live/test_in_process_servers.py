@@ -18,6 +18,7 @@ from support.in_process import InProcessMaker, ServerMaker, connect
 from support.waiting import PATIENCE, eventually, within
 
 from traefik_toml_proxy.inprocess import names
+from traefik_toml_proxy.inprocess.sockets import reset_when_closed
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(120)
@@ -276,6 +277,71 @@ async def test_no_request_goes_to_whoever_had_the_address_before(in_process: InP
         adas.close()
 
     assert asked == ["bob", "bob", "ada"]
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+async def test_no_request_is_sent_again_to_whoever_has_the_address_now(
+    in_process: InProcessProxy, caplog: pytest.LogCaptureFixture, *, is_gone: bool
+) -> None:
+    """But to the same server if only the data of its route have changed."""
+    asked = list[bytes]()
+    at_rest = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 200 Yes\r\nContent-Length: 0\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")  # which is not answered, as if it had closed before
+            at_rest.set()
+            await changed.wait()
+        writer.close()
+
+    changed = asyncio.Event()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    await in_process.add_route("/user/bob/", url, {"user": "bob"})
+    async with connect(in_process) as connection:
+        await within(20, connection.request("GET", "/user/bob/"))
+        asking = asyncio.ensure_future(connection.request("GET", "/user/bob/again"))
+        await within(20, at_rest.wait())
+        if is_gone:
+            await in_process.delete_route("/user/bob/")
+            await in_process.add_route("/user/ada/", url, {"user": "ada"})
+        else:
+            await in_process.add_route("/user/bob/", url, {"user": "bob", "more": 1})
+        changed.set()
+        status = (await within(20, asking)).status
+    server.close()
+
+    assert (status, len(asked)) == ((503, 1) if is_gone else (200, 2))
+    assert ("its route was deleted, or leads to another server" in caplog.text) == is_gone
+
+
+async def test_a_websocket_is_over_when_its_server_resets_it(
+    make_in_process: InProcessMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client is told by the end of the connection, and the access log by a line."""
+    caplog.set_level("INFO")
+    proxy = make_in_process(access_log=True)
+    await proxy.start()
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        await reader.readexactly(5)
+        reset_when_closed(writer.transport)  # type: ignore[arg-type]
+        writer.transport.abort()
+
+    server = await asyncio.start_server(reset, "127.0.0.1", 0)
+    await proxy.add_route("/user/ada/", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", {})
+    async with connect(proxy) as connection:
+        await connection.send_head("GET", "/user/ada/", [("Connection", "Upgrade"), ("Upgrade", "websocket")])
+        assert (await within(20, connection.head())).first.startswith("HTTP/1.1 101 ")
+        await connection.send(b"frame")
+        assert await within(20, connection.reader.read()) == b""
+        await connection.send(b"another")
+        await eventually(lambda: "GET '/user/ada/' (route '/user/ada/'): 101, " in caplog.text)
+    server.close()
 
 
 async def test_an_answer_of_which_nothing_was_sent_is_none(

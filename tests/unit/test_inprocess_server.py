@@ -152,7 +152,7 @@ async def test_one_whose_opening_is_cancelled_at_the_last_moment_is_forgotten(
             sock.close()
         raise asyncio.CancelledError
 
-    pool = Pool(dict, 10)
+    pool = Pool(dict, 10, bool)
     for name in ("create_connection", "create_unix_connection"):
         monkeypatch.setattr(asyncio.get_running_loop(), name, open_it)
     with socket.socket(socket.AF_UNIX) as listening:
@@ -176,7 +176,25 @@ async def test_one_that_has_ended_before_it_is_used_is_no_connection(
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", open_it)
     with pytest.raises(Unreachable, match="it has closed the connection"):
-        await Pool(dict, 10).connect(Address("127.0.0.1", 1, "", ""))
+        await Pool(dict, 10, bool).connect(Address("127.0.0.1", 1, "", ""))
+
+
+@pytest.mark.parametrize("gone_before", [True, False])
+async def test_nothing_is_connected_to_for_a_route_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch, *, gone_before: bool
+) -> None:
+    """Somebody else may have the address by then."""
+    current, opened = [not gone_before], list[Transport]()
+
+    async def open_it(make: Callable[[], ServerConnection], *_: object, **__: object) -> None:
+        opened.append(Transport())
+        make().connection_made(opened[-1])
+        current[0] = False
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", open_it)
+    with pytest.raises(Unreachable, match="its route was deleted, or leads to another server"):
+        await Pool(dict, 10, lambda _: current[0]).connect(Address("127.0.0.1", 1, "", ""))
+    assert [transport.closed for transport in opened] == ([] if gone_before else [True])
 
 
 async def test_one_that_has_just_broken_makes_no_room_as_long_as_somebody_waits_for_it(
@@ -188,7 +206,7 @@ async def test_one_that_has_just_broken_makes_no_room_as_long_as_somebody_waits_
         make().connection_made(Transport())
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", open_it)
-    asker, pool, place = Asker(), Pool(dict, 1), Address("127.0.0.1", 1, "", "")
+    asker, pool, place = Asker(), Pool(dict, 1, bool), Address("127.0.0.1", 1, "", "")
     broken = await pool.connect(place)
     broken.begin(cast("Owner", asker), read_request(b"GET / HTTP/1.1\r\nHost: h\r\n"), b"")
     broken.transport.close()

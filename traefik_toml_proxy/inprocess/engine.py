@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ..errors import quoted
-from ..routes import Route, RouteTable
+from ..routes import Change, Route, RouteTable
 from ..seams import Traffic
 from .client import ClientConnection, Making
 from .clients import Clients
@@ -24,7 +24,7 @@ from .heads import Request
 from .hub_pages import HubPages
 from .pages import HEALTH_PATH, healthy, page, plain, redirect, wants_page
 from .pool import Pool
-from .targets import KINDS, Target, kind_of, target_of
+from .targets import KINDS, Address, Target, kind_of, target_of
 
 # Seconds between two looks at deadlines.
 _TICK = 1.0
@@ -156,7 +156,7 @@ class Engine:
         self._on_failure = on_failure
         self._on_access = on_access
         self._table = RouteTable()
-        self._pool = Pool(tls, settings.most_clients)
+        self._pool = Pool(tls, settings.most_clients, self._is_current)
         self._pages = HubPages(settings.hub_url, self._pool) if settings.hub_url else None
         self.clients = Clients(settings.most_clients, warn)
         self.remember, self.forget = self.clients.remember, self.clients.forget
@@ -164,7 +164,9 @@ class Engine:
         self._ticking: asyncio.TimerHandle | None = None
         self._matches: dict[tuple[bytes, bytes], _Match | None] = {}
         self._known: dict[str, _Match] = {}
+        # The numbers of all routes so far, and of those that are known.
         self._owners = itertools.count(1)
+        self._current: set[int] = set()
         # By the kind of route and the first digit of the status, how many requests were answered; and open websockets.
         self._counts = {kind: [0] * 10 for kind in (*KINDS, "other", "none")}
         self._websockets = 0
@@ -175,11 +177,18 @@ class Engine:
     def use(self, table: RouteTable, revision: int) -> None:
         """Serve these routes from now on. Requests and websockets that are under way go on."""
         for change in table.changes_since(self._table):
-            self._known.pop(change.routespec, None)
-            if change.route is None:
-                self.seen.pop(change.routespec, None)
+            self._change(change)
         self._matches.clear()
         self._table, self.revision = table, revision
+
+    def _change(self, change: Change) -> None:
+        known = self._known.pop(change.routespec, None)
+        if known is not None:
+            self._current.discard(known.target.address.owner)
+        if change.route is None:
+            self.seen.pop(change.routespec, None)
+        elif known is not None and change.route.target == known.route.target:  # only its data is new
+            self._know(change.route, known.target.address.owner)
 
     def traffic(self) -> Traffic:
         """Return what users have done. May be called from any thread."""
@@ -295,14 +304,19 @@ class Engine:
         return found
 
     def _of(self, route: Route) -> _Match:
-        known = self._known.get(route.routespec)
-        if known is None:
-            target = target_of(route)
-            # No request goes to a route that is gone, over a connection from before, if another has its address now.
-            address = target.address._replace(owner=next(self._owners))
-            known = _Match(route, target._replace(address=address), self._counts[kind_of(route)])
-            self._known[route.routespec] = known
+        return self._known.get(route.routespec) or self._know(route, next(self._owners))
+
+    def _know(self, route: Route, owner: int) -> _Match:
+        # Nothing goes to a route that is gone, over a connection from before or a new one, if another has its address now.
+        target = target_of(route)
+        address = target.address._replace(owner=owner)
+        known = _Match(route, target._replace(address=address), self._counts[kind_of(route)])
+        self._known[route.routespec] = known
+        self._current.add(owner)
         return known
+
+    def _is_current(self, address: Address) -> bool:
+        return not address.owner or address.owner in self._current
 
     def _own_answer(self, status: int, request: Request, *, close: bool) -> bytes:
         if wants_page(request):

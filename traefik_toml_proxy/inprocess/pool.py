@@ -41,16 +41,20 @@ class Pool:
     A connection serves all clients, one after another. It rests only after an answer that was complete beyond doubt.
     """
 
-    def __init__(self, tls: Callable[[], Mapping[str, ssl.SSLContext]], most: int) -> None:
+    def __init__(
+        self, tls: Callable[[], Mapping[str, ssl.SSLContext]], most: int, is_current: Callable[[Address], bool]
+    ) -> None:
         """Set up.
 
         Args:
             tls: Returns the certificates for https, by the ``tls`` of an address.
             most: How many connections there can be, as long as one of them can be closed instead, because it rests, or is
                 being closed.
+            is_current: Whether the route that an address is for is still there.
         """
         self._tls = tls
         self._most = most
+        self._is_current = is_current
         self._names = Names()
         # Those at rest: of each address, and all, each from the one that has rested longest.
         self._resting: dict[Address, dict[ServerConnection, None]] = {}
@@ -101,8 +105,9 @@ class Pool:
         """Return a new connection.
 
         Raises:
-            Unreachable: If there is none within 30 seconds.
+            Unreachable: If there is none within 30 seconds, or the route is gone by then, and the address another one's.
         """
+        self._check(address)
         self._make_room()
         self._opening += 1
         opening = asyncio.ensure_future(self._open(address))
@@ -127,7 +132,16 @@ class Pool:
             raise Unreachable(error.strerror or str(error) or type(error).__name__) from error
         if not opened.is_usable:  # nobody would be told of its end any more
             raise Unreachable("it has closed the connection")
+        try:
+            self._check(address)
+        except Unreachable:
+            opened.abort()
+            raise
         return opened
+
+    def _check(self, address: Address) -> None:
+        if not self._is_current(address):
+            raise Unreachable("its route was deleted, or leads to another server, while it waited for a connection")
 
     def _note_opened(self, _: object) -> None:
         self._opening -= 1
