@@ -21,7 +21,7 @@ from support.ports import free_port
 from support.waiting import eventually, within
 
 from traefik_toml_proxy.conformance.backend import Exchange
-from traefik_toml_proxy.conformance.client import unverified
+from traefik_toml_proxy.conformance.client import Connection, unverified
 from traefik_toml_proxy.inprocess import client, limits
 from traefik_toml_proxy.inprocess.client import ClientConnection
 from traefik_toml_proxy.inprocess.engine import Engine, EngineSettings
@@ -174,15 +174,25 @@ async def say_much(exchange: Exchange) -> None:
     exchange.last = True
 
 
+async def send_now_and_then(connection: Connection) -> None:
+    """Go on sending."""
+    while True:
+        await connection.send(b"frame")
+        await asyncio.sleep(0.02)
+
+
 @pytest.mark.parametrize(
-    ("scheme", "asked"),
+    ("scheme", "asked", "goes_on"),
     [
-        ("http", b"GET /user/ada/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n\r\n"),
-        ("http", b"POST /user/ada/ HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n"),
-        ("http", WEBSOCKET),
-        ("https", b"GET /user/ada/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+        ("http", b"GET /user/ada/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n\r\n", False),
+        ("http", b"POST /user/ada/ HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n", False),
+        ("http", WEBSOCKET, False),
+        ("http", WEBSOCKET, True),
+        ("https", b"GET /user/ada/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", False),
+        ("http", b"GET /user/ada/ HTTP/1.1\r\nHost: h\r\n\r\n", False),
+        ("https", b"GET /user/ada/ HTTP/1.1\r\nHost: h\r\n\r\n", False),
     ],
-    ids=["a line too much", "an early answer", "a websocket", "https"],
+    ids=["a line too much", "an early answer", "a websocket", "that goes on", "https", "kept", "https, kept"],
 )
 async def test_a_client_that_is_only_slow_gets_the_end_of_its_answer(
     make_in_process: InProcessMaker,
@@ -191,11 +201,14 @@ async def test_a_client_that_is_only_slow_gets_the_end_of_its_answer(
     monkeypatch: pytest.MonkeyPatch,
     scheme: str,
     asked: bytes,
+    *,
+    goes_on: bool,
 ) -> None:
-    """The seconds for a client that is to leave begin when it has been sent all."""
+    """The seconds for a client that is to leave, or to ask for more, begin when it has been sent all."""
     monkeypatch.setattr(client, "HIGH_WATER", 2**30)  # so that all of it is with the proxy
     monkeypatch.setattr(limits, "LINGER_SECONDS", 0.3)
     monkeypatch.setattr(limits, "LINGER_IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(limits, "IDLE_SECONDS", 0.1)
     monkeypatch.setattr("asyncio.constants.SSL_SHUTDOWN_TIMEOUT", 0.3, raising=False)  # Python 3.10 has none
     late = list[float]()
     on_deadline = ClientConnection.on_deadline
@@ -214,7 +227,9 @@ async def test_a_client_that_is_only_slow_gets_the_end_of_its_answer(
         await connection.send(asked)
         await within(20, connection.head())
         connection.reader._transport.pause_reading()  # type: ignore[attr-defined]
-        await eventually(lambda: len(set(late)) >= 2)
+        sending = asyncio.ensure_future(send_now_and_then(connection) if goes_on else asyncio.sleep(0))
+        await eventually(lambda: len(late) >= 2)
+        sending.cancel()
         connection.reader._transport.resume_reading()  # type: ignore[attr-defined]
         got = await within(20, connection.reader.read())
 

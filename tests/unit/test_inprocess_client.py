@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -11,8 +12,14 @@ from support.transports import Transport
 
 from traefik_toml_proxy.inprocess import client, limits
 from traefik_toml_proxy.inprocess.client import ClientConnection, Engine, Making
+from traefik_toml_proxy.inprocess.exchange import Exchange
 from traefik_toml_proxy.inprocess.forwarding import Peer
 from traefik_toml_proxy.inprocess.heads import Request
+from traefik_toml_proxy.inprocess.pool import Pool
+from traefik_toml_proxy.inprocess.targets import target_of
+from traefik_toml_proxy.routes import Route
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 class Slow:
@@ -36,7 +43,7 @@ async def test_a_reset_that_looks_like_an_end(error: int, *, goes_on: bool) -> N
     transport = Transport()
     connection = ClientConnection(cast("Engine", Slow()), Peer(b"127.0.0.1", is_trusted=False, is_tls=False))
     connection.connection_made(transport)
-    connection.data_received(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    connection.data_received(GET)
     transport.error = error
     assert connection.eof_received() is goes_on
     connection.connection_lost(None)
@@ -61,7 +68,7 @@ async def test_each_client_has_one_turn_in_a_step() -> None:
     connection = ClientConnection(cast("Engine", engine), Peer(b"127.0.0.1", is_trusted=False, is_tls=True))
     connection.connection_made(transport)
     for _ in range(16):
-        connection.data_received(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 40)
+        connection.data_received(GET * 40)
     most, steps = 0, 0
     while engine.answered < 640:
         before = engine.answered
@@ -78,7 +85,7 @@ async def test_nothing_is_written_to_a_client_that_takes_nothing_more(*, is_tls:
     transport = Transport()
     connection = ClientConnection(cast("Engine", Slow()), Peer(b"127.0.0.1", is_trusted=False, is_tls=is_tls))
     connection.connection_made(transport)
-    connection.data_received(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    connection.data_received(GET)
     connection.eof_received()
     connection.write(b"1")
     transport.closed = True
@@ -115,3 +122,46 @@ async def test_one_that_is_lost_is_idle() -> None:
     connection.connection_made(Lost())
     assert connection.is_idle
     connection.cut_off(reset=True)
+
+
+class Waiting(Slow):
+    """Sends the first request on, to a server that cannot be reached yet, and answers all others itself."""
+
+    def __init__(self) -> None:
+        self.exchange: Exchange | None = None
+
+    def answer(self, client: ClientConnection, request: Request) -> Exchange | bytes:  # type: ignore[override]
+        """Return what answers it."""
+        if self.exchange is not None:
+            return b"HTTP/1.1 204 No Content\r\n\r\n"
+        pool = SimpleNamespace(take=lambda _: None, connect=lambda _: asyncio.Event().wait())
+        route = Route.checked("/", "http://127.0.0.1:1", {})
+        self.exchange = Exchange(client, request, route, target_of(route), cast("Pool", pool), {}, [0] * 10)
+        return self.exchange
+
+
+async def test_who_takes_a_little_of_an_answer_that_broke_off_has_no_more_time_than_others() -> None:
+    """It would be kept for ever if it took nothing more."""
+    connection = ClientConnection(cast("Engine", Waiting()), Peer(b"127.0.0.1", is_trusted=False, is_tls=False))
+    connection.connection_made(Transport())
+    connection.data_received(GET)
+    connection.pause_writing()
+    connection.cut_off(reset=False)
+    connection.resume_writing()
+    assert connection.deadline <= asyncio.get_running_loop().time() + limits.LINGER_SECONDS
+
+
+async def test_what_came_before_the_end_is_answered_if_the_server_answers_in_the_same_step() -> None:
+    """The next requests have their turn in one of the next steps; asyncio must not close the connection before."""
+    engine, transport = Waiting(), Transport()
+    connection = ClientConnection(cast("Engine", engine), Peer(b"127.0.0.1", is_trusted=False, is_tls=False))
+    connection.connection_made(transport)
+    connection.data_received(4 * GET)
+    connection.on_answered(keep=True)
+    assert connection.eof_received()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(transport.written) == 3
+    assert transport.closed
+    assert engine.exchange is not None
+    engine.exchange.drop()

@@ -108,3 +108,11 @@ def test_plain_http_is_sent_to_https(line: bytes, host: bytes, port: int, status
 def test_who_has_said_no_host_or_path_is_sent_nowhere(head: bytes) -> None:
     """There is no URL for it."""
     assert redirect(read_request(head), 443, close=True).startswith(b"HTTP/1.1 400 ")
+
+
+def test_after_head_there_is_never_a_body() -> None:
+    """The connection may stay, and the client would take it for the next answer."""
+    head, body = parted(redirect(read_request(b"HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n"), 443, close=False))
+
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert body == b""

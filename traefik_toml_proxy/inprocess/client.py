@@ -73,8 +73,7 @@ class ClientConnection(asyncio.Protocol):
     @property
     def waits_for_request(self) -> bool:
         """Whether it waits for a request, or for the rest of its head."""
-        waits = self._exchange is None and self._making is None and not self._is_lingering
-        return waits and is_sent(self._transport)
+        return not (self._exchange or self._making or self._is_lingering) and is_sent(self._transport)
 
     @property
     def is_idle(self) -> bool:
@@ -210,7 +209,7 @@ class ClientConnection(asyncio.Protocol):
         if self._exchange is None and self._making is None:
             self._read_on()  # a request that has come before may still wait for its turn
         exchange = self._exchange
-        if self._is_lingering or (exchange is None and self._making is None and not self._is_full):
+        if self._is_lingering or not (exchange or self._making or self._is_full or self._has_turn):
             return False
         if exchange is not None and exchange.is_tunnel:
             exchange.end_tunnel()
@@ -218,8 +217,7 @@ class ClientConnection(asyncio.Protocol):
             return not self._server_has_ended
         if exchange is not None:
             self.deadline = self._patience()
-            return exchange.is_complete
-        return True
+        return exchange is None or exchange.is_complete
 
     def _patience(self) -> float:
         """Return until when an answer may take: as long as it likes, except with a client that may have gone unnoticed."""
@@ -279,9 +277,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _wait_for_more(self) -> None:
         if (exchange := self._exchange) is not None:
-            must_move = (
-                self._is_full or self._held & _SERVER_IS_FULL or self._server_has_ended or not exchange.is_complete
-            )
+            is_stuck = self._is_full or self._held & _SERVER_IS_FULL or self._server_has_ended
+            must_move = is_stuck or not exchange.is_complete
             self.deadline = self._loop.time() + limits.STALLED_SECONDS if must_move else self._patience()
 
     def _hold(self, why: int) -> None:
@@ -356,15 +353,16 @@ class ClientConnection(asyncio.Protocol):
     def end_tunnel(self, *, whole: bool) -> None:
         """See :class:`~.exchange.Client`."""
         self._server_has_ended = True
-        self.deadline = self._lingers_until = self._loop.time() + limits.LINGER_SECONDS
-        if whole or self._has_ended:
-            close_once(self._transport)
+        if whole:
+            self._exchange = None
+            self._linger()
         else:
-            end_writing(self._transport)
+            self.deadline = self._lingers_until = self._loop.time() + limits.LINGER_SECONDS
+            (close_once if self._has_ended else end_writing)(self._transport)
 
     def cut_off(self, *, reset: bool) -> None:
         """See :class:`~.exchange.Client`."""
-        self._is_lingering = True
+        self._is_lingering, self._exchange = True, None
         self.deadline = self._lingers_until = self._loop.time() + limits.LINGER_SECONDS
         if reset:
             reset_when_closed(self._transport)
@@ -378,20 +376,20 @@ class ClientConnection(asyncio.Protocol):
         self._release(_SERVER_IS_FULL | _TOO_MUCH_WAITS | _OTHERS_WAIT)
         now = self._loop.time()
         self._lingers_until, self.deadline = now + limits.LINGER_SECONDS, now + limits.LINGER_IDLE_SECONDS
-        if self._has_ended:
-            close_once(self._transport)
-        else:
-            end_writing(self._transport)
+        (close_once if self._has_ended else end_writing)(self._transport)
 
     def on_deadline(self) -> None:
         """Close the connection: its time is over, unless something has come at the last moment."""
         if (now := self._loop.time()) < self.deadline:
             return
-        may_be_slow = now < self._lingers_until + limits.STALLED_SECONDS
-        if may_be_slow and not sockets.is_all_sent(self._transport, is_tls=self.peer.is_tls):
+        is_all_sent = sockets.is_all_sent(self._transport, is_tls=self.peer.is_tls)
+        waits = self._exchange is None and not (self._is_lingering or self._is_full)
+        if not is_all_sent and now < self._lingers_until + limits.STALLED_SECONDS:
             self.deadline = now + limits.LINGER_IDLE_SECONDS
-        elif self._exchange is None and not (self._is_lingering or self._is_full or self._reader.is_between):
+        elif waits and not self._reader.is_between:
             self._refuse(BrokenRequest(408, "its head has not come in time"))
+        elif waits and not is_all_sent:  # the client may only be slow: it gets the rest of its last answer
+            self._linger()
         else:
             self.close()
 

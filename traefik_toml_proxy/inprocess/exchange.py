@@ -56,7 +56,7 @@ class Client(Protocol):
         """Note that the server will send nothing more over the websocket; and if ``whole``, take nothing more either."""
 
     def cut_off(self, *, reset: bool) -> None:
-        """Close the connection in the middle of an answer.
+        """Close the connection, as after an answer that breaks off.
 
         Args:
             reset: Whether only a reset shows that the answer is not complete, since it has no length.
@@ -338,6 +338,7 @@ class Exchange:
         if self._is_over:
             return
         if self.is_tunnel:
+            self._end()
             self._client.end_tunnel(whole=True)
         elif self._is_answered:
             self._finish()

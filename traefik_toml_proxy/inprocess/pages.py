@@ -111,7 +111,7 @@ def redirect(request: Request, port: int, *, close: bool) -> bytes:
     """
     host = request.host if request.host.endswith(b"]") or b":" not in request.host else request.host.rpartition(b":")[0]
     if not host or not request.target.startswith(b"/"):
-        return plain(400, "There is no host to send you to.", close=close)
+        return plain(400, "There is no host to send you to.", close=close, head_only=request.method == b"HEAD")
     end = "" if port == 443 else f":{port}"
     # As CHP and Traefik do; 308 for what must not become GET (RFC 9110 section 15.4.9).
     status = 302 if request.method in (b"GET", b"HEAD") else 307
