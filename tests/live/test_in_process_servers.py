@@ -279,15 +279,23 @@ async def test_no_request_goes_to_whoever_had_the_address_before(in_process: InP
     assert asked == ["bob", "bob", "ada"]
 
 
-@pytest.mark.parametrize("is_gone", [True, False])
+@pytest.mark.parametrize(
+    ("change", "status", "old", "new"), [("gone", 503, 1, 0), ("data", 200, 2, 0), ("moved", 200, 1, 1)]
+)
 async def test_no_request_is_sent_again_to_whoever_has_the_address_now(
-    in_process: InProcessProxy, caplog: pytest.LogCaptureFixture, *, is_gone: bool
+    in_process: InProcessProxy,
+    serve: ServerMaker,
+    caplog: pytest.LogCaptureFixture,
+    change: str,
+    status: int,
+    old: int,
+    new: int,
 ) -> None:
-    """But to the same server if only the data of its route have changed."""
+    """But to the same server if only the data of its route have changed, and to another one if the route leads there now."""
     asked = list[bytes]()
     at_rest = asyncio.Event()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError):
             asked.append(await reader.readuntil(b"\r\n\r\n"))
             writer.write(b"HTTP/1.1 200 Yes\r\nContent-Length: 0\r\n\r\n")
@@ -297,24 +305,27 @@ async def test_no_request_is_sent_again_to_whoever_has_the_address_now(
         writer.close()
 
     changed = asyncio.Event()
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    another = await serve(in_process, "/another/")
+    server = await asyncio.start_server(answer_once, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     await in_process.add_route("/user/bob/", url, {"user": "bob"})
     async with connect(in_process) as connection:
         await within(20, connection.request("GET", "/user/bob/"))
         asking = asyncio.ensure_future(connection.request("GET", "/user/bob/again"))
         await within(20, at_rest.wait())
-        if is_gone:
+        if change == "gone":
             await in_process.delete_route("/user/bob/")
             await in_process.add_route("/user/ada/", url, {"user": "ada"})
-        else:
+        elif change == "data":
             await in_process.add_route("/user/bob/", url, {"user": "bob", "more": 1})
+        else:
+            await in_process.add_route("/user/bob/", another.url, {"user": "bob"})
         changed.set()
-        status = (await within(20, asking)).status
+        answered = await within(20, asking)
     server.close()
 
-    assert (status, len(asked)) == ((503, 1) if is_gone else (200, 2))
-    assert ("its route was deleted, or leads to another server" in caplog.text) == is_gone
+    assert (answered.status, len(asked), len(another.exchanges)) == (status, old, new)
+    assert ("its route was deleted while it waited" in caplog.text) == (change == "gone")
 
 
 async def test_a_websocket_is_over_when_its_server_resets_it(

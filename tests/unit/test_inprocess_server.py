@@ -19,6 +19,11 @@ from traefik_toml_proxy.inprocess.server import Owner, ServerConnection
 from traefik_toml_proxy.inprocess.targets import Address
 
 
+def unchanged(address: Address) -> Address:
+    """Return where a route leads that stays as it is."""
+    return address
+
+
 class Asker:
     """Notes what it is told."""
 
@@ -152,7 +157,7 @@ async def test_one_whose_opening_is_cancelled_at_the_last_moment_is_forgotten(
             sock.close()
         raise asyncio.CancelledError
 
-    pool = Pool(dict, 10, bool)
+    pool = Pool(dict, 10, unchanged)
     for name in ("create_connection", "create_unix_connection"):
         monkeypatch.setattr(asyncio.get_running_loop(), name, open_it)
     with socket.socket(socket.AF_UNIX) as listening:
@@ -176,7 +181,7 @@ async def test_one_that_has_ended_before_it_is_used_is_no_connection(
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", open_it)
     with pytest.raises(Unreachable, match="it has closed the connection"):
-        await Pool(dict, 10, bool).connect(Address("127.0.0.1", 1, "", ""))
+        await Pool(dict, 10, unchanged).connect(Address("127.0.0.1", 1, "", ""))
 
 
 @pytest.mark.parametrize("gone_before", [True, False])
@@ -184,17 +189,34 @@ async def test_nothing_is_connected_to_for_a_route_that_is_gone(
     monkeypatch: pytest.MonkeyPatch, *, gone_before: bool
 ) -> None:
     """Somebody else may have the address by then."""
-    current, opened = [not gone_before], list[Transport]()
+    gone, opened = [gone_before], list[Transport]()
 
     async def open_it(make: Callable[[], ServerConnection], *_: object, **__: object) -> None:
         opened.append(Transport())
         make().connection_made(opened[-1])
-        current[0] = False
+        gone[0] = True
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", open_it)
-    with pytest.raises(Unreachable, match="its route was deleted, or leads to another server"):
-        await Pool(dict, 10, lambda _: current[0]).connect(Address("127.0.0.1", 1, "", ""))
+    pool = Pool(dict, 10, lambda address: None if gone[0] else address)
+    with pytest.raises(Unreachable, match="its route was deleted while it waited"):
+        await pool.connect(Address("127.0.0.1", 1, "", ""))
     assert [transport.closed for transport in opened] == ([] if gone_before else [True])
+
+
+async def test_a_route_that_moves_takes_along_what_waits_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else may have the old address by then, but the request must not fail."""
+    old, new = Address("127.0.0.1", 1, "", "", owner=1), Address("127.0.0.1", 2, "", "", owner=1)
+    now, opened = [old], dict[object, Transport]()
+
+    async def open_it(make: Callable[[], ServerConnection], _: str, port: int, **__: object) -> None:
+        opened[port] = Transport()
+        make().connection_made(opened[port])
+        now[0] = new
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", open_it)
+    connection = await Pool(dict, 10, lambda _: now[0]).connect(old)
+    assert connection.address == new
+    assert {port: transport.closed for port, transport in opened.items()} == {1: True, 2: False}
 
 
 async def test_one_that_has_just_broken_makes_no_room_as_long_as_somebody_waits_for_it(
@@ -206,7 +228,7 @@ async def test_one_that_has_just_broken_makes_no_room_as_long_as_somebody_waits_
         make().connection_made(Transport())
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", open_it)
-    asker, pool, place = Asker(), Pool(dict, 1, bool), Address("127.0.0.1", 1, "", "")
+    asker, pool, place = Asker(), Pool(dict, 1, unchanged), Address("127.0.0.1", 1, "", "")
     broken = await pool.connect(place)
     broken.begin(cast("Owner", asker), read_request(b"GET / HTTP/1.1\r\nHost: h\r\n"), b"")
     broken.transport.close()

@@ -156,7 +156,7 @@ class Engine:
         self._on_failure = on_failure
         self._on_access = on_access
         self._table = RouteTable()
-        self._pool = Pool(tls, settings.most_clients, self._is_current)
+        self._pool = Pool(tls, settings.most_clients, self._address_now)
         self._pages = HubPages(settings.hub_url, self._pool) if settings.hub_url else None
         self.clients = Clients(settings.most_clients, warn)
         self.remember, self.forget = self.clients.remember, self.clients.forget
@@ -164,9 +164,9 @@ class Engine:
         self._ticking: asyncio.TimerHandle | None = None
         self._matches: dict[tuple[bytes, bytes], _Match | None] = {}
         self._known: dict[str, _Match] = {}
-        # The numbers of all routes so far, and of those that are known.
+        # The numbers of all routes so far, and where those that are known lead.
         self._owners = itertools.count(1)
-        self._current: set[int] = set()
+        self._addresses: dict[int, Address] = {}
         # By the kind of route and the first digit of the status, how many requests were answered; and open websockets.
         self._counts = {kind: [0] * 10 for kind in (*KINDS, "other", "none")}
         self._websockets = 0
@@ -182,13 +182,15 @@ class Engine:
         self._table, self.revision = table, revision
 
     def _change(self, change: Change) -> None:
-        known = self._known.pop(change.routespec, None)
-        if known is not None:
-            self._current.discard(known.target.address.owner)
         if change.route is None:
             self.seen.pop(change.routespec, None)
-        elif known is not None and change.route.target == known.route.target:  # only its data is new
-            self._know(change.route, known.target.address.owner)
+        known = self._known.pop(change.routespec, None)
+        if known is not None:
+            owner = known.target.address.owner
+            del self._addresses[owner]
+            # What waits for a connection goes where the route leads now, unless it would need another path there.
+            if change.route is not None and target_of(change.route).prefix == known.target.prefix:
+                self._know(change.route, owner)
 
     def traffic(self) -> Traffic:
         """Return what users have done. May be called from any thread."""
@@ -312,11 +314,11 @@ class Engine:
         address = target.address._replace(owner=owner)
         known = _Match(route, target._replace(address=address), self._counts[kind_of(route)])
         self._known[route.routespec] = known
-        self._current.add(owner)
+        self._addresses[owner] = address
         return known
 
-    def _is_current(self, address: Address) -> bool:
-        return not address.owner or address.owner in self._current
+    def _address_now(self, address: Address) -> Address | None:
+        return self._addresses.get(address.owner) if address.owner else address
 
     def _own_answer(self, status: int, request: Request, *, close: bool) -> bytes:
         if wants_page(request):

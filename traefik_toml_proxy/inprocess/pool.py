@@ -42,7 +42,7 @@ class Pool:
     """
 
     def __init__(
-        self, tls: Callable[[], Mapping[str, ssl.SSLContext]], most: int, is_current: Callable[[Address], bool]
+        self, tls: Callable[[], Mapping[str, ssl.SSLContext]], most: int, now: Callable[[Address], Address | None]
     ) -> None:
         """Set up.
 
@@ -50,11 +50,11 @@ class Pool:
             tls: Returns the certificates for https, by the ``tls`` of an address.
             most: How many connections there can be, as long as one of them can be closed instead, because it rests, or is
                 being closed.
-            is_current: Whether the route that an address is for is still there.
+            now: Returns where the route that an address is for leads by now; None if it is gone.
         """
         self._tls = tls
         self._most = most
-        self._is_current = is_current
+        self._now = now
         self._names = Names()
         # Those at rest: of each address, and all, each from the one that has rested longest.
         self._resting: dict[Address, dict[ServerConnection, None]] = {}
@@ -102,12 +102,19 @@ class Pool:
         return next((each for each in self._opened if each.owner is None and each.transport.is_closing()), None)
 
     async def connect(self, address: Address) -> ServerConnection:
-        """Return a new connection.
+        """Return a new connection, to where the route leads when it is open: somebody else may have the address by then.
 
         Raises:
-            Unreachable: If there is none within 30 seconds, or the route is gone by then, and the address another one's.
+            Unreachable: If there is none within 30 seconds, or the route is gone by then.
         """
-        self._check(address)
+        while (now := self._now(address)) is not None:
+            opened = await self._connect(now)
+            if self._now(address) == now:
+                return opened
+            opened.abort()
+        raise Unreachable("its route was deleted while it waited for a connection")
+
+    async def _connect(self, address: Address) -> ServerConnection:
         self._make_room()
         self._opening += 1
         opening = asyncio.ensure_future(self._open(address))
@@ -132,16 +139,7 @@ class Pool:
             raise Unreachable(error.strerror or str(error) or type(error).__name__) from error
         if not opened.is_usable:  # nobody would be told of its end any more
             raise Unreachable("it has closed the connection")
-        try:
-            self._check(address)
-        except Unreachable:
-            opened.abort()
-            raise
         return opened
-
-    def _check(self, address: Address) -> None:
-        if not self._is_current(address):
-            raise Unreachable("its route was deleted, or leads to another server, while it waited for a connection")
 
     def _note_opened(self, _: object) -> None:
         self._opening -= 1
