@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import gc
 import logging
 import socket
 import ssl
 import sys
+import termios
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,8 +29,9 @@ from traefik_toml_proxy.inprocess import client, limits
 from traefik_toml_proxy.inprocess.client import ClientConnection
 from traefik_toml_proxy.inprocess.engine import Engine, EngineSettings
 from traefik_toml_proxy.inprocess.loop import make_loop
+from traefik_toml_proxy.inprocess.server import ServerConnection
 from traefik_toml_proxy.inprocess.serving import serve as serve_sockets
-from traefik_toml_proxy.inprocess.sockets import takes_nothing
+from traefik_toml_proxy.inprocess.sockets import is_sent, takes_nothing
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(60)
@@ -161,6 +165,11 @@ async def test_the_end_of_tls_is_seen_while_something_waits_to_be_sent(pair: Pai
     assert not seen_before
 
 
+def waiting(transport: asyncio.BaseTransport, which: int) -> int:
+    """Return how many bytes wait in the system: to be read (FIONREAD), or to get to the other side (TIOCOUTQ)."""
+    return int.from_bytes(fcntl.ioctl(transport.get_extra_info("socket").fileno(), which, bytes(4)), sys.byteorder)
+
+
 WEBSOCKET = b"GET /user/ada/ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 SIZE = 16 * 2**20
 
@@ -169,6 +178,9 @@ async def say_much(exchange: Exchange) -> None:
     """Answer at once, whatever comes of the request; or speak first over the websocket, and end it."""
     if exchange.target.endswith("ws"):
         await exchange.send(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + b"x" * SIZE)
+        # Frames that it has not read reset the connection when it is closed, and what the proxy has not got then is lost.
+        transport = exchange.writer.transport
+        await eventually(lambda: not (transport.get_write_buffer_size() or waiting(transport, termios.TIOCOUTQ)))
     else:
         await exchange.send(b"HTTP/1.1 413 No\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % SIZE + b"x" * SIZE)
     exchange.last = True
@@ -204,7 +216,7 @@ async def test_a_client_that_is_only_slow_gets_the_end_of_its_answer(
     *,
     goes_on: bool,
 ) -> None:
-    """The seconds for a client that is to leave, or to ask for more, begin when it has been sent all."""
+    """The seconds for a client that is to leave, or to ask for more, begin when it has got all."""
     monkeypatch.setattr(client, "HIGH_WATER", 2**30)  # so that all of it is with the proxy
     monkeypatch.setattr(limits, "LINGER_SECONDS", 0.3)
     monkeypatch.setattr(limits, "LINGER_IDLE_SECONDS", 0.1)
@@ -234,6 +246,98 @@ async def test_a_client_that_is_only_slow_gets_the_end_of_its_answer(
         got = await within(20, connection.reader.read())
 
     assert len(got) == SIZE
+
+
+@contextlib.asynccontextmanager
+async def slow_client(proxy: InProcessProxy) -> AsyncIterator[socket.socket]:
+    """A connection to the proxy for which the system keeps little of what has come."""
+    where = urlsplit(proxy.public_url)
+    with socket.socket() as connection:
+        connection.setblocking(False)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        await within(20, asyncio.get_running_loop().sock_connect(connection, (where.hostname, where.port)))
+        yield connection
+
+
+async def send(connection: socket.socket, data: bytes) -> None:
+    """Send all of it."""
+    await within(20, asyncio.get_running_loop().sock_sendall(connection, data))
+
+
+async def count_to_the_end(connection: socket.socket) -> int:
+    """Return how many NULs come until the end."""
+    loop, count = asyncio.get_running_loop(), 0
+    while piece := await within(20, loop.sock_recv(connection, 65_536)):
+        count += piece.count(0)
+    return count
+
+
+async def test_a_slow_client_gets_what_only_the_system_still_has_of_an_answer(
+    in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it sends makes a reset of the end of its connection, and all that has not arrived is lost."""
+    monkeypatch.setattr(limits, "LINGER_SECONDS", 0.3)
+    monkeypatch.setattr(limits, "LINGER_IDLE_SECONDS", 0.1)
+    late = list[ClientConnection]()
+    on_deadline = ClientConnection.on_deadline
+
+    def note(self: ClientConnection) -> None:
+        if is_sent(self._transport):
+            late.append(self)
+        on_deadline(self)
+
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 413 No\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000))
+        exchange.last = True
+
+    monkeypatch.setattr(ClientConnection, "on_deadline", note)
+    await serve(in_process, handler=refuse)
+    async with slow_client(in_process) as connection:
+        await send(connection, b"POST /user/ada/ HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n")
+        while len(late) < 2:
+            await send(connection, b"a piece")
+            await asyncio.sleep(0.02)
+        assert await count_to_the_end(connection) == 100_000
+
+
+async def test_a_slow_client_gets_the_end_of_a_broken_websocket(
+    in_process: InProcessProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy reads nothing more for it, and learns that the server has gone by sending what it sends."""
+    switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    opened = list[ServerConnection]()
+    connection_made = ServerConnection.connection_made
+
+    def note(self: ServerConnection, transport: asyncio.BaseTransport) -> None:
+        opened.append(self)
+        connection_made(self, transport)
+
+    monkeypatch.setattr(ServerConnection, "connection_made", note)
+    loop, sent = asyncio.get_running_loop(), 0
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        await in_process.add_route("/user/ada/", "http://{}:{}".format(*listening.getsockname()), {})
+        async with slow_client(in_process) as connection:
+            await send(connection, WEBSOCKET)
+            accepted, _ = await within(20, loop.sock_accept(listening))
+            reader, writer = await asyncio.open_connection(sock=accepted)
+            assert await within(20, reader.readuntil(b"\r\n\r\n"))
+            writer.write(switch)
+            (held,) = opened
+            while not (held._held and waiting(held.transport, termios.FIONREAD)):
+                if not writer.transport.get_write_buffer_size():
+                    writer.write(bytes(10_000))
+                    sent += 10_000
+                await asyncio.sleep(0)
+            arrived = sent - writer.transport.get_write_buffer_size() - waiting(writer.transport, termios.TIOCOUTQ)
+            writer.transport.abort()
+            while held.is_usable:
+                await send(connection, b"a frame")
+                await asyncio.sleep(0.02)
+            got = await count_to_the_end(connection)
+
+    assert got >= arrived
 
 
 async def test_whoever_comes_just_before_the_end_is_answered(in_process: InProcessProxy, serve: ServerMaker) -> None:

@@ -18,7 +18,7 @@ from .targets import Address
 HIGH_WATER, LOW_WATER = 65_536, 16_384
 # Seconds for what was sent to go out of a connection that is closed: a server that takes no more would keep it for ever.
 _CLOSE_SECONDS = 30.0
-# How many pieces are read of what a server has sent before it broke the connection.
+# How many pieces of an answer are read that a server has sent before it broke the connection: there may be a million chunks.
 _MOST_LAST = 16
 
 # Why nothing is read from the server.
@@ -296,17 +296,18 @@ class ServerConnection(asyncio.Protocol):
             owner.on_lost(reason)
 
     def _read_last(self) -> None:
-        """Read an answer that came before the server closed: nobody has, if the loop has noticed that by sending."""
-        if self._is_tunnel:
-            return
+        """Read what came before the server closed: nobody has, if the loop has noticed that by sending."""
         with contextlib.suppress(OSError):
             descriptor = self.transport.get_extra_info("socket").fileno()
-            for _ in range(_MOST_LAST):
+            for _ in range(sys.maxsize if self._is_tunnel else _MOST_LAST):
                 # Not recv: uvloop's socket has none. It does not block.
                 if self.owner is None or self._is_answered or not (data := os.read(descriptor, HIGH_WATER)):
                     break
-                self._reader.receive(data)
-                self._read(self.owner, sys.maxsize)
+                if self._is_tunnel:
+                    self.owner.on_tunnel(data)
+                else:
+                    self._reader.receive(data)
+                    self._read(self.owner, sys.maxsize)
 
     def _lose(self, reason: str) -> None:
         owner, self.owner = self.owner, None

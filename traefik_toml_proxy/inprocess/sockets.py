@@ -69,17 +69,17 @@ def is_sent(transport: asyncio.Transport) -> bool:
 
 def is_settled(transport: asyncio.Transport, *, is_tls: bool) -> bool:
     """Whether nothing has come that nobody has read yet, as while the loop was busy, and nothing waits below TLS."""
-    return not _queued(transport, termios.FIONREAD) and not _waits_below(transport, is_tls)
+    return not _queued(transport, termios.FIONREAD) and not (is_tls and _waits_below(transport))
 
 
-def is_all_sent(transport: asyncio.Transport, *, is_tls: bool) -> bool:
-    """Whether nothing waits to be sent, not even below TLS."""
-    return is_sent(transport) and not _waits_below(transport, is_tls)
+def has_arrived(transport: asyncio.Transport) -> bool:
+    """Whether the system on the other side has got all that was sent: after a reset, it gets nothing more."""
+    return is_sent(transport) and not _waits_below(transport)
 
 
-def _waits_below(transport: asyncio.Transport, is_tls: bool) -> bool:
-    """Whether anything waits below TLS, which does not tell of it: only if the system takes no more (tcp(7), SIOCOUTQ)."""
-    return is_tls and _queued(transport, termios.TIOCOUTQ) > 0
+def _waits_below(transport: asyncio.Transport) -> bool:
+    """Whether anything waits to be sent below TLS, or in the system (tcp(7), SIOCOUTQ)."""
+    return _queued(transport, termios.TIOCOUTQ) > 0
 
 
 def _queued(transport: asyncio.Transport, which: int) -> int:
