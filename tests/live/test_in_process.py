@@ -852,6 +852,29 @@ async def test_pongs_may_be_left_out(make_in_process: InProcessMaker, serve: Ser
         assert await last_seen(proxy, "/user/ada/") is not None
 
 
+async def test_a_websocket_that_is_still_open_says_nothing_of_a_route_that_is_gone(
+    in_process: InProcessProxy, serve: ServerMaker
+) -> None:
+    """And it leaves nothing behind that would be kept for ever."""
+    received: list[bytes] = []
+
+    async def switch(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        received.append(await exchange.reader.read(1000))
+        exchange.last = True
+
+    server = await serve(in_process, handler=switch)
+    async with connect(in_process) as connection:
+        await connection.send(b"GET /user/ada/ HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + HEAD)
+        await within(20, connection.head())
+        await in_process.delete_route("/user/ada/")
+        await connection.send(b"frame")
+        await eventually(lambda: received == [b"frame"])
+    await in_process.add_route("/user/ada/", server.url, {})
+
+    assert await last_seen(in_process, "/user/ada/") is None
+
+
 async def test_what_users_do_is_counted(in_process: InProcessProxy, serve: ServerMaker) -> None:
     """For /hub/metrics, by what JupyterHub's data says that a route is for; also what gets no answer."""
     for kind in ("hub", "user", "service", "extra", "more"):

@@ -46,7 +46,7 @@ class Apart:
 async def apart(tmp_path: Path) -> AsyncIterator[Apart]:
     """A child whose engine has served 30,000 routes."""
     child = Child(tmp_path)
-    seen = {f"/user/somebody-{number}/": float(number) for number in range(30_000)}
+    seen = {f"/user/somebody-{number}/": float(number) for number in range(1, 30_001)}
     child._engine = cast("Engine", SimpleNamespace(seen=seen, traffic=lambda: Traffic({}, 0, 0), revision=1))
     hub, there = socket.socketpair()
     hub.setblocking(False)

@@ -127,7 +127,7 @@ class Engine:
 
     Attributes:
         revision: The revision of the table.
-        seen: By routespec, when it was last used, in seconds since 1970.
+        seen: By routespec, when it was last used, in seconds since 1970; 0 if it never was.
         clients: Who is connected; for listeners.
         is_stopping: Whether each connection is closed after the current answer.
     """
@@ -314,6 +314,7 @@ class Engine:
         address = target.address._replace(owner=owner)
         known = _Match(route, target._replace(address=address), self._counts[kind_of(route)])
         self._known[route.routespec] = known
+        self.seen.setdefault(route.routespec, 0.0)
         self._addresses[owner] = address
         return known
 

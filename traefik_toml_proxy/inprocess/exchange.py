@@ -118,7 +118,7 @@ class Exchange:
             route: Its route.
             target: That of the route.
             pool: Has connections to servers.
-            seen: Is told when the route was last used, in seconds since 1970.
+            seen: Is told when the route was last used, in seconds since 1970, as long as it knows the route.
             counts: Has the number of answers to such requests, by the first digit of the status.
             watcher: Tells which data over a websocket count for that; None if all do.
         """
@@ -210,8 +210,12 @@ class Exchange:
 
     def send_body(self, piece: bytes) -> None:
         """Send a piece of the request's body on."""
-        self._seen[self.route.routespec] = time.time()
+        self._see()
         self._send(chunk(piece) if self.request.length == CHUNKED else piece)
+
+    def _see(self) -> None:
+        if self.route.routespec in self._seen:
+            self._seen[self.route.routespec] = time.time()
 
     def _send(self, data: bytes) -> None:
         if self._server is not None:
@@ -230,7 +234,7 @@ class Exchange:
     def send_tunnel(self, data: bytes) -> None:
         """Send on what has come over a websocket."""
         if self._watcher is None or self._watcher.has_message(data):
-            self._seen[self.route.routespec] = time.time()
+            self._see()
         if self._server is not None:
             self._server.send(data)
 
@@ -300,7 +304,7 @@ class Exchange:
         self._is_answered = True
         answer = self._answer
         if answer is not None and answer.status < 300:
-            self._seen[self.route.routespec] = time.time()
+            self._see()
         if self.is_complete or self._closes:
             self._finish()
 

@@ -102,7 +102,7 @@ class Reporter(logging.Handler):
         told = self._seen
         for routespec in [routespec for routespec in told if routespec not in engine.seen]:
             del told[routespec]
-        news = iter([(routespec, when) for routespec, when in engine.seen.items() if told.get(routespec) != when])
+        news = iter([(routespec, when) for routespec, when in engine.seen.items() if told.get(routespec, 0.0) != when])
         while piece := dict(itertools.islice(news, _TIMES_AT_ONCE)):
             if link.is_full:
                 return False

@@ -12,6 +12,6 @@ async def times_of(seen: Mapping[str, float]) -> dict[str, datetime]:
     """Return when each route was last used; lets others go on meanwhile, as there may be many thousands.
 
     Args:
-        seen: By routespec, in seconds since 1970; nobody changes it meanwhile.
+        seen: By routespec, in seconds since 1970, 0 if it never was; nobody changes it meanwhile.
     """
-    return {spec: datetime.fromtimestamp(when, timezone.utc) async for spec, when in with_pauses(seen.items())}
+    return {spec: datetime.fromtimestamp(when, timezone.utc) async for spec, when in with_pauses(seen.items()) if when}
