@@ -28,6 +28,7 @@ from support.waiting import eventually
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from traefik_toml_proxy import TraefikTomlProxy
+from traefik_toml_proxy.runtime.last_seen import LastSeen
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sock_diag is a part of Linux")
 
@@ -314,9 +315,17 @@ async def _answers(proxy: TraefikTomlProxy) -> bool:
 
 
 async def test_a_hub_that_takes_over_a_traefik_knows_what_is_used(
-    make_proxy: ProxyMaker, make_backend: BackendMaker, traits: dict[str, Any]
+    make_proxy: ProxyMaker, make_backend: BackendMaker, traits: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its connections from before, and new ones."""
+    lengths, record = [timedelta(0)], LastSeen.record
+
+    def note(self: LastSeen, *what: Any) -> None:
+        *_, began, ended = what
+        lengths.append(ended - began)
+        record(self, *what)
+
+    monkeypatch.setattr(LastSeen, "record", note)
     ada, bob = await make_backend("ada"), await make_backend("bob")
     hub = await Hub.started(traits, {ADA: ada.url, BOB: bob.url})
     await hub.kill()
@@ -329,7 +338,8 @@ async def test_a_hub_that_takes_over_a_traefik_knows_what_is_used(
         assert traefik_pid(proxy) == hub.traefik_pid
 
         before = await _used(proxy, ADA)
-        assert asked - 2 * _TICK < before < answered + 2 * _TICK
+        # A sample takes long on a busy machine, and what it shows counts as late as it may have been.
+        assert asked - 2 * _TICK < before < answered + 2 * _TICK + max(lengths)
         assert BOB not in await _known(proxy)
         await get(traits["public_url"], BOB)
         assert await _used(proxy, BOB) > before
