@@ -855,12 +855,13 @@ async def test_pongs_may_be_left_out(make_in_process: InProcessMaker, serve: Ser
 async def test_a_websocket_that_is_still_open_says_nothing_of_a_route_that_is_gone(
     in_process: InProcessProxy, serve: ServerMaker
 ) -> None:
-    """And it leaves nothing behind that would be kept for ever."""
+    """It leaves nothing behind that would be kept for ever. If the route is added again, its user is seen there."""
     received: list[bytes] = []
 
     async def switch(exchange: Exchange) -> None:
         await exchange.send(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        received.append(await exchange.reader.read(1000))
+        while data := await exchange.reader.read(1000):
+            received.append(data)
         exchange.last = True
 
     server = await serve(in_process, handler=switch)
@@ -870,9 +871,10 @@ async def test_a_websocket_that_is_still_open_says_nothing_of_a_route_that_is_go
         await in_process.delete_route("/user/ada/")
         await connection.send(b"frame")
         await eventually(lambda: received == [b"frame"])
-    await in_process.add_route("/user/ada/", server.url, {})
-
-    assert await last_seen(in_process, "/user/ada/") is None
+        await in_process.add_route("/user/ada/", server.url, {})
+        assert await last_seen(in_process, "/user/ada/") is None
+        await connection.send(b"frame")
+        await eventually(lambda: last_seen(in_process, "/user/ada/"))
 
 
 async def test_what_users_do_is_counted(in_process: InProcessProxy, serve: ServerMaker) -> None:

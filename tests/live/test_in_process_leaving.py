@@ -31,7 +31,7 @@ from traefik_toml_proxy.inprocess.engine import Engine, EngineSettings
 from traefik_toml_proxy.inprocess.loop import make_loop
 from traefik_toml_proxy.inprocess.server import ServerConnection
 from traefik_toml_proxy.inprocess.serving import serve as serve_sockets
-from traefik_toml_proxy.inprocess.sockets import is_sent, takes_nothing
+from traefik_toml_proxy.inprocess.sockets import is_sent, reset_when_closed, takes_nothing
 from traefik_toml_proxy.proxies.inprocess import InProcessProxy
 
 pytestmark = pytest.mark.timeout(60)
@@ -200,11 +200,21 @@ async def send_now_and_then(connection: Connection) -> None:
         ("http", b"POST /user/ada/ HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n", False),
         ("http", WEBSOCKET, False),
         ("http", WEBSOCKET, True),
+        ("https", WEBSOCKET, True),
         ("https", b"GET /user/ada/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", False),
         ("http", b"GET /user/ada/ HTTP/1.1\r\nHost: h\r\n\r\n", False),
         ("https", b"GET /user/ada/ HTTP/1.1\r\nHost: h\r\n\r\n", False),
     ],
-    ids=["a line too much", "an early answer", "a websocket", "that goes on", "https", "kept", "https, kept"],
+    ids=[
+        "a line too much",
+        "an early answer",
+        "a websocket",
+        "goes on",
+        "https, goes on",
+        "https",
+        "kept",
+        "https, kept",
+    ],
 )
 async def test_a_client_that_is_only_slow_gets_the_end_of_its_answer(
     make_in_process: InProcessMaker,
@@ -288,7 +298,7 @@ async def test_a_slow_client_gets_what_only_the_system_still_has_of_an_answer(
         on_deadline(self)
 
     async def refuse(exchange: Exchange) -> None:
-        await exchange.send(b"HTTP/1.1 413 No\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000))
+        await exchange.send(b"HTTP/1.1 413 No\r\nConnection: close\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000))
         exchange.last = True
 
     monkeypatch.setattr(ClientConnection, "on_deadline", note)
@@ -298,13 +308,41 @@ async def test_a_slow_client_gets_what_only_the_system_still_has_of_an_answer(
         while len(late) < 2:
             await send(connection, b"a piece")
             await asyncio.sleep(0.02)
-        assert await count_to_the_end(connection) == 100_000
+        assert await count_to_the_end(connection) == 50_000
 
 
-async def test_a_slow_client_gets_the_end_of_a_broken_websocket(
-    in_process: InProcessProxy, monkeypatch: pytest.MonkeyPatch
+async def test_an_idle_client_holds_no_place_for_what_only_the_system_still_has(
+    make_in_process: InProcessMaker, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The proxy reads nothing more for it, and learns that the server has gone by sending what it sends."""
+    """The system sends that after the end as well: there may be hundreds of laptops that sleep."""
+    late = list[ClientConnection]()
+    on_deadline = ClientConnection.on_deadline
+
+    def note(self: ClientConnection) -> None:
+        on_deadline(self)
+        late.append(self)
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.reply(body=bytes(50_000))
+
+    monkeypatch.setattr(ClientConnection, "on_deadline", note)
+    monkeypatch.setattr(limits, "IDLE_SECONDS", 0.1)
+    proxy = make_in_process(most_connections=1)
+    await proxy.start()
+    await serve(proxy, handler=answer)
+    async with slow_client(proxy) as connection:
+        await send(connection, b"GET /user/ada/ HTTP/1.1\r\nHost: h\r\n\r\n")
+        await eventually(lambda: late)
+        async with connect(proxy) as other:
+            assert (await within(20, other.request("GET", "/_chp_healthz"))).status == 200
+        assert await count_to_the_end(connection) == 50_000
+
+
+@pytest.mark.parametrize("end", ["goes on", "ends"])
+async def test_a_slow_client_gets_the_end_of_a_broken_websocket(
+    in_process: InProcessProxy, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """The proxy reads nothing more for it, and learns that the server has gone by sending what it sends, or its end."""
     switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     opened = list[ServerConnection]()
     connection_made = ServerConnection.connection_made
@@ -331,9 +369,15 @@ async def test_a_slow_client_gets_the_end_of_a_broken_websocket(
                     sent += 10_000
                 await asyncio.sleep(0)
             arrived = sent - writer.transport.get_write_buffer_size() - waiting(writer.transport, termios.TIOCOUTQ)
+            if end == "ends":
+                reset_when_closed(writer.transport)  # type: ignore[arg-type]
             writer.transport.abort()
+            if end == "ends":
+                await asyncio.sleep(0)  # so that it is closed
+                connection.shutdown(socket.SHUT_WR)
             while held.is_usable:
-                await send(connection, b"a frame")
+                if end == "goes on":
+                    await send(connection, b"a frame")
                 await asyncio.sleep(0.02)
             got = await count_to_the_end(connection)
 

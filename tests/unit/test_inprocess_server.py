@@ -66,6 +66,34 @@ async def test_many_small_chunks_are_read_to_their_end(end: str | None) -> None:
     assert asker.told[:2] == ["on_head", "on_end"]
 
 
+async def test_of_a_websocket_no_more_is_read_than_was_there_at_its_end() -> None:
+    """A server at a unix socket may refuse what it is sent, and go on sending."""
+
+    class Fed(Asker):
+        """Gets more whenever it has got something."""
+
+        def on_tunnel(self, data: bytes) -> None:
+            """Note it."""
+            self.body += data
+            theirs.send(b"more")
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        asker, transport = Fed(), Transport()
+        transport._extra["socket"] = ours  # type: ignore[attr-defined]
+        connection = ServerConnection(Address("", 0, "/server", ""), set())
+        connection.connection_made(transport)
+        request = read_request(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n")
+        connection.begin(cast("Owner", asker), request, b"")
+        connection.data_received(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        theirs.send(b"all")
+        connection.connection_lost(BrokenPipeError())
+
+    assert asker.body == b"all"
+
+
 @pytest.mark.parametrize("error", [0, errno.EPIPE, errno.ECONNRESET])
 async def test_a_reset_that_looks_like_an_end(error: int) -> None:
     """As with uvloop 0.22 and older, if data have come with it: an answer without a length must not look complete.

@@ -382,13 +382,15 @@ class ClientConnection(asyncio.Protocol):
         """Close the connection: its time is over, unless something has come at the last moment."""
         if (now := self._loop.time()) < self.deadline:
             return
-        has_arrived = sockets.has_arrived(self._transport)
+        # After the end, the system still sends what it has, unless the client goes on sending.
+        must_arrive = self.peer.is_tls or -limits.NEVER < self._lingers_until <= now
+        is_all_sent = (sockets.has_arrived if must_arrive else is_sent)(self._transport)
         waits = self._exchange is None and not (self._is_lingering or self._is_full)
-        if not has_arrived and now < self._lingers_until + limits.STALLED_SECONDS:
+        if not is_all_sent and now < self._lingers_until + limits.STALLED_SECONDS:
             self.deadline = now + limits.LINGER_IDLE_SECONDS
         elif waits and not self._reader.is_between:
             self._refuse(BrokenRequest(408, "its head has not come in time"))
-        elif waits and not has_arrived:  # the client may only be slow: it gets the rest of its last answer
+        elif waits and not is_all_sent:  # the client may only be slow: it gets the rest of its last answer
             self._linger()
         else:
             self.close()

@@ -127,7 +127,7 @@ class Engine:
 
     Attributes:
         revision: The revision of the table.
-        seen: By routespec, when it was last used, in seconds since 1970; 0 if it never was.
+        seen: By routespec, for each route, when it was last used, in seconds since 1970; 0 if it never was.
         clients: Who is connected; for listeners.
         is_stopping: Whether each connection is closed after the current answer.
     """
@@ -184,6 +184,8 @@ class Engine:
     def _change(self, change: Change) -> None:
         if change.route is None:
             self.seen.pop(change.routespec, None)
+        else:
+            self.seen.setdefault(change.routespec, 0.0)
         known = self._known.pop(change.routespec, None)
         if known is not None:
             owner = known.target.address.owner
@@ -314,7 +316,6 @@ class Engine:
         address = target.address._replace(owner=owner)
         known = _Match(route, target._replace(address=address), self._counts[kind_of(route)])
         self._known[route.routespec] = known
-        self.seen.setdefault(route.routespec, 0.0)
         self._addresses[owner] = address
         return known
 

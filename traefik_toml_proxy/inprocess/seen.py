@@ -14,4 +14,5 @@ async def times_of(seen: Mapping[str, float]) -> dict[str, datetime]:
     Args:
         seen: By routespec, in seconds since 1970, 0 if it never was; nobody changes it meanwhile.
     """
-    return {spec: datetime.fromtimestamp(when, timezone.utc) async for spec, when in with_pauses(seen.items()) if when}
+    used = (item for item in seen.items() if item[1])
+    return {spec: datetime.fromtimestamp(when, timezone.utc) async for spec, when in with_pauses(used)}

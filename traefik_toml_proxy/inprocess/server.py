@@ -11,15 +11,15 @@ from typing import Protocol, cast
 from . import limits
 from .heads import Answer, BrokenAnswer, Request
 from .readers import AnswerReader, Mark
-from .sockets import is_gone, keep_alive, takes_nothing, was_closed, was_reset
+from .sockets import is_gone, keep_alive, takes_nothing, unread, was_closed, was_reset
 from .targets import Address
 
 # Bytes that wait to be sent before the other side is asked to pause, and below which it goes on.
 HIGH_WATER, LOW_WATER = 65_536, 16_384
 # Seconds for what was sent to go out of a connection that is closed: a server that takes no more would keep it for ever.
 _CLOSE_SECONDS = 30.0
-# How many pieces of an answer are read that a server has sent before it broke the connection: there may be a million chunks.
-_MOST_LAST = 16
+# How many bytes of an answer are read that a server has sent before it broke the connection: each may be a chunk.
+_MOST_LAST = 2**20
 
 # Why nothing is read from the server.
 CLIENT_IS_FULL, _OTHERS_WAIT = 1, 2
@@ -284,7 +284,8 @@ class ServerConnection(asyncio.Protocol):
             self._closing.cancel()
         self._read_rest()
         # A retry is better than what a server has sent over a connection that has rested: it may be from before the request.
-        if isinstance(error, (BrokenPipeError, ConnectionResetError)) and not self.address.tls and not self.rests_since:
+        has_been_told = isinstance(error, (BrokenPipeError, ConnectionResetError)) and not self.rests_since
+        if (has_been_told or self._is_tunnel) and not self.address.tls:
             self._read_last()
         if self.address.tls:
             self.transport.abort()  # for Python 3.10: it takes the transport for open, and warns of that
@@ -298,11 +299,14 @@ class ServerConnection(asyncio.Protocol):
     def _read_last(self) -> None:
         """Read what came before the server closed: nobody has, if the loop has noticed that by sending."""
         with contextlib.suppress(OSError):
-            descriptor = self.transport.get_extra_info("socket").fileno()
-            for _ in range(sys.maxsize if self._is_tunnel else _MOST_LAST):
+            left = unread(self.transport)  # a server at a unix socket may send more and more, although it takes nothing
+            left = left if self._is_tunnel else min(left, _MOST_LAST)
+            while left > 0 and self.owner is not None and not self._is_answered:
                 # Not recv: uvloop's socket has none. It does not block.
-                if self.owner is None or self._is_answered or not (data := os.read(descriptor, HIGH_WATER)):
+                data = os.read(self.transport.get_extra_info("socket").fileno(), min(left, HIGH_WATER))
+                if not data:
                     break
+                left -= len(data)
                 if self._is_tunnel:
                     self.owner.on_tunnel(data)
                 else:

@@ -12,6 +12,9 @@ import sys
 import termios
 from typing import Any
 
+# Seconds between two looks at what is on its way: at first, and at last.
+_SOON, _LATER = 0.05, 1.0
+
 
 def reset_when_closed(transport: asyncio.Transport) -> None:
     """Have the other side get a reset when this one closes the connection."""
@@ -69,17 +72,17 @@ def is_sent(transport: asyncio.Transport) -> bool:
 
 def is_settled(transport: asyncio.Transport, *, is_tls: bool) -> bool:
     """Whether nothing has come that nobody has read yet, as while the loop was busy, and nothing waits below TLS."""
-    return not _queued(transport, termios.FIONREAD) and not (is_tls and _waits_below(transport))
+    return not unread(transport) and not (is_tls and _queued(transport, termios.TIOCOUTQ))
+
+
+def unread(transport: asyncio.Transport) -> int:
+    """Return how many bytes have come that nobody has read."""
+    return _queued(transport, termios.FIONREAD)
 
 
 def has_arrived(transport: asyncio.Transport) -> bool:
-    """Whether the system on the other side has got all that was sent: after a reset, it gets nothing more."""
-    return is_sent(transport) and not _waits_below(transport)
-
-
-def _waits_below(transport: asyncio.Transport) -> bool:
-    """Whether anything waits to be sent below TLS, or in the system (tcp(7), SIOCOUTQ)."""
-    return _queued(transport, termios.TIOCOUTQ) > 0
+    """Whether the system on the other side has all that was sent, also below TLS, which does not tell (tcp(7), SIOCOUTQ)."""
+    return is_sent(transport) and not _queued(transport, termios.TIOCOUTQ)
 
 
 def _queued(transport: asyncio.Transport, which: int) -> int:
@@ -99,10 +102,13 @@ def close_once(transport: asyncio.Transport) -> None:
         transport.close()
 
 
-def end_writing(transport: asyncio.Transport) -> None:
-    """Send nothing more, but go on receiving, where that can be: not over TLS, which is closed."""
+def end_writing(transport: asyncio.Transport, again: float = _SOON) -> None:
+    """Send nothing more, but go on receiving, where that can be: not over TLS, which is closed when all has arrived."""
     if not transport.can_write_eof():
-        close_once(transport)
+        if has_arrived(transport):
+            close_once(transport)
+        else:  # asyncio drops what waits if more comes after it was closed
+            asyncio.get_running_loop().call_later(again, end_writing, transport, min(2 * again, _LATER))
     elif not transport.is_closing():
         try:
             transport.write_eof()
