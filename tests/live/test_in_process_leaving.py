@@ -283,11 +283,17 @@ async def count_to_the_end(connection: socket.socket) -> int:
     return count
 
 
+@pytest.mark.parametrize(("seconds", "pauses"), [(0.3, False), (30.0, True)], ids=["all the time", "after a pause"])
 async def test_a_slow_client_gets_what_only_the_system_still_has_of_an_answer(
-    in_process: InProcessProxy, serve: ServerMaker, monkeypatch: pytest.MonkeyPatch
+    in_process: InProcessProxy,
+    serve: ServerMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    *,
+    pauses: bool,
 ) -> None:
     """What it sends makes a reset of the end of its connection, and all that has not arrived is lost."""
-    monkeypatch.setattr(limits, "LINGER_SECONDS", 0.3)
+    monkeypatch.setattr(limits, "LINGER_SECONDS", seconds)
     monkeypatch.setattr(limits, "LINGER_IDLE_SECONDS", 0.1)
     late = list[ClientConnection]()
     on_deadline = ClientConnection.on_deadline
@@ -305,9 +311,14 @@ async def test_a_slow_client_gets_what_only_the_system_still_has_of_an_answer(
     await serve(in_process, handler=refuse)
     async with slow_client(in_process) as connection:
         await send(connection, b"POST /user/ada/ HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n")
-        while len(late) < 2:
-            await send(connection, b"a piece")
-            await asyncio.sleep(0.02)
+
+        async def has_been_looked_at_twice() -> bool:
+            if not pauses:
+                await send(connection, b"a piece")
+            return len(late) >= 2
+
+        await eventually(has_been_looked_at_twice)
+        await send(connection, b"a piece")
         assert await count_to_the_end(connection) == 50_000
 
 

@@ -9,8 +9,9 @@ from typing import cast
 
 import pytest
 from support.transports import Transport
+from support.waiting import eventually
 
-from traefik_toml_proxy.inprocess import client, limits
+from traefik_toml_proxy.inprocess import client, limits, sockets
 from traefik_toml_proxy.inprocess.client import ClientConnection, Engine, Making
 from traefik_toml_proxy.inprocess.exchange import Exchange
 from traefik_toml_proxy.inprocess.forwarding import Peer
@@ -149,6 +150,27 @@ async def test_who_takes_a_little_of_an_answer_that_broke_off_has_no_more_time_t
     connection.cut_off(reset=False)
     connection.resume_writing()
     assert connection.deadline <= asyncio.get_running_loop().time() + limits.LINGER_SECONDS
+
+
+async def test_tls_is_ended_before_the_connection_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without that, an answer without a length looks incomplete. All may have arrived just before its last look."""
+
+    class OverTls(Transport):
+        """Cannot end one direction only."""
+
+        def can_write_eof(self) -> bool:
+            """Say so."""
+            return False
+
+    has_arrived, transport = [False], OverTls()
+    monkeypatch.setattr(sockets, "has_arrived", lambda _: has_arrived[0])
+    connection = ClientConnection(cast("Engine", Waiting()), Peer(b"127.0.0.1", is_trusted=False, is_tls=True))
+    connection.connection_made(transport)
+    connection.data_received(b"GET / HTTP/1.1\r\n\r\n")  # refused: there is no Host
+    has_arrived[0], connection.deadline = True, 0.0
+    connection.on_deadline()
+    assert not transport.closed
+    await eventually(lambda: transport.closed)
 
 
 async def test_what_came_before_the_end_is_answered_if_the_server_answers_in_the_same_step() -> None:

@@ -382,9 +382,9 @@ class ClientConnection(asyncio.Protocol):
         """Close the connection: its time is over, unless something has come at the last moment."""
         if (now := self._loop.time()) < self.deadline:
             return
-        # After the end, the system still sends what it has, unless the client goes on sending.
-        must_arrive = self.peer.is_tls or -limits.NEVER < self._lingers_until <= now
-        is_all_sent = (sockets.has_arrived if must_arrive else is_sent)(self._transport)
+        lingers = self._lingers_until > -limits.NEVER  # if not, the system still sends what it has, except over TLS
+        look = sockets.is_over if lingers else sockets.has_arrived if self.peer.is_tls else is_sent
+        is_all_sent = look(self._transport)
         waits = self._exchange is None and not (self._is_lingering or self._is_full)
         if not is_all_sent and now < self._lingers_until + limits.STALLED_SECONDS:
             self.deadline = now + limits.LINGER_IDLE_SECONDS

@@ -96,6 +96,11 @@ def _queued(transport: asyncio.Transport, which: int) -> int:
     return number
 
 
+def is_over(transport: asyncio.Transport) -> bool:
+    """Whether all has arrived, and :func:`end_writing` has ended TLS."""
+    return has_arrived(transport) and (transport.can_write_eof() or transport.is_closing())
+
+
 def close_once(transport: asyncio.Transport) -> None:
     """Close it, but not twice: since Python 3.11, one over TLS could no longer be aborted after that."""
     if not transport.is_closing():
