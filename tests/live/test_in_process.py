@@ -18,7 +18,7 @@ from prometheus_client import REGISTRY
 from support.in_process import InProcessMaker, ServerMaker, connect
 from support.waiting import eventually, within
 
-from traefik_toml_proxy.conformance.backend import Backend, Exchange, respond_ok
+from traefik_toml_proxy.conformance.backend import Backend, Exchange, Handler, respond_ok
 from traefik_toml_proxy.conformance.wire import BrokenMessage, chunk, read_head
 from traefik_toml_proxy.errors import ConfigurationError
 from traefik_toml_proxy.inprocess import client, limits
@@ -826,9 +826,8 @@ async def test_what_counts_as_activity(make_in_process: InProcessMaker, serve: S
     assert await last_seen(proxy, "/user/ada/") is None
 
 
-@pytest.mark.parametrize("ignored", [False, True])
-async def test_pongs_may_be_left_out(make_in_process: InProcessMaker, serve: ServerMaker, *, ignored: bool) -> None:
-    """A browser answers pings by itself."""
+def a_websocket() -> tuple[list[bytes], Handler]:
+    """Return what a handler receives over a websocket, and the handler."""
     received: list[bytes] = []
 
     async def switch(exchange: Exchange) -> None:
@@ -837,6 +836,13 @@ async def test_pongs_may_be_left_out(make_in_process: InProcessMaker, serve: Ser
             received.append(data)
         exchange.last = True
 
+    return received, switch
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+async def test_pongs_may_be_left_out(make_in_process: InProcessMaker, serve: ServerMaker, *, ignored: bool) -> None:
+    """A browser answers pings by itself."""
+    received, switch = a_websocket()
     pong, text = b"\x8a\x80\0\0\0\0", b"\x81\x81\0\0\0\0a"
     proxy = make_in_process(activity_ignore_pongs=ignored)
     await proxy.start()
@@ -856,14 +862,7 @@ async def test_a_websocket_that_is_still_open_says_nothing_of_a_route_that_is_go
     in_process: InProcessProxy, serve: ServerMaker
 ) -> None:
     """It leaves nothing behind that would be kept for ever. If the route is added again, its user is seen there."""
-    received: list[bytes] = []
-
-    async def switch(exchange: Exchange) -> None:
-        await exchange.send(b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        while data := await exchange.reader.read(1000):
-            received.append(data)
-        exchange.last = True
-
+    received, switch = a_websocket()
     server = await serve(in_process, handler=switch)
     async with connect(in_process) as connection:
         await connection.send(b"GET /user/ada/ HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + HEAD)
